@@ -1,0 +1,46 @@
+# Two commands are all the set-up: `make demo` and `make test`. Each makes what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help dev check lint type shape quick test demo bench clean
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sluicegate needs Python >= 3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+dev: $(STAMP) ## make the virtual environment with everything in it
+
+check: lint type shape quick ## all checks and the quick tests (under 2 minutes)
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: $(STAMP)
+	$(BIN)/mypy
+
+shape: $(STAMP)
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/shape
+
+quick: $(STAMP)
+	$(BIN)/pytest -q -m "not slow"
+
+test: $(STAMP) ## the whole test suite (under 10 minutes)
+	$(BIN)/pytest -q
+
+demo: $(STAMP) ## broker, vehicle, plant, agent and collector on 127.0.0.1; cut, kill, recover, verify
+	$(BIN)/sluicegate demo
+
+bench: $(STAMP) ## measure DESIGN's budgets and write docs/performance.md
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Stage: which rule decides each sample at each destination."""

@@ -1,0 +1,1 @@
+"""control path: filled in the next commits."""

@@ -1,0 +1,1 @@
+"""evidence path: filled in the next commits."""

@@ -1,0 +1,1 @@
+"""flow path: filled in the next commits."""

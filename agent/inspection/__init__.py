@@ -1,0 +1,1 @@
+"""Stage: what looks wrong on the bus becomes findings and events."""

@@ -1,0 +1,97 @@
+"""The world as the agent sees it: small protocols with a written contract.
+
+Adapters (``agent/adapters/``) implement them for real; the simulators in ``tests/``
+implement them in memory and are better at going wrong. Both run the same tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from agent.records import Commit, Eviction, Queued, StoreStatistics
+    from protocols.frames import FrameBatch
+    from protocols.samples import TransactionBatch
+
+
+class Clock(Protocol):
+    """Wall time, monotonic time, and whether the wall may be believed."""
+
+    def now_ns(self) -> int:
+        """Return wall-clock ns since the epoch."""
+
+    def monotonic_ns(self) -> int:
+        """Return monotonic ns; never jumps."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; cancelled like any await."""
+
+
+class FrameSource(Protocol):
+    """A bus. Yields batches as they come; ends when the source ends."""
+
+    name: str
+
+    def batches(self) -> AsyncIterator[FrameBatch]:
+        """Yield non-empty batches in order of arrival."""
+
+    def lost(self) -> int:
+        """Return frames lost so far between kernel and us (counted, never silent)."""
+
+
+class TransactionSource(Protocol):
+    """A Modbus link that is polled (or later: watched)."""
+
+    name: str
+
+    def batches(self) -> AsyncIterator[TransactionBatch]:
+        """Yield non-empty batches in order of arrival."""
+
+
+class Store(Protocol):
+    """Spool, retained data, evidence and its tree. One writer.
+
+    A call that returns has happened and survives a power cut; one that raises
+    ``Unavailable`` has not happened; one that raises ``Fatal`` may have.
+    """
+
+    def commit(self, commit: Commit) -> tuple[Eviction, ...]:
+        """Make one pass durable in one transaction; return what the cap evicted."""
+
+    def next_to_send(self, live: int, backlog: int) -> list[Queued]:
+        """Return unsent records: up to ``live`` new ones, then ``backlog`` old ones."""
+
+    def mark_sent(self, rows: Sequence[int]) -> None:
+        """Remember that the broker took these; they stay until they are confirmed."""
+
+    def forget_sent(self) -> None:
+        """A new connection: what was sent and not confirmed is to be sent again."""
+
+    def confirm(self, epoch: bytes, sequences: Sequence[int]) -> int:
+        """Remove receipted data records; return how many were there."""
+
+    def confirm_rows(self, rows: Sequence[int]) -> int:
+        """Remove records that the broker's acknowledgement is enough for."""
+
+    def evidence_since(self, start: int, limit: int) -> list[bytes]:
+        """Return encoded entries [start, start + limit)."""
+
+    def statistics(self) -> StoreStatistics:
+        """Return how the store is."""
+
+    def close(self) -> None:
+        """Close; everything committed stays."""
+
+
+class Signer(Protocol):
+    """The device's identity: can sign, and tell its public key."""
+
+    device: str
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature (RFC 8032)."""
+
+    def public_key(self) -> bytes:
+        """Return the 32-byte Ed25519 public key."""

@@ -1,0 +1,1 @@
+"""Opens the ports, runs one task group, swaps policies between batches."""

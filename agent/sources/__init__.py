@@ -1,0 +1,1 @@
+"""Stage: frames and transactions, gathered into batches."""

@@ -1,0 +1,1 @@
+"""Stage: what the spool keeps, evicts and accounts for."""

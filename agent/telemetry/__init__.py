@@ -1,0 +1,1 @@
+"""Stage: compliance counters, device state, Prometheus text."""

@@ -1,0 +1,1 @@
+"""Stage: what is sent next, and what a receipt settles."""

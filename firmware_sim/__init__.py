@@ -1,0 +1,1 @@
+"""Simulated vehicles and plants with ground truth."""

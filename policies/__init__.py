@@ -1,0 +1,1 @@
+"""The policy language, catalogues and bindings; compiled to tables."""

@@ -1,0 +1,1 @@
+"""CAN: SocketCAN structs, databases compiled to a vector decoder, ISO-TP, UDS."""

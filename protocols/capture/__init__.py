@@ -1,0 +1,1 @@
+"""Capture file formats: bytes of a file in, FrameBatch out."""

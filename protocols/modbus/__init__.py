@@ -1,0 +1,1 @@
+"""Modbus: register values and read plans."""

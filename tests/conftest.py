@@ -1,0 +1,41 @@
+"""Shared fixtures: where the real captures are, and one clear line when absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile(
+    "sluicegate",
+    deadline=None,  # this machine's two cores are noisy; speed is measured in bench/
+    derandomize=True,  # deterministic: the same examples on every machine
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    print_blob=True,
+)
+settings.load_profile("sluicegate")
+
+
+def _data_folder() -> Path | None:
+    named = os.environ.get("SLUICEGATE_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of real captures and published vectors (see docs/testing.md)."""
+    folder = _data_folder()
+    if folder is None:
+        pytest.skip("no shared data: set SLUICEGATE_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
