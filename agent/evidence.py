@@ -1,1 +1,196 @@
-"""evidence path: filled in the next commits."""
+"""THE EVIDENCE PATH: what becomes an entry of the log, and what an entry says.
+
+Entries are msgpack maps in a fixed key order; their bytes are the leaves of the RFC
+6962 tree (docs/formats/evidence-log.md). Never a value, never an identifier of a
+person: the data's own bytes appear only as the SHA-256 of the sealed envelope. Order of
+an entry's life (DESIGN section 9): commit, sign, store, publish.
+
+    boot        who we are, which policy holds, how the last run ended
+    cfg.change  a policy step, with both digests and the reason
+    key.life    an epoch key was made, and to whom it was wrapped
+    flow.out    an envelope was made: digest, label, rules, counts
+    collect.rec the six facts of MIITM art. 14 per source and category and interval
+    count.snap  what the compliance counters grew by since the last snapshot
+    loss.rec    something was lost: cause and count
+    destroy.rec something was deleted on purpose: rule and count
+    stop        the end of a clean run
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgpack
+
+from agent.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
+    from policies.tables import CompiledPolicy
+
+Fact: TypeAlias = "str | int | float | bytes | bool | Sequence[Fact]"
+
+
+class Evidence:
+    """Encodes entries of one boot. Holds no log: the store does."""
+
+    def __init__(self, device: str, boot: bytes, version: str) -> None:
+        """Name the device, the boot (16 random bytes) and the agent's version."""
+        self._device = device
+        self._boot = boot
+        self._version = version
+        self._number = 0  # entries made in this boot; written here only
+        self._policy = b""
+
+    def entry(self, kind: str, now_ns: int, facts: Mapping[str, Fact]) -> bytes:
+        """Return one encoded entry."""
+        head = {
+            "v": 1,
+            "type": kind,
+            "ts": now_ns,
+            "boot": self._boot,
+            "n": self._number,
+            "policy": self._policy,
+        }
+        self._number += 1
+        encoded = msgpack.packb({**head, **facts}, use_bin_type=True)
+        assert isinstance(encoded, bytes)
+        return encoded
+
+    def boot(
+        self, now_ns: int, public_key: bytes, clock: str, last: Mapping[str, Fact]
+    ) -> bytes:
+        """Return the first entry of a run; ``last`` tells how the one before ended."""
+        facts = {
+            "device": self._device,
+            "agent": self._version,
+            "key": public_key,
+            "clock": clock,
+            "last": [[k, v] for k, v in last.items()],
+        }
+        return self.entry("boot", now_ns, facts)
+
+    def policy(
+        self, now_ns: int, policy: CompiledPolicy, step: str, reason: str
+    ) -> bytes:
+        """Return the record of a policy step, and stamp later entries with it."""
+        before, self._policy = self._policy, policy.digest
+        facts: dict[str, Fact] = {
+            "step": step,
+            "name": policy.name,
+            "version": policy.version,
+            "before": before,
+            "catalogues": policy.catalogue_digest,
+            "reason": reason,
+        }
+        return self.entry("cfg.change", now_ns, facts)
+
+    def record(
+        self,
+        now_ns: int,
+        record: SpoolRecord,
+        region: str,
+        rules: Iterable[tuple[str, int]],
+    ) -> bytes:
+        """Return the entry of an epoch announcement or of an envelope."""
+        facts: dict[str, Fact] = {
+            "kind": record.kind,
+            "dest": record.destination,
+            "region": region,
+            "label": record.label,
+            "epoch": record.epoch,
+            "seq": record.sequence,
+            "sha256": hashlib.sha256(record.body).digest(),
+            "bytes": len(record.body),
+            "samples": record.samples,
+            "rules": [[name, count] for name, count in rules],
+        }
+        return self.entry(
+            "key.life" if record.kind == "key" else "flow.out", now_ns, facts
+        )
+
+    def retained(self, now_ns: int, record: RetainedRecord, custodian: str) -> bytes:
+        """Return the entry of an envelope that stays on the device."""
+        facts: dict[str, Fact] = {
+            "kind": "keep",
+            "dest": custodian,
+            "region": "device",
+            "label": record.label,
+            "epoch": record.epoch,
+            "seq": record.sequence,
+            "sha256": hashlib.sha256(record.body).digest(),
+            "bytes": len(record.body),
+            "samples": record.samples,
+            "rules": [[record.category, record.samples]],
+            "expires": record.expires_ns,
+        }
+        return self.entry("flow.out", now_ns, facts)
+
+    def counters(
+        self,
+        start_ns: int,
+        now_ns: int,
+        rows: Sequence[CounterRow],
+        held: int,
+    ) -> tuple[bytes, ...]:
+        """Return collect.rec and count.snap of an interval; none where nothing grew."""
+        if not rows:
+            return ()
+        seconds = max((now_ns - start_ns) / 1e9, 1e-9)
+        sources = [row for row in rows if row.outcome is Outcome.READ]
+        collected = [
+            # source, type, label, quantity, bytes, frequency in Hz; flow: count.snap
+            [r.action, r.rule, r.label, r.samples, r.bytes_used, r.samples / seconds]
+            for r in sources
+        ]
+        counted = [
+            [
+                r.destination,
+                r.label,
+                r.rule,
+                r.action,
+                r.outcome.name.lower(),
+                r.samples,
+                r.bytes_used,
+            ]
+            for r in rows
+        ]
+        span: dict[str, Fact] = {"t0": start_ns, "t1": now_ns}
+        return (
+            self.entry("collect.rec", now_ns, {**span, "rows": collected}),
+            self.entry("count.snap", now_ns, {**span, "rows": counted, "held": held}),
+        )
+
+    def loss(self, now_ns: int, cause: str, count: int, detail: str = "") -> bytes:
+        """Return the record of a loss that is not tied to stored records."""
+        facts: dict[str, Fact] = {"cause": cause, "count": count, "detail": detail}
+        return self.entry("loss.rec", now_ns, facts)
+
+    def evicted(self, now_ns: int, evictions: Sequence[Eviction]) -> bytes:
+        """Return the record of what the byte cap cost, by label and epoch range."""
+        rows = [
+            [
+                e.kind,
+                e.label,
+                e.records,
+                e.bytes_used,
+                e.samples,
+                [[epoch, first, last] for epoch, first, last in e.epoch_ranges],
+            ]
+            for e in evictions
+        ]
+        total = sum(e.records for e in evictions)
+        facts: dict[str, Fact] = {"cause": "byte_cap", "count": total, "rows": rows}
+        return self.entry("loss.rec", now_ns, facts)
+
+    def destroyed(self, now_ns: int, rule: str, evictions: Sequence[Eviction]) -> bytes:
+        """Return the record of a deletion on purpose (MIITM art. 20)."""
+        rows = [[e.kind, e.label, e.records, e.bytes_used] for e in evictions]
+        return self.entry("destroy.rec", now_ns, {"rule": rule, "rows": rows})
+
+    def stop(self, now_ns: int, reason: str) -> bytes:
+        """Return the last entry of a clean run."""
+        return self.entry("stop", now_ns, {"reason": reason})

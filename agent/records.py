@@ -27,6 +27,7 @@ class Outcome(IntEnum):
     MERGED = 6  # went into an aggregate that is sent
     FAILED = 7  # protect error: kept back, fail closed
     HELD = 8  # waiting inside a transform
+    READ = 9  # not an outcome: what a source brought (destination "", rule = category)
 
 
 class Rank(IntEnum):

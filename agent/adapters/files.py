@@ -1,0 +1,61 @@
+"""Reading the owner's files, with limits before parsing and one clear line on failure."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from agent.errors import BadInput
+
+
+def read_limited(path: Path, bytes_max: int, hint: str = "") -> bytes:
+    """Return the whole file; BadInput where it is absent, no file, or too large."""
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadInput(str(path), "", "is no regular file", hint)
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise BadInput(
+            str(path), "", (error.strerror or "cannot be read"), hint
+        ) from None
+    if len(data) > bytes_max:
+        raise BadInput(str(path), "", f"larger than {bytes_max} bytes", hint)
+    return data
+
+
+def read_secret(path: Path, bytes_max: int) -> bytes:
+    """Return a secret file's bytes; refused where group or others may read it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise BadInput(str(path), "", error.strerror or "cannot be read") from None
+    if mode & 0o077:
+        raise BadInput(
+            str(path), "", "others may read this secret", f"chmod 600 {path.name}"
+        )
+    return read_limited(path, bytes_max)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut (fsync of the directory)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace ``path`` atomically: write beside it, fsync, rename, fsync the folder."""
+    beside = path.with_name(path.name + ".new")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(handle, "wb", closefd=False) as file:
+            file.write(data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    beside.replace(path)
+    sync_folder(path.parent)

@@ -1,0 +1,64 @@
+"""Status and Prometheus text over HTTP/1.0 on a unix socket or a loopback port.
+
+Two paths, GET only, one request a connection, 4 kB of request at most. It never takes
+anything in: the pages are functions without arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+REQUEST_BYTES_MAX: Final = 4096
+REQUEST_TIMEOUT_S: Final = 5.0
+
+
+@contextlib.asynccontextmanager
+async def serve_status(
+    pages: Mapping[str, tuple[str, Callable[[], str]]], socket_path: str, port: int
+) -> AsyncIterator[None]:
+    """Serve ``pages`` (path -> content type, function) while the context is open."""
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                writer.write(_response(await reader.readline(), pages))
+                await writer.drain()
+        writer.close()
+
+    async with contextlib.AsyncExitStack() as stack:
+        if socket_path:
+            path = Path(socket_path)
+            path.unlink(missing_ok=True)
+            old = os.umask(0o117)  # the owner and the group only
+            try:
+                server = await asyncio.start_unix_server(
+                    answer, socket_path, limit=REQUEST_BYTES_MAX
+                )
+            finally:
+                os.umask(old)
+            await stack.enter_async_context(server)
+        if port:
+            server = await asyncio.start_server(
+                answer, "127.0.0.1", port, limit=REQUEST_BYTES_MAX
+            )
+            await stack.enter_async_context(server)
+        yield
+
+
+def _response(line: bytes, pages: Mapping[str, tuple[str, Callable[[], str]]]) -> bytes:
+    words = line.split()
+    page = pages.get(words[1].decode("ascii", "replace")) if len(words) > 1 else None
+    if not words or words[0] != b"GET" or page is None:
+        return b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    kind, body = page[0], page[1]().encode()
+    head = f"HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body

@@ -1,0 +1,159 @@
+"""The gateway's one configuration file (TOML), parsed strictly. Pure: bytes in.
+
+Unknown fields are refused, every default is safe: loopback metrics, TLS to any broker
+that is not on loopback, lockdown policy where none is named.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import PurePath
+from typing import Literal
+
+import msgspec
+
+from agent.errors import BadInput
+from agent.limits import CONFIG_BYTES_MAX, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MIN
+
+NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Base of all sections."""
+
+
+class Mqtt(Strict):
+    """Where the broker is. TLS is required unless the host is a loopback address."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    username: str = ""
+    password_file: str = ""
+    keepalive_s: int = 30
+    allow_plaintext: bool = False
+
+
+class Can(Strict):
+    """One bus. ``interface``: socketcan (raw, bulk) or any python-can interface."""
+
+    name: str
+    interface: str = "socketcan"
+    channel: str = ""
+    fd: bool = False
+    options: dict[str, str | int | bool] = {}
+
+
+class Modbus(Strict):
+    """One polled device link."""
+
+    name: str
+    kind: Literal["tcp", "rtu", "rtu-tcp"] = "tcp"
+    host: str = "127.0.0.1"
+    port: int = 502
+    device: str = ""
+    baudrate: int = 9600
+    parity: Literal["N", "E", "O"] = "E"
+    stopbits: Literal[1, 2] = 1
+    timeout_s: float = 1.0
+    pause_s: float = 0.01
+
+
+class Spool(Strict):
+    """Byte cap of what waits on the device."""
+
+    max_bytes: int = SPOOL_BYTES_DEFAULT
+    live_share: float = 0.75  # of the send window; the rest goes to the backlog
+
+
+class Metrics(Strict):
+    """Prometheus text and status; a unix socket by default, or a loopback port."""
+
+    socket: str = ""
+    port: int = 0
+
+
+class Config(Strict):
+    """Everything the daemon is told by its owner."""
+
+    device: str
+    fleet: str
+    state_dir: str
+    policy: str = ""
+    bindings: list[str] = []
+    floor: str = ""
+    databases: str = ""
+    recipients: str = ""
+    can: list[Can] = []
+    modbus: list[Modbus] = []
+    mqtt: Mqtt = Mqtt()
+    spool: Spool = Spool()
+    metrics: Metrics = Metrics()
+
+
+def parse_config(text: bytes, file: str) -> Config:
+    """Return the configuration; BadInput names file, line or field, and reason."""
+    if len(text) > CONFIG_BYTES_MAX:
+        raise BadInput(file, "", f"larger than {CONFIG_BYTES_MAX} bytes")
+    try:
+        table = tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadInput(file, f"byte {error.start}", "not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(file, "", str(error), "see README, Configuration") from None
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at ")
+        place = path.strip("`").removeprefix("$.") or "top level"
+        raise BadInput(file, place, reason.rstrip("`")) from None
+    _check(config, file)
+    return config
+
+
+def _check(config: Config, file: str) -> None:
+    for place, name in [
+        ("device", config.device),
+        ("fleet", config.fleet),
+        *((f"can[{i}].name", can.name) for i, can in enumerate(config.can)),
+        *((f"modbus[{i}].name", link.name) for i, link in enumerate(config.modbus)),
+    ]:
+        if not re.fullmatch(NAME, name):
+            raise BadInput(file, place, f"not a name of the form {NAME}")
+    names = [can.name for can in config.can] + [link.name for link in config.modbus]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(file, "can, modbus", f"two buses are named {name}")
+    if config.spool.max_bytes < SPOOL_BYTES_MIN:
+        raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
+    if not 0.0 < config.spool.live_share < 1.0:
+        raise BadInput(file, "spool.live_share", "must lie between 0 and 1")
+    mqtt = config.mqtt
+    if not (mqtt.ca_file or mqtt.allow_plaintext or is_loopback(mqtt.host)):
+        raise BadInput(
+            file,
+            "mqtt.host",
+            "a broker beyond this machine needs TLS (MIITM art. 17)",
+            "set mqtt.ca_file, cert_file and key_file",
+        )
+    if bool(mqtt.cert_file) != bool(mqtt.key_file):
+        raise BadInput(file, "mqtt", "cert_file and key_file go together")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def beside(config_file: str, name: str) -> str:
+    """Return ``name`` resolved against the folder of the configuration file."""
+    return str(PurePath(config_file).parent / name) if name else ""

@@ -1,0 +1,106 @@
+"""The inspection stage: detectors in, few well-behaved events out.
+
+Findings are aggregated per (detector, bus, identifier) in ten-minute buckets: the first
+alert leaves at once, its repetitions leave as one count when the bucket closes. A rate
+limit holds over all; what it holds back is counted (the AUTOSAR IdsM filter chain:
+aggregation, threshold, rate limit).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from agent.inspection.findings import Finding, Level
+from agent.inspection.ocsf import BUCKET_NS
+from agent.limits import EVENT_KEYS_MAX, EVENTS_A_MINUTE_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.inspection.findings import Detector, View
+
+MINUTE_NS: Final = 60 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionStatistics:
+    """How much the stage saw and what it held back."""
+
+    notices: int
+    alerts: int
+    events: int
+    suppressed: int
+
+
+class Inspector:
+    """Runs every detector on every batch; decides what becomes an event."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        """Take the detectors in the order in which they look."""
+        self._detectors = tuple(detectors)
+        # (detector, bus, ident) -> repetitions not yet told. Written by inspect() only.
+        self._open: dict[tuple[str, int, int], Finding] = {}
+        self._minute = 0
+        self._sent_this_minute = 0
+        self._notices = 0
+        self._alerts = 0
+        self._events = 0
+        self._suppressed = 0
+
+    def inspect(self, view: View, now_ns: int) -> list[Finding]:
+        """Return the findings that become events now."""
+        out = self._closed(now_ns)
+        for detector in self._detectors:
+            for finding in detector.inspect(view):
+                if finding.level is Level.NOTICE:
+                    self._notices += finding.count
+                    continue
+                self._alerts += finding.count
+                first = self._merge(finding)
+                if first is not None:
+                    out.append(first)
+        return self._limited(out, now_ns)
+
+    def flush(self) -> list[Finding]:
+        """Return the repetitions not yet told: the process or the capture ends."""
+        left = [finding for finding in self._open.values() if finding.count]
+        self._open.clear()
+        return left
+
+    def statistics(self) -> InspectionStatistics:
+        """Return counts since start."""
+        return InspectionStatistics(
+            self._notices, self._alerts, self._events, self._suppressed
+        )
+
+    def _merge(self, finding: Finding) -> Finding | None:
+        key = (finding.detector, finding.bus, finding.ident)
+        known = self._open.get(key)
+        if known is None and len(self._open) >= EVENT_KEYS_MAX:
+            self._suppressed += 1
+            return None
+        if known is None:
+            self._open[key] = replace(finding, count=0)
+            return finding
+        self._open[key] = replace(
+            known, count=known.count + finding.count, last_ns=finding.last_ns
+        )
+        return None
+
+    def _closed(self, now_ns: int) -> list[Finding]:
+        """Return the repetitions of buckets that are over."""
+        over = [k for k, f in self._open.items() if now_ns - f.first_ns > BUCKET_NS]
+        done = [self._open.pop(key) for key in over]
+        return [finding for finding in done if finding.count]
+
+    def _limited(self, findings: list[Finding], now_ns: int) -> list[Finding]:
+        minute = now_ns // MINUTE_NS
+        if minute != self._minute:
+            self._minute, self._sent_this_minute = minute, 0
+        room = EVENTS_A_MINUTE_MAX - self._sent_this_minute
+        passed = findings[:room]
+        self._sent_this_minute += len(passed)
+        self._events += len(passed)
+        self._suppressed += len(findings) - len(passed)
+        return passed

@@ -1,0 +1,63 @@
+"""Prometheus text exposition format 0.0.4. Labels are names of ours, never values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protocols.labels import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agent.records import CounterRow, StoreStatistics
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def exposition(
+    rows: Iterable[CounterRow],
+    store: StoreStatistics,
+    gauges: Mapping[str, float],
+    losses: Mapping[str, int],
+) -> str:
+    """Return the whole page. ``gauges`` and ``losses`` are keyed by name and cause."""
+    lines = [
+        "# HELP sluicegate_samples_total Samples by destination, label, rule, outcome.",
+        "# TYPE sluicegate_samples_total counter",
+    ]
+    sizes = [
+        "# HELP sluicegate_bytes_total Bytes by destination, label, rule, outcome.",
+        "# TYPE sluicegate_bytes_total counter",
+    ]
+    for row in rows:
+        labels = _labels(
+            destination=row.destination,
+            label=str(unpack(row.label)),
+            rule=row.rule,
+            action=row.action,
+            outcome=row.outcome.name.lower(),
+        )
+        lines.append(f"sluicegate_samples_total{labels} {row.samples}")
+        sizes.append(f"sluicegate_bytes_total{labels} {row.bytes_used}")
+    lines += sizes
+    lines += ["# TYPE sluicegate_lost_total counter"]
+    lines += [
+        f"sluicegate_lost_total{_labels(cause=cause)} {count}"
+        for cause, count in sorted(losses.items())
+    ]
+    for name, value in {
+        "spool_records": store.records,
+        "spool_bytes": store.bytes_used,
+        "spool_bytes_max": store.bytes_max,
+        "retained_records": store.retained_records,
+        "evidence_entries": store.evidence_size,
+        "evidence_entries_received": store.evidence_sent,
+        **gauges,
+    }.items():
+        lines += [f"# TYPE sluicegate_{name} gauge", f"sluicegate_{name} {value:g}"]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(**labels: str) -> str:
+    pairs = (f'{name}="{text.translate(_ESCAPES)}"' for name, text in labels.items())
+    return "{" + ",".join(pairs) + "}"
