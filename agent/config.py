@@ -24,7 +24,7 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """Base of all sections."""
 
 
-class Mqtt(Strict):
+class Mqtt(Strict, frozen=True, kw_only=True):
     """Where the broker is. TLS is required unless the host is a loopback address."""
 
     host: str = "127.0.0.1"
@@ -38,7 +38,7 @@ class Mqtt(Strict):
     allow_plaintext: bool = False
 
 
-class Can(Strict):
+class Can(Strict, frozen=True, kw_only=True):
     """One bus. ``interface``: socketcan (raw, bulk) or any python-can interface."""
 
     name: str
@@ -48,7 +48,7 @@ class Can(Strict):
     options: dict[str, str | int | bool] = {}
 
 
-class Modbus(Strict):
+class Modbus(Strict, frozen=True, kw_only=True):
     """One polled device link."""
 
     name: str
@@ -63,21 +63,21 @@ class Modbus(Strict):
     pause_s: float = 0.01
 
 
-class Spool(Strict):
+class Spool(Strict, frozen=True, kw_only=True):
     """Byte cap of what waits on the device."""
 
     max_bytes: int = SPOOL_BYTES_DEFAULT
     live_share: float = 0.75  # of the send window; the rest goes to the backlog
 
 
-class Metrics(Strict):
+class Metrics(Strict, frozen=True, kw_only=True):
     """Prometheus text and status; a unix socket by default, or a loopback port."""
 
     socket: str = ""
     port: int = 0
 
 
-class Config(Strict):
+class Config(Strict, frozen=True, kw_only=True):
     """Everything the daemon is told by its owner."""
 
     device: str

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
     from policies.tables import CompiledPolicy
 
-Fact: TypeAlias = "str | int | float | bytes | bool | Sequence[Fact]"
+Fact: TypeAlias = object  # whatever msgpack can hold; the tests read all of it back
 
 
 class Evidence:
@@ -142,7 +142,7 @@ class Evidence:
         seconds = max((now_ns - start_ns) / 1e9, 1e-9)
         sources = [row for row in rows if row.outcome is Outcome.READ]
         collected = [
-            # source, type, label, quantity, bytes, frequency in Hz; flow: count.snap
+            # In this order: source, type, label, quantity, bytes, frequency (Hz).
             [r.action, r.rule, r.label, r.samples, r.bytes_used, r.samples / seconds]
             for r in sources
         ]

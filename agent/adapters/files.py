@@ -1,12 +1,15 @@
-"""Reading the owner's files, with limits before parsing and one clear line on failure."""
+"""The owner's files: limits before parsing, one clear line on failure."""
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def read_limited(path: Path, bytes_max: int, hint: str = "") -> bytes:
@@ -17,9 +20,8 @@ def read_limited(path: Path, bytes_max: int, hint: str = "") -> bytes:
                 raise BadInput(str(path), "", "is no regular file", hint)
             data = file.read(bytes_max + 1)
     except OSError as error:
-        raise BadInput(
-            str(path), "", (error.strerror or "cannot be read"), hint
-        ) from None
+        reason = error.strerror or "cannot be read"
+        raise BadInput(str(path), "", reason, hint) from None
     if len(data) > bytes_max:
         raise BadInput(str(path), "", f"larger than {bytes_max} bytes", hint)
     return data

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ async def serve_status(
 
     async with contextlib.AsyncExitStack() as stack:
         if socket_path:
-            path = Path(socket_path)
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(socket_path)  # noqa: PTH108  # one call at start, no waiting
             old = os.umask(0o117)  # the owner and the group only
             try:
                 server = await asyncio.start_unix_server(

@@ -1,0 +1,108 @@
+"""What the device says of itself: retained state, and compliance counters.
+
+Both travel as msgpack ``[body, signature]``: body is JSON text (people read it in a
+broker's console), the signature is Ed25519 over a domain-separated form of it
+(``protocols/signed.py``). No field holds a value that was read from a bus.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from protocols.errors import WireError
+
+T = TypeVar("T")
+
+STATE_BYTES_MAX = 64 * 1024
+COUNTERS_BYTES_MAX = 1024 * 1024
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The applied state (retained): late messages never show an older one as newer.
+
+    ``number`` rises with every state of a device, across restarts.
+    """
+
+    v: int = 1
+    device: str
+    number: int
+    time_ns: int
+    boot: str
+    agent: str
+    policy_name: str
+    policy_version: int
+    policy_digest: str
+    policy_state: str  # active | lockdown
+    clock: str  # good | low
+    online: bool
+    autonomy_h: float  # hours of spool left at the present rate; -1 unknown
+    spool_records: int
+    spool_bytes: int
+    spool_bytes_max: int
+    oldest_ns: int
+    evidence_size: int
+    coverage: float  # classified / read, 0..1
+    problems: tuple[str, ...] = ()  # what is wrong, in words, without values
+
+
+class CounterLine(msgspec.Struct, frozen=True, array_like=True):
+    """One cell: destination, label, rule, action, outcome, samples, bytes."""
+
+    destination: str
+    label: str
+    rule: str
+    action: str
+    outcome: str
+    samples: int
+    bytes_used: int
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Compliance counters of one interval: the growth that one count.snap holds.
+
+    ``evidence_index`` is the index of that count.snap in the evidence log, so that a
+    reader can check that the two say the same.
+    """
+
+    v: int = 1
+    device: str
+    boot: str
+    start_ns: int
+    end_ns: int
+    evidence_index: int
+    rows: tuple[CounterLine, ...]
+    held: int
+    losses: dict[str, int]
+    policy_digest: str
+
+
+def encode_state(state: State) -> bytes:
+    """Return the JSON body of a state."""
+    return msgspec.json.encode(state)
+
+
+def decode_state(body: bytes) -> State:
+    """Return the state; WireError where the body is none."""
+    return _decode(body, State, STATE_BYTES_MAX, "state")
+
+
+def encode_telemetry(telemetry: Telemetry) -> bytes:
+    """Return the JSON body of counters."""
+    return msgspec.json.encode(telemetry)
+
+
+def decode_telemetry(body: bytes) -> Telemetry:
+    """Return the counters; WireError where the body is none."""
+    return _decode(body, Telemetry, COUNTERS_BYTES_MAX, "telemetry")
+
+
+def _decode(body: bytes, kind: type[T], bytes_max: int, what: str) -> T:
+    if len(body) > bytes_max:
+        raise WireError(what, f"larger than {bytes_max} bytes")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # msgspec names the field and the type it wanted, never the value.
+        raise WireError(what, str(error)) from None
