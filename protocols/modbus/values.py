@@ -3,7 +3,7 @@
 A register travels big-endian (MODBUS Application Protocol V1.1b3, clause 4.2). In which
 order the registers of one number come, and whether a device swaps the bytes in each, is
 the vendor's choice. ``order`` says where the bytes ABCD of a 32-bit number lie: ABCD
-big-endian, CDAB words reversed, BADC bytes swapped within words, DCBA both. The same two
+big-endian, CDAB words reversed, BADC bytes swapped in words, DCBA both. The same two
 switches hold for 16 and 64 bits. A string's words always come in order; BADC and DCBA
 swap its bytes. Addresses are 0-based everywhere but in ``parse_address``.
 """
