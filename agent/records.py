@@ -147,7 +147,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """What the byte cap cost: one row per (label, kind); recorded as evidence."""
+    """What the store let go of: one row per (label, kind); recorded as evidence."""
 
     kind: str
     label: int
@@ -155,6 +155,7 @@ class Eviction:
     bytes_used: int
     samples: int
     epoch_ranges: tuple[tuple[bytes, int, int], ...] = field(default=())
+    cause: str = "evicted"  # evicted | refused | expired | destroyed | damaged
 
 
 @dataclass(frozen=True, slots=True)

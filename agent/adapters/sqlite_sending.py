@@ -1,0 +1,154 @@
+"""What of the spool is to be sent next. Which rows went out lives in memory only.
+
+A row that was sent and not confirmed is sent again on the next connection, so the fact
+that it was sent need not be durable; losing it costs a duplicate, which receivers drop.
+The set is bounded: beyond ``SENT_MAX`` unconfirmed rows nothing more goes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.adapters.sqlite_change import spool_checksum
+from agent.records import Queued, Rank, SpoolRecord
+from agent.store.schema import SPOOL_COLUMNS
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+SENT_MAX: Final = 16_384  # rows sent and not confirmed; 1 MiB of memory
+SEND_BYTES_MAX: Final = 8 * 1024 * 1024  # one answer of next_to_send, at least a row
+
+_PAGE: Final = (
+    "SELECT row, size FROM spool INDEXED BY spool_order"
+    " WHERE rank = ? AND row > ? AND row <= ? ORDER BY row LIMIT ?"
+)
+_READ: Final = f"SELECT {SPOOL_COLUMNS} FROM spool WHERE row = ?"  # noqa: S608  # our own column names
+_LAST_ROW: Final = 2**62
+
+
+class Sending:
+    """Live and backlog cursors of one connection to the broker."""
+
+    def __init__(self, next_row: int) -> None:
+        """Start a connection: all rows below ``next_row`` are backlog."""
+        self._sent: set[int] = set()
+        self._floor: dict[tuple[Rank, bool], int] = {}
+        self._cursor = next_row - 1
+        self.forget(next_row)
+
+    def forget(self, next_row: int) -> None:
+        """Begin anew: nothing is sent, what is there is backlog."""
+        self._sent.clear()
+        self._cursor = next_row - 1
+        # Rows at or below the floor of their rank and side have all been sent.
+        self._floor = {
+            (rank, live): self._cursor if live else 0
+            for rank in Rank
+            for live in (True, False)
+        }
+
+    def mark(self, rows: Iterable[int]) -> None:
+        """Remember rows that the broker took."""
+        self._sent.update(rows)
+
+    def unmark(self, rows: Iterable[int]) -> None:
+        """Forget rows that are confirmed or gone."""
+        self._sent.difference_update(rows)
+
+    @property
+    def unconfirmed(self) -> int:
+        """Return how many rows are sent and not confirmed."""
+        return len(self._sent)
+
+    def choose(self, database: sqlite3.Connection, live: int, backlog: int) -> list[int]:
+        """Return rows to send: live first, then backlog, each by rank and age.
+
+        What one side does not use of its share, the other may.
+        """
+        total = min(live + backlog, SENT_MAX - len(self._sent))
+        if total <= 0:
+            return []
+        new = self._unsent(database, True, total)
+        old = self._unsent(database, False, total)
+        take_new = min(len(new), max(live, total - len(old)), total)
+        chosen = new[:take_new] + old[: total - take_new]
+        used, rows = 0, []
+        for row, size in chosen:
+            used += size
+            if rows and used > SEND_BYTES_MAX:
+                break
+            rows.append(row)
+        return rows
+
+    def _unsent(
+        self, database: sqlite3.Connection, live: bool, limit: int
+    ) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        for rank in sorted(Rank, reverse=True):
+            for row, size in self._side(database, rank, live, limit):
+                found.append((row, size))
+                if len(found) == limit:
+                    return found
+        return found
+
+    def _side(
+        self, database: sqlite3.Connection, rank: Rank, live: bool, page: int
+    ) -> Iterator[tuple[int, int]]:
+        """Yield unsent (row, size) of one rank and side, oldest first."""
+        last = _LAST_ROW if live else self._cursor
+        start, leading = self._floor[rank, live], True
+        while True:
+            rows = database.execute(_PAGE, (rank, start, last, page)).fetchall()
+            for row, size in rows:
+                if row not in self._sent:
+                    leading = False
+                    yield row, size
+                elif leading:
+                    self._floor[rank, live] = row
+            if len(rows) < page:
+                return
+            start = rows[-1][0]
+
+
+def read(
+    database: sqlite3.Connection, rows: Sequence[int]
+) -> tuple[list[Queued], list[int]]:
+    """Return the messages of ``rows``, and the rows whose bytes have changed."""
+    good: list[Queued] = []
+    bad: list[int] = []
+    for row in rows:
+        found = database.execute(_READ, (row,)).fetchone()
+        if found is None:
+            continue
+        record = record_of(found)
+        if record is None:
+            bad.append(row)
+        else:
+            good.append(Queued(row, record))
+    return good, bad
+
+
+def record_of(values: Sequence[object]) -> SpoolRecord | None:
+    """Return the record of a row's ``SPOOL_COLUMNS``; None where its checksum lies."""
+    *head, _, crc, body = values
+    try:
+        kind, destination, rank, label, epoch, sequence, created, confirm, samples = (
+            head
+        )
+        record = SpoolRecord(
+            str(kind),
+            str(destination),
+            Rank(int(str(rank))),
+            int(str(label)),
+            bytes(epoch) if isinstance(epoch, bytes) else b"",
+            int(str(sequence)),
+            int(str(created)),
+            body if isinstance(body, bytes) else b"",
+            str(confirm),
+            int(str(samples)),
+        )
+    except ValueError:
+        return None
+    return record if spool_checksum(record) == crc else None

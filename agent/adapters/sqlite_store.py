@@ -1,0 +1,334 @@
+"""The store on SQLite: spool, retained data, evidence and its tree. One writer.
+
+DESIGN section 8: one transaction per commit, so promise 2 is the database's. Made by
+`agent.adapters.sqlite_open.open_store`; called from one worker thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from agent.adapters.sqlite_change import Change
+from agent.adapters.sqlite_sending import Sending, read
+from agent.records import CounterRow, Eviction, Outcome, StoreStatistics
+from agent.store.tree import Growth, frontier, leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.adapters.sqlite_change import Witness
+    from agent.adapters.sqlite_connection import Connection
+    from agent.adapters.sqlite_files import FileLock
+    from agent.records import Commit, Queued
+    from agent.store.accounting import State
+    from agent.store.salvage import Break
+    from agent.store.tree import Place
+
+_EXPIRED: Final = "SELECT row FROM retained WHERE expires_ns <= ?"
+_OF_LABEL: Final = "SELECT row FROM spool WHERE destination = ? AND label = ?"
+_LABELS: Final = "SELECT DISTINCT destination, label FROM spool"
+_OF_SEQUENCE: Final = "SELECT row FROM spool WHERE epoch = ? AND sequence = ?"
+_ENTRIES: Final = (
+    "SELECT e.position, e.body, n.hash FROM entries e"
+    " LEFT JOIN nodes n ON n.level = 0 AND n.position = e.position"
+    " WHERE e.position >= ? ORDER BY e.position LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums since the store was made; ``held`` is the level after the last commit."""
+
+    classified: int
+    unclassified: int
+    held: int
+
+
+class SqliteStore:
+    """Implements ``agent.ports.Store``; see there for what a raise means."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: State,
+        growth: Growth,
+        caps: tuple[int, int],
+        witness: Witness,
+        lock: FileLock,
+    ) -> None:
+        """Take an opened, checked database; ``caps``: bytes of spool and retained."""
+        self._connection = connection
+        self._state = state
+        self._growth = growth
+        self._spool_max, self._retained_max = caps
+        self._witness = witness
+        self._lock = lock
+        self._sending = Sending(state.next_row)
+        self._clock_floor_ns = state.clock_floor_ns
+        self.broken: Break | None = None  # set by the opener that found damage
+
+    @contextlib.contextmanager
+    def _changing(self, doing: str) -> Iterator[Change]:
+        with self._connection.writing(doing) as database:
+            change = Change(database, self._state, self._growth.copy(), self._witness)
+            yield change
+            floor = max(self._clock_floor_ns, change.state.clock_floor_ns)
+            change.state = replace(change.state, clock_floor_ns=floor)
+            change.save()
+        self._state, self._growth = change.state, change.growth
+
+    # --- what the flow makes durable ----------------------------------------------
+
+    def commit(self, commit: Commit) -> tuple[Eviction, ...]:
+        """Make one pass durable in one transaction; return what the caps cost.
+
+        Unavailable: nothing happened (disk full, busy, CONTROL alone over the cap).
+        """
+        with self._changing("commit") as change:
+            evicted, refused = change.spool(commit.records, self._spool_max)
+            expelled, turned_away = change.retain(commit.retained, self._retained_max)
+            change.count(commit.counters)
+            change.testify(commit.evidence)
+            lost = change.lose("evicted", evicted + expelled)
+            lost += change.lose("refused", refused + turned_away)
+            change.state = replace(
+                change.state,
+                classified=change.state.classified + commit.coverage[0],
+                unclassified=change.state.unclassified + commit.coverage[1],
+                held=commit.held,
+            )
+        return lost
+
+    def remember_time(self, now_ns: int) -> None:
+        """Raise the clock floor (a believed wall time) with the next transaction."""
+        self._clock_floor_ns = max(self._clock_floor_ns, now_ns)
+
+    def expire(self, now_ns: int) -> tuple[Eviction, ...]:
+        """Delete retained data whose time is over, with a record of it.
+
+        The freed pages are overwritten (secure_delete) and the log is folded in, so
+        that no old page image stays behind.
+        """
+        with self._connection.reading("expire") as database:
+            rows = [row for (row,) in database.execute(_EXPIRED, (now_ns,))]
+        if not rows:
+            return ()
+        with self._erasing(), self._changing("expire") as change:
+            return change.lose("expired", change.drop_retained(rows))
+
+    def destroy(self, places: Sequence[tuple[str, int]]) -> tuple[Eviction, ...]:
+        """Delete what is spooled for these (destination, label), with a record of it.
+
+        For labels that lost their permission under a stricter policy.
+        """
+        with self._connection.reading("destroy") as database:
+            rows = [
+                row
+                for place in places
+                for (row,) in database.execute(_OF_LABEL, place)
+            ]
+        if not rows:
+            return ()
+        with self._erasing(), self._changing("destroy") as change:
+            lost = change.lose("destroyed", change.drop_spooled(rows))
+        self._sending.unmark(rows)
+        return lost
+
+    @contextlib.contextmanager
+    def _erasing(self) -> Iterator[None]:
+        with self._connection.reading("erase") as database:
+            database.execute("PRAGMA secure_delete = ON")
+        try:
+            yield
+        finally:
+            with self._connection.reading("erase") as database:
+                database.execute("PRAGMA secure_delete = OFF")
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def spooled_places(self) -> list[tuple[str, int]]:
+        """Return every (destination, label) that has something in the spool."""
+        with self._connection.reading("places") as database:
+            return [(str(d), int(n)) for d, n in database.execute(_LABELS)]
+
+    # --- what the uplink sends ----------------------------------------------------
+
+    def next_to_send(self, live: int, backlog: int) -> list[Queued]:
+        """Return unsent records, highest rank first, then oldest first.
+
+        Up to ``live`` that came after `forget_sent` and ``backlog`` that were there;
+        a share that one side leaves unused goes to the other. A row whose bytes have
+        changed on the disk is never sent: it is counted and removed as ``damaged``.
+        """
+        with self._connection.reading("send") as database:
+            queued, bad = read(
+                database, self._sending.choose(database, live, backlog)
+            )
+        if bad:
+            with self._changing("remove damaged") as change:
+                change.lose("damaged", change.drop_spooled(bad))
+        return queued
+
+    def mark_sent(self, rows: Sequence[int]) -> None:
+        """Remember what the broker took, for this connection (not durable)."""
+        self._sending.mark(rows)
+
+    def forget_sent(self) -> None:
+        """A new connection: all that is there is unsent backlog again."""
+        self._sending.forget(self._state.next_row)
+
+    @property
+    def unconfirmed(self) -> int:
+        """Return how many records are sent and wait for their confirmation."""
+        return self._sending.unconfirmed
+
+    def confirm(
+        self, epoch: bytes, sequences: Sequence[int], kind: str = "data"
+    ) -> int:
+        """Remove receipted records of one epoch; return how many were there."""
+        statement = f"{_OF_SEQUENCE} AND kind = ?"
+        with self._connection.reading("confirm") as database:
+            rows = [
+                row
+                for sequence in sequences
+                for (row,) in database.execute(statement, (epoch, sequence, kind))
+            ]
+        return self.confirm_rows(rows)
+
+    def confirm_rows(self, rows: Sequence[int]) -> int:
+        """Remove records that the broker's acknowledgement is enough for."""
+        if not rows:
+            return 0
+        with self._changing("confirm") as change:
+            removed = len(change.drop_spooled(rows))
+        self._sending.unmark(rows)
+        return removed
+
+    # --- evidence -----------------------------------------------------------------
+
+    @property
+    def log_id(self) -> bytes:
+        """Return the 8 bytes that tell this log from one before a break."""
+        return self._state.log_id
+
+    def root(self) -> tuple[int, bytes]:
+        """Return (size, RFC 6962 root) of what is committed."""
+        return self._state.evidence_size, self._state.root
+
+    def evidence_since(self, start: int, limit: int) -> list[bytes]:
+        """Return encoded entries [start, start + limit), checked against the tree.
+
+        Fatal where an entry is not what was committed.
+        """
+        with self._connection.reading("evidence") as database:
+            rows = database.execute(_ENTRIES, (start, limit)).fetchall()
+        for expected, (position, body, digest) in enumerate(rows, start):
+            if position != expected or leaf_hash(body) != digest:
+                reason = f"evidence entry {expected} is not what was committed"
+                raise self._connection.found_damaged(reason)
+        return [body for _, body, _ in rows]
+
+    def evidence_receipted(self, size: int) -> None:
+        """Remember that the collector has the first ``size`` entries."""
+        size = min(size, self._state.evidence_size)
+        if size > self._state.evidence_sent:
+            with self._changing("evidence receipt") as change:
+                change.state = replace(change.state, evidence_sent=size)
+
+    def nodes(self, places: Sequence[Place]) -> dict[Place, bytes]:
+        """Return the hashes of stored (level, index) nodes; absent ones are left out."""
+        found: dict[Place, bytes] = {}
+        with self._connection.reading("nodes") as database:
+            for place in places:
+                row = database.execute(
+                    "SELECT hash FROM nodes WHERE level = ? AND position = ?", place
+                ).fetchone()
+                if row is not None:
+                    found[place] = row[0]
+        return found
+
+    def root_at(self, size: int) -> bytes:
+        """Return the root of the first ``size`` entries (at most the current size)."""
+        return Growth(size, self.nodes(frontier(size))).root()
+
+    def add_checkpoint(self, size: int, root: bytes, note: bytes) -> None:
+        """Keep a signed checkpoint before it is published."""
+        with self._changing("checkpoint"), self._connection.reading("checkpoint") as db:
+            db.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)",
+                (size, root, note),
+            )
+
+    def last_checkpoint(self) -> tuple[int, bytes, bytes] | None:
+        """Return (size, root, signed note) of the newest checkpoint."""
+        with self._connection.reading("checkpoint") as database:
+            row = database.execute(
+                "SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+            ).fetchone()
+        return None if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
+
+    # --- sums and documents -------------------------------------------------------
+
+    def counters(self) -> list[CounterRow]:
+        """Return the compliance counters, summed over the store's life."""
+        with self._connection.reading("counters") as database:
+            rows = database.execute("SELECT * FROM counters").fetchall()
+        return [
+            CounterRow(to, label, rule, action, Outcome(outcome), samples, used)
+            for to, label, rule, action, outcome, samples, used in rows
+        ]
+
+    def totals(self) -> Totals:
+        """Return what was read, by coverage, and what is held."""
+        state = self._state
+        return Totals(state.classified, state.unclassified, state.held)
+
+    def losses(self) -> list[Eviction]:
+        """Return all that was ever lost, by cause, kind and label."""
+        with self._connection.reading("losses") as database:
+            rows = database.execute(
+                "SELECT kind, label, records, bytes, samples, cause FROM losses"
+            ).fetchall()
+        return [Eviction(k, n, r, b, s, (), cause) for k, n, r, b, s, cause in rows]
+
+    def keep_document(self, name: str, body: bytes) -> None:
+        """Keep a named document (the active policy with its proof) durably."""
+        with self._changing("document"), self._connection.reading("document") as db:
+            db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?)", (name, body))
+
+    def document(self, name: str) -> bytes | None:
+        """Return a named document; None where there is none."""
+        with self._connection.reading("document") as database:
+            row = database.execute(
+                "SELECT body FROM documents WHERE name = ?", (name,)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    @property
+    def clock_floor_ns(self) -> int:
+        """Return the latest believed wall time that is known; 0 where none."""
+        return self._clock_floor_ns
+
+    def statistics(self) -> StoreStatistics:
+        """Return how the store is."""
+        with self._connection.reading("statistics") as database:
+            oldest = database.execute(
+                "SELECT created_ns FROM spool ORDER BY row LIMIT 1"
+            ).fetchone()
+        state = self._state
+        return StoreStatistics(
+            records=state.spool_records,
+            bytes_used=state.spool_bytes,
+            bytes_max=self._spool_max,
+            oldest_ns=0 if oldest is None else oldest[0],
+            evidence_size=state.evidence_size,
+            evidence_sent=state.evidence_sent,
+            evicted_records=state.evicted_records,
+            retained_records=state.retained_records,
+        )
+
+    def close(self) -> None:
+        """Close; everything committed stays."""
+        self._connection.close()
+        self._lock.release()
