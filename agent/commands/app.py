@@ -1,0 +1,134 @@
+"""The words of `sluicegate`: what a person can type, and what each word answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from agent.errors import BadInput
+
+app = typer.Typer(
+    name="sluicegate",
+    help="Data-security agent for vehicle and industrial gateways.\n\n"
+    "Reads CAN and Modbus, decides for every datum whether it may leave, protects what "
+    "may, sends it over MQTT and keeps evidence that anyone can verify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="Configuration of the gateway (TOML)."),
+]
+DEFAULT_CONFIG = Path("/etc/sluicegate/sluicegate.toml")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        result = app(args=arguments, prog_name="sluicegate", standalone_mode=False)
+    except click.ClickException as error:
+        raise BadInput("", "", error.format_message(), "see --help") from None
+    except click.Abort:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+@app.command()
+def run(config: ConfigFile = DEFAULT_CONFIG) -> int:
+    """Run the daemon until SIGTERM (what the systemd unit starts)."""
+    from agent.commands.run import main as run_daemon
+
+    return run_daemon(["--config", str(config)])
+
+
+@app.command()
+def scan(
+    captures: Annotated[
+        list[Path],
+        typer.Argument(
+            help="candump, ASC, BLF, TRC, MF4 or pcap (SocketCAN); .gz too."
+        ),
+    ],
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="Policy file, or a shipped one: passenger-fleet, factory-line, lockdown."
+        ),
+    ] = "lockdown",
+    bindings: Annotated[
+        list[Path] | None,
+        typer.Option("--bindings", "-b", help="Bindings file; may be given again."),
+    ] = None,
+    databases: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the DBC, KCD, ARXML and SYM files."),
+    ] = None,
+    recipients: Annotated[
+        Path | None,
+        typer.Option(help="Folder of recipient cards; without it, sealed to nobody."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the store (envelopes, evidence) of each capture in this folder."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64)] = 2,
+    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> int:
+    """Run recordings through the same path as live traffic and show what would leave."""
+    from agent.commands.scan import Request, scan_all
+
+    request = Request(
+        policy,
+        tuple(map(str, bindings or ())),
+        str(databases or ""),
+        str(recipients or ""),
+        str(out or ""),
+    )
+    return scan_all(captures, request, jobs, json)
+
+
+@app.command()
+def status(
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> int:
+    """Ask the running agent how it is."""
+    from agent.commands.status import show
+
+    return show(config, json)
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> int:
+    """Check configuration, policy, keys, buses, broker, clock, disk and database."""
+    from agent.commands.doctor import examine
+
+    return examine(config, json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep everything in this folder; else a temporary one."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=4.0, max=600.0, help="Length of each calm stretch.")
+    ] = 6.0,
+) -> int:
+    """Vehicle, plant, broker, agent and collector on 127.0.0.1; cut, kill, verify."""
+    from agent.commands.demo import play
+
+    return play(folder, seconds, sys.stdout.isatty())

@@ -1,0 +1,111 @@
+"""From what the sources brought to samples and texts: both buses meet here.
+
+Pure composition of the decoders in ``protocols/``; state is ISO-TP reassembly only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from protocols.can.uds import dissect
+
+from protocols.can.decode import decode as decode_can
+from protocols.modbus.decode import decode as decode_modbus
+from protocols.samples import (
+    TextBatch,
+    concat_samples,
+    concat_texts,
+    empty_samples,
+    empty_texts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from protocols.can.isotp import DiagnosticMessage, Diagnostics
+    from protocols.can.uds import Identifier
+
+    from agent.records import Arrival
+    from protocols.can.plan import DecodePlan
+    from protocols.frames import I32
+    from protocols.modbus.decode import ModbusPlan
+    from protocols.samples import SampleBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one batch holds. ``unbound``: data seen that no item is bound to."""
+
+    samples: SampleBatch
+    texts: TextBatch
+    message: I32  # [frames] message row, -1 unknown id, -2 no data frame
+    diagnostics: Sequence[DiagnosticMessage]
+    identifiers: Sequence[Identifier]
+    unbound: int
+    errors: int  # signals that did not fit, invalid registers: kept back, counted
+
+
+class Decoder:
+    """Decodes arrivals with the tables of one policy."""
+
+    def __init__(
+        self,
+        can: DecodePlan,
+        diagnostics: Diagnostics,
+        identifiers: Mapping[tuple[int, str], int],
+        modbus: ModbusPlan,
+    ) -> None:
+        """Take the compiled plans; ``identifiers`` maps (bus, source) to an item."""
+        self._can = can
+        self._diagnostics = diagnostics
+        self._identifiers = identifiers
+        self._modbus = modbus
+
+    def decode(self, arrival: Arrival) -> Decoded:
+        """Return samples and texts of one batch, in order of arrival."""
+        samples: list[SampleBatch] = []
+        texts: list[TextBatch] = []
+        message: I32 = np.empty(0, np.int32)
+        heard: Sequence[DiagnosticMessage] = ()
+        seen: list[Identifier] = []
+        unbound = errors = 0
+        if arrival.frames is not None and len(arrival.frames):
+            can = decode_can(self._can, arrival.frames)
+            samples.append(can.samples)
+            message = can.message
+            unbound += can.unbound
+            errors += can.short + can.multiplex_unknown
+            heard = self._diagnostics.feed(arrival.frames)
+            seen = [found for said in heard for found in dissect(said)]
+            texts.append(self._bound(seen))
+        if arrival.transactions is not None and len(arrival.transactions):
+            modbus = decode_modbus(self._modbus, arrival.transactions)
+            samples.append(modbus.samples)
+            texts.append(modbus.texts)
+            unbound += modbus.unmapped
+            errors += modbus.errors
+        return Decoded(
+            concat_samples(samples) if samples else empty_samples(),
+            concat_texts(texts),
+            message,
+            heard,
+            seen,
+            unbound,
+            errors,
+        )
+
+    def _bound(self, seen: Sequence[Identifier]) -> TextBatch:
+        """Return the identifiers that an item is bound to (low rate: a loop is fine)."""
+        rows = [
+            (found.time_ns, item, found.text)
+            for found in seen
+            if (item := self._identifiers.get((found.bus, found.source), -1)) >= 0
+        ]
+        if not rows:
+            return empty_texts()
+        times, items, texts = zip(*rows, strict=True)
+        return TextBatch(
+            np.array(times, np.int64), np.array(items, np.uint32), tuple(texts)
+        )
