@@ -180,7 +180,23 @@ def parse_database(raw: bytes, kind: str, file: str) -> Database:
         raise
     except _PARSER_ERRORS as error:
         raise _refusal(file, error, text) from None
-    return Database(file, messages, notes)
+    return Database(file, messages, notes + _undeclared(messages))
+
+
+def _undeclared(messages: tuple[Message, ...]) -> tuple[str, ...]:
+    """Name signals whose multiplexer is not declared as one: they cannot be bound.
+
+    cantools leaves them out without a word; here it is said.
+    """
+    return tuple(
+        f"message {message.name}, signal {signal.name}: depends on {parent.name}, "
+        "which is no multiplexer (left out)"
+        for message in messages
+        for signal in message.signals
+        if signal.mux_parent
+        and (parent := message.signal(signal.mux_parent)) is not None
+        and not parent.is_multiplexer
+    )
 
 
 def _text(raw: bytes, kind: str) -> str:
