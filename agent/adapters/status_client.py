@@ -1,0 +1,47 @@
+"""Asks a running agent for one of its status pages. Blocking; for commands only."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from typing import Final
+
+from agent.errors import Unavailable
+
+TIMEOUT_S: Final = 5.0
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
+def fetch_page(socket_path: str, port: int, page: str) -> bytes:
+    """Return the body of ``page``; Unavailable where no agent answers."""
+    connection = (
+        _UnixConnection(socket_path)
+        if socket_path
+        else http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    )
+    try:
+        connection.request("GET", page)
+        answer = connection.getresponse()
+        body = answer.read(PAGE_BYTES_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        reason = "no answer: is it running?"
+        raise Unavailable("agent", reason) from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise Unavailable("agent", f"answered {answer.status} for {page}")
+    return body

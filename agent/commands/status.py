@@ -1,0 +1,51 @@
+"""`sluicegate status`: what the running agent says of itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from agent.adapters.files import read_limited
+from agent.adapters.status_client import fetch_page
+from agent.config import parse_config
+from agent.errors import BadInput
+from agent.limits import CONFIG_BYTES_MAX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def show(config_file: Path, as_json: bool) -> int:
+    """Print the state of the running agent; 0 where it has no problem to report."""
+    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
+    metrics = parse_config(text, str(config_file)).metrics
+    if not (metrics.socket or metrics.port):
+        raise BadInput(
+            str(config_file), "metrics", "no status socket", "set metrics.socket"
+        )
+    page = fetch_page(metrics.socket, metrics.port, "/status")
+    state: dict[str, object] = json.loads(page)
+    if as_json:
+        sys.stdout.write(page.decode() + "\n")
+    else:
+        _print(state)
+    return 1 if state.get("problems") else 0
+
+
+def _print(state: dict[str, object]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in state.items():
+        shown = value
+        if name.endswith("_ns") and isinstance(value, int) and value:
+            shown = datetime.fromtimestamp(value / 1e9, UTC).isoformat(" ", "seconds")
+        elif isinstance(value, list):
+            shown = "\n".join(map(str, value)) or "none"
+        elif isinstance(value, float):
+            shown = f"{value:.3g}"
+        table.add_row(name.replace("_", " "), str(shown))
+    Console(highlight=False).print(table)

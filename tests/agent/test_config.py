@@ -1,0 +1,65 @@
+"""The configuration file: every refusal is one line with file, place and reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config import is_loopback, parse_config
+from agent.errors import BadInput
+
+GOOD = """
+device = "gw-1"
+fleet = "demo"
+state_dir = "/var/lib/sluicegate"
+"""
+
+
+def test_defaults_are_safe() -> None:
+    config = parse_config(GOOD.encode(), "a.toml")
+    assert config.policy == ""
+    assert config.mqtt.host == "127.0.0.1"
+    assert not config.mqtt.allow_plaintext
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("device = 3", ["a.toml", "device", "str"]),
+        (GOOD + "colour = 1", ["a.toml", "colour"]),
+        (GOOD + "[mqtt]\nhost = 'broker.example'", ["mqtt.host", "TLS"]),
+        (GOOD + "[mqtt]\ncert_file = 'x'", ["mqtt", "go together"]),
+        (GOOD + "[[can]]\nname='a'\n[[can]]\nname='a'", ["two buses"]),
+        (GOOD + "[[can]]\nname='a/b'", ["can[0].name"]),
+        (GOOD + "[spool]\nmax_bytes = 5", ["spool.max_bytes"]),
+        ("device = = 3", ["a.toml", "line 1"]),
+        (GOOD.replace("gw-1", "a#b"), ["device"]),
+    ],
+)
+def test_a_refusal_names_file_place_and_reason(text: str, words: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_config(text.encode(), "a.toml")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert all(word in line for word in words), line
+
+
+def test_too_large_is_refused_before_parsing() -> None:
+    with pytest.raises(BadInput, match="larger"):
+        parse_config(b"#" * (300 * 1024), "a.toml")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_configuration_or_one_line(text: bytes) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_config(text, "a.toml")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_loopback() -> None:
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert is_loopback("localhost")
+    assert not is_loopback("10.0.0.1")
+    assert not is_loopback("broker.example")
