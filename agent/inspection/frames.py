@@ -12,11 +12,12 @@ import numpy as np
 
 from agent.inspection.findings import Finding, Level
 from agent.limits import EVENT_KEYS_MAX
-from protocols.frames import CAN_ERR_FLAG, CANFD_FDF
+from protocols.can.plan import FrameKind
+from protocols.frames import CAN_ERR_FLAG, CAN_RTR_FLAG, CANFD_FDF
 
 if TYPE_CHECKING:
     from agent.inspection.findings import View
-    from protocols.frames import U8, Bool, Index
+    from protocols.frames import I32, U8, Bool, Index
 
 ALERT_FRAMES: Final = 3  # D1: this many within WINDOW_NS is an alert, fewer a notice
 WINDOW_NS: Final = 60 * 10**9
@@ -61,26 +62,30 @@ class UnknownIdentifier:
 class WrongShape:
     """D2. A known identifier with another length, or as another kind of frame."""
 
-    def __init__(self, length: U8, is_fd: U8) -> None:
-        """Take per message row: length in bytes, and 0 classic, 1 FD, 2 either."""
+    def __init__(self, length: I32, kind: U8, watched: frozenset[int]) -> None:
+        """Take per message row the length in bytes and the ``FrameKind``.
+
+        No database declares remote frames, so on a ``watched`` bus each is one.
+        """
         self._length = length
-        self._is_fd = is_fd
+        self._kind = kind
+        self._watched = np.array(sorted(watched), np.uint8)
 
     def inspect(self, view: View) -> list[Finding]:
         """Return one finding per identifier that is not shaped as declared."""
-        known = np.flatnonzero(view.message >= 0)
-        if not len(known):
-            return []
-        row = view.message[known]
         frames = view.frames
+        odd = (frames.ident & np.uint32(CAN_RTR_FLAG)) != 0
+        if odd.any():
+            odd &= np.isin(frames.bus, self._watched)
+        known = np.flatnonzero(view.message >= 0)
+        row = view.message[known]
         fd = (frames.flags[known] & np.uint8(CANFD_FDF)) != 0
-        declared = self._is_fd[row]
+        kind = self._kind[row]
         wrong = frames.size[known] != self._length[row]
-        wrong |= (declared != 2) & (fd != (declared == 1))
-        if not wrong.any():
-            return []
-        odd = np.zeros(len(frames), np.bool_)
+        wrong |= (kind != FrameKind.ANY.value) & (fd != (kind == FrameKind.FD.value))
         odd[known[wrong]] = True
+        if not odd.any():
+            return []
         return [
             Finding("D2", Level.ALERT, bus, ident, count, first, last)
             for bus, ident, count, first, last in subjects(view, odd)

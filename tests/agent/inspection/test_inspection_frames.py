@@ -76,16 +76,24 @@ def test_a_flood_of_identifiers_stays_in_bounded_memory() -> None:
     )
 )
 def test_d2_equals_a_slow_judge(rows: list[tuple[int, int, int]]) -> None:
-    length, kind = [8, 4, 0, 8], [0, 1, 2, 2]
+    length, kind = [8, 4, 0, 8], [1, 2, 0, 0]
     batch = frames([(i, 0, 0x100 + m, n, f) for i, (m, n, f) in enumerate(rows)])
-    detector = WrongShape(np.array(length, np.uint8), np.array(kind, np.uint8))
+    detector = WrongShape(
+        np.array(length, np.int32), np.array(kind, np.uint8), frozenset({0})
+    )
     found = {
         (f.ident, f.count)
         for f in detector.inspect(view(batch, [m for m, _, _ in rows]))
     }
     slow: dict[int, int] = {}
     for message, size, flags in rows:
-        fd = 1 if flags else 0
-        if size != length[message] or (kind[message] != 2 and fd != kind[message]):
+        fd = 2 if flags else 1
+        if size != length[message] or kind[message] not in {0, fd}:
             slow[0x100 + message] = slow.get(0x100 + message, 0) + 1
     assert found == set(slow.items())
+
+
+def test_a_remote_frame_on_a_watched_bus_is_another_kind_of_frame() -> None:
+    detector = WrongShape(np.zeros(0, np.int32), np.zeros(0, np.uint8), frozenset({0}))
+    rows = [(0, bus, 0x40000000 | 0x100, 8, 0) for bus in (0, 1)]
+    assert [f.bus for f in detector.inspect(view(frames(rows), [-2, -2]))] == [0]
