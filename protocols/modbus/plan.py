@@ -84,6 +84,8 @@ def coalesce(
     where a point is wrong, lies in a ``never`` range, or shares registers with others
     so that no one read holds them.
     """
+    if period_ns < 1:
+        raise ValueError("a period of at least 1 ns is needed")
     forbidden: dict[Where, list[Interval]] = defaultdict(list)
     for place in never:
         where = (place.link, place.unit, place.table)
