@@ -1,0 +1,271 @@
+"""Scenario files: what a simulated vehicle or plant does, and when.
+
+Schema ``sluicegate/scenario/1``. Unknown fields are refused. Times are text with a unit
+(``500us``, ``20ms``, ``1.5s``, ``2m``, ``1h``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from firmware_sim.document import BYTES_MAX, Lines, read_document
+from firmware_sim.errors import ScenarioError
+from firmware_sim.vin import is_vin
+
+FOLDER: Final = Path(__file__).resolve().parent / "scenarios"
+NS: Final = 1_000_000_000
+_UNITS_NS: Final = {"us": 1_000, "ms": 1_000_000, "s": NS, "m": 60 * NS, "h": 3600 * NS}
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(us|ms|s|m|h)")
+
+Duration: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?(us|ms|s|m|h)$")
+]
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+FileName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\.dbc$")]
+Share: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive: TypeAlias = Annotated[float, Meta(gt=0.0, le=1e6)]
+
+
+def nanoseconds(text: str) -> int:
+    """Return a duration in ns; ValueError for text that is none."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration (such as 500ms, 20s, 2m)")
+    number, _, part = match[1].partition(".")
+    unit = _UNITS_NS[match[2]]
+    return int(number) * unit + int(part or "0") * unit // 10 ** len(part)
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Base of all parts."""
+
+
+class BusSpec(Strict, frozen=True, kw_only=True):
+    """One CAN bus: its database gives messages and cycle times."""
+
+    name: Name
+    database: FileName
+    fd: bool = False
+    diagnostics: bool = False  # OBD-II and UDS conversations run here
+
+
+class Waypoint(Strict, frozen=True, kw_only=True):
+    """A corner of the route (WGS-84). ``limit_kmh`` holds until the next one."""
+
+    lat: Annotated[float, Meta(ge=-80.0, le=80.0)]
+    lon: Annotated[float, Meta(ge=-180.0, le=180.0)]
+    alt: Annotated[float, Meta(ge=-400.0, le=3000.0)] = 0.0
+    limit_kmh: Annotated[float, Meta(ge=5.0, le=250.0)] = 50.0
+    stop: Duration = "0s"  # stands here this long; from 10s on in gear P
+
+
+class DriveSpec(Strict, frozen=True, kw_only=True):
+    """A route and how it is driven. One waypoint: the vehicle stands there."""
+
+    waypoints: Annotated[tuple[Waypoint, ...], Meta(min_length=1, max_length=1000)]
+    closed: bool = False  # laps without end; otherwise it stands at the last waypoint
+    acceleration: Annotated[float, Meta(ge=0.2, le=6.0)] = 1.8  # m/s^2
+    braking: Annotated[float, Meta(ge=0.2, le=9.0)] = 2.2
+    lateral: Annotated[float, Meta(ge=0.2, le=9.0)] = 2.5
+    corner_radius_m: Annotated[float, Meta(ge=3.0, le=2000.0)] = 15.0
+
+
+VehicleAct: TypeAlias = Literal[
+    "open-door", "close-door", "lights-on", "lights-off", "high-beam-on",
+    "high-beam-off", "unbelt-driver", "belt-driver", "crash", "read-vin-obd",
+    "read-vin-uds", "read-ecu-serial",
+]  # fmt: skip
+Door: TypeAlias = Literal["driver", "passenger", "rear-left", "rear-right", "trunk"]
+
+
+class VehicleEvent(Strict, frozen=True, kw_only=True):
+    """Something that happens at a time after the start; ``every`` repeats it."""
+
+    at: Duration
+    do: VehicleAct
+    door: Door = "driver"
+    every: Duration | None = None
+
+
+class VehicleScenario(
+    Strict, tag_field="kind", tag="vehicle", frozen=True, kw_only=True
+):
+    """A vehicle with its buses, its route and its events."""
+
+    schema: Literal["sluicegate/scenario/1"]
+    name: Name
+    title: str = ""
+    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    start: str
+    duration: Duration = "60s"
+    jitter: Duration = "200us"
+    vin: str
+    ecu_serial: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{4,32}$")]
+    buses: Annotated[tuple[BusSpec, ...], Meta(min_length=1, max_length=16)]
+    drive: DriveSpec
+    ambient_c: Annotated[float, Meta(ge=-39.0, le=60.0)] = 18.0
+    soc: Annotated[float, Meta(ge=5.0, le=100.0)] = 80.0
+    charging_kw: Annotated[float, Meta(ge=0.0, le=350.0)] = 0.0
+    odometer_km: Annotated[float, Meta(ge=0.0, le=2e6)] = 0.0
+    events: Annotated[tuple[VehicleEvent, ...], Meta(max_length=1000)] = ()
+
+
+class TankSpec(Strict, frozen=True, kw_only=True):
+    """A heated, stirred, closed tank between an inlet valve and an outlet pump."""
+
+    area_m2: Positive = 1.5
+    height_m: Positive = 3.0
+    level_m: Annotated[float, Meta(ge=0.0)] = 1.0
+    temperature_c: float = 20.0
+    supply_c: float = 18.0
+    inflow_max_m3h: Positive = 40.0
+    pump_max_m3h: Positive = 36.0
+    heater_kw: Positive = 120.0
+    trip_high_m: Positive = 2.7
+    trip_low_m: Positive = 0.25
+    trip_hot_c: Positive = 92.0
+
+
+class Phase(Strict, frozen=True, kw_only=True):
+    """One step of the recipe; phases repeat for ever."""
+
+    name: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,16}$")]
+    lasts: Duration
+    level_m: Annotated[float, Meta(gt=0.0)]
+    temperature_c: float
+    pump: Share  # share of the pump's full speed
+
+
+PlantFault: TypeAlias = Literal[
+    "dead", "slow", "exception", "one-connection", "inlet-stuck-open", "sensor-frozen"
+]
+
+
+class FaultEvent(Strict, frozen=True, kw_only=True):
+    """What goes wrong, from when and for how long; ``always`` without ``lasts``."""
+
+    at: Duration
+    mode: PlantFault
+    lasts: Duration | None = None
+    delay: Duration = "2s"  # of slow answers
+    code: Annotated[int, Meta(ge=1, le=11)] = 6  # Modbus exception, 6: device busy
+
+
+class PlantScenario(Strict, tag_field="kind", tag="plant", frozen=True, kw_only=True):
+    """A tank line and its PLC."""
+
+    schema: Literal["sluicegate/scenario/1"]
+    name: Name
+    title: str = ""
+    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    start: str
+    duration: Duration = "60s"
+    step: Duration = "50ms"
+    unit: Annotated[int, Meta(ge=1, le=247)] = 1
+    serial: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,16}$")]
+    tank: TankSpec = TankSpec()
+    recipe: Annotated[tuple[Phase, ...], Meta(min_length=1, max_length=100)]
+    faults: Annotated[tuple[FaultEvent, ...], Meta(max_length=100)] = ()
+
+
+Scenario: TypeAlias = VehicleScenario | PlantScenario
+
+
+def start_ns(text: str) -> int:
+    """Return ISO 8601 UTC text (ending in Z) as ns since the epoch; ValueError else."""
+    if not text.endswith("Z"):
+        raise ValueError("start must be UTC, as in 2026-03-02T08:00:00Z")
+    moment = dt.datetime.fromisoformat(text)
+    return int(moment.timestamp()) * NS + moment.microsecond * 1000
+
+
+def _check(scenario: Scenario) -> tuple[str, str] | None:
+    """Return path and reason of the first thing that types cannot tell."""
+    try:
+        start_ns(scenario.start)
+    except ValueError as error:
+        return "$.start", str(error)
+    if isinstance(scenario, PlantScenario):
+        return _check_plant(scenario)
+    if not is_vin(scenario.vin):
+        # Not the text itself: even a fictional VIN does not belong in an error.
+        return "$.vin", "is no VIN with a right check digit"
+    names = [bus.name for bus in scenario.buses]
+    if len(set(names)) < len(names):
+        return "$.buses", "two buses of one name"
+    for i, event in enumerate(scenario.events):
+        if event.every is not None and nanoseconds(event.every) < 100_000_000:
+            return f"$.events[{i}].every", "is below 100ms"
+    if sum(event.do == "crash" for event in scenario.events) > 1:
+        return "$.events", "a vehicle crashes once"
+    if scenario.drive.closed and len(scenario.drive.waypoints) < 3:
+        return "$.drive.closed", "a closed route has three waypoints or more"
+    return None
+
+
+def _check_plant(scenario: PlantScenario) -> tuple[str, str] | None:
+    step = nanoseconds(scenario.step)
+    if not 1_000_000 <= step <= NS:
+        return "$.step", "must lie in 1ms..1s"
+    tank = scenario.tank
+    if not tank.trip_low_m < tank.trip_high_m <= tank.height_m:
+        return "$.tank", "trip_low_m < trip_high_m <= height_m must hold"
+    for i, phase in enumerate(scenario.recipe):
+        if nanoseconds(phase.lasts) < step:
+            return f"$.recipe[{i}].lasts", "is shorter than a step"
+    return None
+
+
+def _place(path: str, lines: Lines) -> str:
+    """Return the line of a path, or of the nearest part above it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["))]
+    return str(lines.get(path, 1))
+
+
+def parse_scenario(data: bytes, file: str) -> Scenario:
+    """Return the scenario in ``data``; ScenarioError names line, path and reason."""
+    plain, lines = read_document(data, file)
+    try:
+        scenario: Scenario = msgspec.convert(plain, VehicleScenario | PlantScenario)  # type: ignore[arg-type]  # mypy has no form for union types
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `")
+        path = path.rstrip("`") or "$"
+        named = re.search(r"unknown field `([^`]+)`", reason)
+        below = f"{path}.{named[1]}" if named else path
+        raise ScenarioError(file, _place(below, lines), f"{path}: {reason}") from None
+    found = _check(scenario)
+    if found is not None:
+        path, reason = found
+        raise ScenarioError(file, _place(path, lines), f"{path}: {reason}")
+    return scenario
+
+
+def load_scenario(name: str) -> Scenario:
+    """Return the scenario of that shipped name, or of that file (``*.yaml``).
+
+    Raises ScenarioError.
+    """
+    is_file = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_file else FOLDER / f"{name}.yaml"
+    if not is_file and name not in shipped():
+        raise ScenarioError(
+            name, "", f"no such scenario: one of {', '.join(shipped())}"
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise ScenarioError(name, "", error.strerror or "cannot be read") from None
+    return parse_scenario(data, str(path) if is_file else f"{name}.yaml")
+
+
+def shipped() -> list[str]:
+    """Return the names of the scenarios that come with the simulator."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
