@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.sqlite_connection import STORE
 from agent.errors import Unavailable
-from agent.records import Eviction, RetainedRecord, SpoolRecord
 from agent.store.accounting import Lost, Stored, lost_of, shed, tally
 from agent.store.schema import RETAINED_COLUMNS, SPOOL_COLUMNS, STATE_COLUMNS
 from agent.store.tree import leaf_hash
@@ -22,14 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
-    from agent.records import CounterRow
+    from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
     from agent.store.accounting import State
     from agent.store.tree import Growth
 
     # (cause, what was lost) -> the encoded evidence entry that says so
     Witness: TypeAlias = Callable[[str, tuple[Eviction, ...]], bytes]
 
-_SAVE: Final = "UPDATE state SET " + ", ".join(f"{name} = ?" for name in STATE_COLUMNS)
+_SAVE: Final = (
+    f"UPDATE state SET ({', '.join(STATE_COLUMNS)})"  # noqa: S608  # our own column names
+    f" = ({', '.join('?' for _ in STATE_COLUMNS)})"
+)
 _INSERT_SPOOL: Final = (
     f"INSERT INTO spool (row, {SPOOL_COLUMNS})"  # noqa: S608  # our own column names
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -214,6 +216,14 @@ class Change:
         """Write the sums; the last step before COMMIT."""
         self._database.execute(
             _SAVE, [getattr(self.state, name) for name in STATE_COLUMNS]
+        )
+
+    def insert(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Insert whole ``rows`` into a ``table`` of ours (salvage)."""
+        marks = ", ".join("?" for _ in rows[0])
+        self._database.executemany(
+            f"INSERT OR IGNORE INTO {table} VALUES ({marks})",  # noqa: S608  # our own table names
+            rows,
         )
 
     def _rows(self, query: str) -> Iterator[Stored]:

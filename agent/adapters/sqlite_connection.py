@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import Fatal, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 STORE: Final = "store"
 BUSY_MS: Final = 2000
@@ -41,7 +41,7 @@ REASONS: Final = {
 }
 
 
-class Damaged(Exception):  # noqa: N818  # said like Refused and Unavailable
+class Damaged(Exception):  # said like Refused and Unavailable
     """What is in the file is not what was written; caught by the opener."""
 
 
@@ -59,6 +59,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         raise translated(error, "open") from None
+    # A flipped bit in a text must reach the row's checksum, not end in a decode error.
+    connection.text_factory = _text
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -66,7 +68,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = OFF")
+            # zeroes within pages that are written anyway; `expire` zeroes all it frees
+            connection.execute("PRAGMA secure_delete = FAST")
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
     except sqlite3.Error as error:
@@ -75,11 +78,15 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
+
+
 def translated(error: sqlite3.Error, doing: str) -> Unavailable | Damaged:
     """Return ours for SQLite's; only for errors after which nothing has happened."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     primary = code & 0xFF
-    if primary in DAMAGE:
+    if primary in DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ:
         return Damaged(f"{doing}: {error}")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     reason = REASONS.get(primary, str(error))

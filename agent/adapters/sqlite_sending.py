@@ -62,7 +62,9 @@ class Sending:
         """Return how many rows are sent and not confirmed."""
         return len(self._sent)
 
-    def choose(self, database: sqlite3.Connection, live: int, backlog: int) -> list[int]:
+    def choose(
+        self, database: sqlite3.Connection, live: int, backlog: int
+    ) -> list[int]:
         """Return rows to send: live first, then backlog, each by rank and age.
 
         What one side does not use of its share, the other may.
@@ -74,7 +76,8 @@ class Sending:
         old = self._unsent(database, False, total)
         take_new = min(len(new), max(live, total - len(old)), total)
         chosen = new[:take_new] + old[: total - take_new]
-        used, rows = 0, []
+        used = 0
+        rows: list[int] = []
         for row, size in chosen:
             used += size
             if rows and used > SEND_BYTES_MAX:
@@ -149,6 +152,6 @@ def record_of(values: Sequence[object]) -> SpoolRecord | None:
             str(confirm),
             int(str(samples)),
         )
-    except ValueError:
+    except ValueError:  # a rank that is none
         return None
     return record if spool_checksum(record) == crc else None

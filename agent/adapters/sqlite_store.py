@@ -125,9 +125,7 @@ class SqliteStore:
         """
         with self._connection.reading("destroy") as database:
             rows = [
-                row
-                for place in places
-                for (row,) in database.execute(_OF_LABEL, place)
+                row for place in places for (row,) in database.execute(_OF_LABEL, place)
             ]
         if not rows:
             return ()
@@ -144,7 +142,7 @@ class SqliteStore:
             yield
         finally:
             with self._connection.reading("erase") as database:
-                database.execute("PRAGMA secure_delete = OFF")
+                database.execute("PRAGMA secure_delete = FAST")
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def spooled_places(self) -> list[tuple[str, int]]:
@@ -162,9 +160,7 @@ class SqliteStore:
         changed on the disk is never sent: it is counted and removed as ``damaged``.
         """
         with self._connection.reading("send") as database:
-            queued, bad = read(
-                database, self._sending.choose(database, live, backlog)
-            )
+            queued, bad = read(database, self._sending.choose(database, live, backlog))
         if bad:
             with self._changing("remove damaged") as change:
                 change.lose("damaged", change.drop_spooled(bad))
@@ -237,7 +233,7 @@ class SqliteStore:
                 change.state = replace(change.state, evidence_sent=size)
 
     def nodes(self, places: Sequence[Place]) -> dict[Place, bytes]:
-        """Return the hashes of stored (level, index) nodes; absent ones are left out."""
+        """Return the hashes of stored (level, index) nodes, without absent ones."""
         found: dict[Place, bytes] = {}
         with self._connection.reading("nodes") as database:
             for place in places:

@@ -8,7 +8,7 @@ perfect subtrees are stored: they never change once they exist.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ class Growth:
     def root(self) -> bytes:
         """Return the tree head; SHA-256 of nothing for the empty tree."""
         if not self._frontier:
-            return sha256().digest()
+            return EMPTY_ROOT
         digest = self._frontier[-1][1]
         for _, left in reversed(self._frontier[:-1]):
             digest = node_hash(left, digest)
@@ -73,5 +73,8 @@ class Growth:
         """Return an independent copy: a transaction that fails throws it away."""
         twin = Growth(0, {})
         twin.size = self.size
-        twin._frontier = list(self._frontier)  # noqa: SLF001  # same class
+        twin._frontier = list(self._frontier)  # private, and of the same class
         return twin
+
+
+EMPTY_ROOT: Final = sha256().digest()  # RFC 6962 section 2.1: MTH({}) = SHA-256()
