@@ -23,11 +23,12 @@ MULTIPLEX_VALUES_MAX: Final = 65_536  # expanded values of all ranges of one fil
 SYM_IDENTS_MAX: Final = 4096  # one SYM entry may stand for a range of identifiers
 DIGITS_MAX: Final = 20  # no field of any format is wider than 64 bits
 
-# (what, format, pattern whose groups are numbers, largest number allowed)
+# (what, format, pattern whose groups are numbers, largest number allowed). The XML
+# patterns take whatever stands where the number should, hexadecimal and disguised too.
 _BOUNDS: Final = (
     ("message length", "dbc", r"\bBO_\s+\d+\s+[^\s:]+\s*:\s*(\d+)", PAYLOAD_BYTES_MAX),
     ("signal place", "dbc", r":\s*(\d+)\s*\|\s*(\d+)\s*@", PAYLOAD_BITS_MAX),
-    ("length or offset", "kcd", r"\b(?:length|offset)\s*=\s*[\"'][\s+]*([\d_]+)",
+    ("length or offset", "kcd", r"\b(?:length|offset)\s*=\s*[\"']([^\"']*)",
      PAYLOAD_BITS_MAX),
     ("message length", "sym", r"\bLen\s*=\s*(\d+)", PAYLOAD_BYTES_MAX),
     ("signal place", "sym",
@@ -35,8 +36,10 @@ _BOUNDS: Final = (
     ("signal place", "sym", r"\b(?:Sig|Var|Mux)\s*=[^\n,]*?(\d+)(?:,(\d+))?\s",
      PAYLOAD_BITS_MAX),
     ("length or position", "arxml",
-     r"<(?:[\w-]*LENGTH|[\w-]*POSITION)>\s*(\d+)", PAYLOAD_BITS_MAX),
+     r"<(?:[\w.-]+:)?[\w-]*(?:LENGTH|POSITION)(?:\s[^>/]*)?>([^<]*(?:<!)?)",
+     PAYLOAD_BITS_MAX),
 )  # fmt: skip
+_WORDS: Final = ("auto", "")  # what may stand in a number's place: KCD's "auto"
 
 _DBC_IDENT: Final = re.compile(
     r"^([ \t]*(?:BO_|VAL_|SG_MUL_VAL_|SIG_VALTYPE_|BO_TX_BU_|SIG_GROUP_"
@@ -50,6 +53,16 @@ _SYM_RANGE: Final = re.compile(r"\bID\s*=\s*([0-9A-Fa-f]+)h\s*-\s*([0-9A-Fa-f]+)
 
 def _line(text: str, position: int) -> str:
     return f"line {text.count(chr(10), 0, position) + 1}"
+
+
+def _is_at_most(number: str, largest: int) -> bool:
+    if number in _WORDS:
+        return True
+    try:
+        value = int(number, 16 if number[:2] in {"0x", "0X"} else 10)
+    except ValueError:
+        return False
+    return len(number) <= DIGITS_MAX and value <= largest
 
 
 def check_bounds(text: str, kind: str, file: str) -> None:
@@ -68,11 +81,10 @@ def check_bounds(text: str, kind: str, file: str) -> None:
         if of_kind != kind:
             continue
         for match in re.finditer(pattern, text):
-            for number in filter(None, match.groups()):
-                if len(number) > DIGITS_MAX or int(number) > largest:
-                    raise DatabaseError(
-                        file, _line(text, match.start()), f"{what} is above {largest}"
-                    )
+            for number in match.groups(default=""):
+                if not _is_at_most(number.strip(), largest):
+                    reason = f"{what} is no number up to {largest}"
+                    raise DatabaseError(file, _line(text, match.start()), reason)
     _check_ranges(text, kind, file)
 
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from protocols.can.database import Database, Message, Signal
     from protocols.can.decode import Decoded
-    from protocols.can.fields import last_byte
-from protocols.can.plan import DecodePlan
+    from protocols.can.plan import DecodePlan
 
 
 def batch(
