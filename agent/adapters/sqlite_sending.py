@@ -43,11 +43,8 @@ class Sending:
         self._sent.clear()
         self._cursor = next_row - 1
         # Rows at or below the floor of their rank and side have all been sent.
-        self._floor = {
-            (rank, live): self._cursor if live else 0
-            for rank in Rank
-            for live in (True, False)
-        }
+        sides = [(rank, live) for rank in Rank for live in (True, False)]
+        self._floor = {side: self._start(side) for side in sides}
 
     def mark(self, rows: Iterable[int]) -> None:
         """Remember rows that the broker took."""
@@ -56,6 +53,17 @@ class Sending:
     def unmark(self, rows: Iterable[int]) -> None:
         """Forget rows that are confirmed or gone."""
         self._sent.difference_update(rows)
+
+    def release(self, rows: Iterable[int]) -> None:
+        """Offer rows again that were marked and could not be sent after all."""
+        back = self._sent.intersection(rows)
+        self._sent -= back
+        lowest = min(back, default=_LAST_ROW)
+        for side, floor in self._floor.items():
+            self._floor[side] = min(floor, max(lowest - 1, self._start(side)))
+
+    def _start(self, side: tuple[Rank, bool]) -> int:
+        return self._cursor if side[1] else 0
 
     @property
     def unconfirmed(self) -> int:

@@ -170,6 +170,10 @@ class SqliteStore:
         """Remember what the broker took, for this connection (not durable)."""
         self._sending.mark(rows)
 
+    def release(self, rows: Sequence[int]) -> None:
+        """Take `mark_sent` back: these could not be sent and are offered again."""
+        self._sending.release(rows)
+
     def forget_sent(self) -> None:
         """A new connection: all that is there is unsent backlog again."""
         self._sending.forget(self._state.next_row)

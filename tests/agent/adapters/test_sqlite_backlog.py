@@ -79,7 +79,6 @@ def test_two_gigabytes(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 500_000, 4_096)
     facts = measured(path, root)
-    print(facts)
     assert facts["bytes"] > 1900 * MIB
     assert facts["opened_s"] < 2
     assert facts["grown_kib"] < 20 * 1024

@@ -353,6 +353,13 @@ def test_a_folder_without_permission_is_one_clear_line(
     assert "Permission denied" in done.stdout
 
 
+def use_everything(store: SqliteStore) -> None:
+    for _ in range(10):
+        store.next_to_send(0, 1000)
+        store.evidence_since(0, 1000)
+        store.commit(Commit(evidence=(b"x",)))
+
+
 def test_damage_while_running_is_fatal_and_mended_at_the_next_start(path: Path) -> None:
     filled(path)
     store = opened(path)
@@ -361,10 +368,7 @@ def test_damage_while_running_is_fatal_and_mended_at_the_next_start(path: Path) 
     path.write_bytes(whole)
     store._connection.raw.execute("PRAGMA cache_size = 0")
     with pytest.raises(Fatal):
-        for _ in range(10):
-            store.next_to_send(0, 1000)
-            store.evidence_since(0, 1000)
-            store.commit(Commit(evidence=(b"x",)))
+        use_everything(store)
     store.close()
     again = opened(path)
     assert again.broken is not None

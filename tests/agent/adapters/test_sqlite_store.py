@@ -188,6 +188,20 @@ def test_live_before_backlog_in_the_stated_ratio(path: Path) -> None:
     store.close()
 
 
+def test_what_could_not_be_sent_is_offered_again(path: Path) -> None:
+    store = opened(path)
+    store.commit(Commit(records=tuple(spool_record(n) for n in range(6))))
+    store.forget_sent()
+    store.commit(Commit(records=tuple(spool_record(n) for n in range(10, 16))))
+    rows = [q.row for q in store.next_to_send(4, 4)]
+    store.mark_sent(rows)
+    store.mark_sent([q.row for q in store.next_to_send(1, 1)])
+    store.release([rows[1], rows[5], 999])
+    assert [q.record.sequence for q in store.next_to_send(9, 9)] == [11, 15, 1, 5]
+    assert store.unconfirmed == 8
+    store.close()
+
+
 def test_a_share_that_is_not_used_goes_to_the_other_side(path: Path) -> None:
     store = opened(path)
     store.commit(Commit(records=tuple(spool_record(n) for n in range(8))))
