@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.adapters.modbus_link import Link, LinkConfig, Malformed, Reply, Silent
 from agent.adapters.modbus_schedule import Breaker, Schedule
-from agent.adapters.modbus_sunspec import find_models, find_points
+from agent.adapters.modbus_sunspec import find_models, find_points, load_model
 from agent.errors import Unavailable
 from protocols.errors import WireError
 from protocols.modbus.plan import FUNCTION, NeverRange, Read, coalesce
@@ -101,8 +101,9 @@ class ModbusPoller:
         sunspec: Sequence[SunSpecBinding] = (),
         window_s: float = WINDOW_S,
     ) -> None:
-        """Take the points and bindings of link number ``link``; ValueError as coalesce.
+        """Take the points and bindings of link number ``link``.
 
+        ValueError as ``coalesce``; BadInput for a SunSpec model nobody published.
         ``chance`` gives random numbers in [0, 1) for the jitter of backoffs.
         """
         self.name = config.name
@@ -117,6 +118,8 @@ class ModbusPoller:
         self._schedule = Schedule(chance)
         self._fixed = tuple(point for point in points if point.link == link)
         mine = [binding for binding in sunspec if binding.link == link]
+        for binding in mine:
+            load_model(binding.model)  # refused now, not when the device has it
         self._searches = {
             unit: _Search(tuple(b for b in mine if b.unit == unit))
             for unit in sorted({binding.unit for binding in mine})
