@@ -97,7 +97,7 @@ class Decoder:
         )
 
     def _bound(self, seen: Sequence[Identifier]) -> TextBatch:
-        """Return the identifiers that an item is bound to (low rate: a loop is fine)."""
+        """Return the identifiers that an item is bound to (low rate: a loop)."""
         rows = [
             (found.time_ns, item, found.text)
             for found in seen

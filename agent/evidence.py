@@ -93,9 +93,12 @@ class Evidence:
         now_ns: int,
         record: SpoolRecord,
         region: str,
-        rules: Iterable[tuple[str, int]],
+        rules: Iterable[tuple[str, int, bool]],
     ) -> bytes:
-        """Return the entry of an epoch announcement or of an envelope."""
+        """Return the entry of an epoch announcement or of an envelope.
+
+        ``rules``: (name, rows of the envelope, whether the rows are statistics).
+        """
         facts: dict[str, Fact] = {
             "kind": record.kind,
             "dest": record.destination,
@@ -106,13 +109,19 @@ class Evidence:
             "sha256": hashlib.sha256(record.body).digest(),
             "bytes": len(record.body),
             "samples": record.samples,
-            "rules": [[name, count] for name, count in rules],
+            "rules": [list(rule) for rule in rules],
         }
         return self.entry(
             "key.life" if record.kind == "key" else "flow.out", now_ns, facts
         )
 
-    def retained(self, now_ns: int, record: RetainedRecord, custodian: str) -> bytes:
+    def retained(
+        self,
+        now_ns: int,
+        record: RetainedRecord,
+        custodian: str,
+        rules: Iterable[tuple[str, int, bool]],
+    ) -> bytes:
         """Return the entry of an envelope that stays on the device."""
         facts: dict[str, Fact] = {
             "kind": "keep",
@@ -124,7 +133,7 @@ class Evidence:
             "sha256": hashlib.sha256(record.body).digest(),
             "bytes": len(record.body),
             "samples": record.samples,
-            "rules": [[record.category, record.samples]],
+            "rules": [list(rule) for rule in rules],
             "expires": record.expires_ns,
         }
         return self.entry("flow.out", now_ns, facts)

@@ -1,1 +1,131 @@
-"""flow path: filled in the next commits."""
+"""THE DATA PATH, on one page.
+
+    decode -> inspect -> classify -> [per destination: transform -> seal] -> commit
+
+``Flow.process`` turns what the sources brought into one ``Commit``. It does no I/O and
+awaits nothing; ``agent/runtime.py`` feeds it and hands its commits to the store. A flow
+belongs to one policy: to swap policies, make a new one between two batches and let the
+old one ``finish``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.inspection.findings import View
+from agent.passes import Pass
+from agent.protection.bundles import bundles
+from protocols.frames import empty_frames
+from protocols.samples import concat_texts, empty_samples
+
+if TYPE_CHECKING:
+    from agent.classification.context import Context
+    from agent.classification.stage import Classifier
+    from agent.decoding import Decoder
+    from agent.events import Events
+    from agent.evidence import Evidence
+    from agent.inspection.stage import Inspector
+    from agent.protection.protector import Protected, Protector
+    from agent.protection.sealer import Sealer
+    from agent.records import Arrival, Commit
+    from agent.tally import ItemTally
+    from policies.tables import CompiledDestination, CompiledPolicy
+    from protocols.samples import SampleBatch, TextBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One destination and the state of its rules."""
+
+    index: int
+    destination: CompiledDestination
+    protector: Protector
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of one policy, in the order in which data meets them."""
+
+    decoder: Decoder
+    inspector: Inspector
+    events: Events
+    context: Context
+    classifier: Classifier
+    gates: tuple[Gate, ...]
+    sealer: Sealer
+    evidence: Evidence
+
+
+class Flow:
+    """Decides and protects, batch by batch, under one policy."""
+
+    def __init__(
+        self, policy: CompiledPolicy, stages: Stages, tally: ItemTally | None = None
+    ) -> None:
+        """Take the policy's tables and stages; ``tally`` counts per item for `scan`."""
+        self._policy = policy
+        self._stages = stages
+        self._tally = tally
+
+    def process(self, arrival: Arrival, *, clock_ok: bool = True) -> Commit:
+        """Return all that one batch makes durable: nothing leaves without it."""
+        stages, now_ns = self._stages, arrival.now_ns
+        decoded = stages.decoder.decode(arrival)
+
+        frames = arrival.frames if arrival.frames is not None else empty_frames()
+        view = View(frames, decoded.message, decoded.diagnostics, decoded.identifiers)
+        findings = stages.inspector.inspect(view, now_ns)
+        texts = concat_texts([decoded.texts, stages.events.texts(findings, now_ns)])
+
+        stages.context.observe(decoded.samples, clock_ok=clock_ok)
+        if self._tally is not None:
+            self._tally.seen(decoded.samples, texts)
+        made = self._pass(now_ns)
+        made.read(decoded, texts)
+        for gate in stages.gates:
+            made.take(
+                gate.destination, self._protect(gate, decoded.samples, texts, made)
+            )
+        return made.commit()
+
+    def _protect(
+        self, gate: Gate, samples: SampleBatch, texts: TextBatch, made: Pass
+    ) -> Protected:
+        """Classify, transform and seal for one destination."""
+        stages = self._stages
+        rules = stages.classifier.classify(samples, stages.context, gate.index)
+        text_rules = stages.classifier.classify_texts(texts, stages.context, gate.index)
+        protected = gate.protector.protect(
+            samples, rules, texts, text_rules, made.now_ns
+        )
+        if self._tally is not None:
+            self._tally.decided(gate.index, samples, rules, texts, text_rules)
+        self._seal(gate, protected, made)
+        return protected
+
+    def _seal(self, gate: Gate, protected: Protected, made: Pass) -> None:
+        events = self._stages.events
+        for bundle in bundles(protected.released, self._policy, events.item):
+            sealed = self._stages.sealer.seal(gate.destination, bundle, made.now_ns)
+            made.sealed(gate.destination, bundle, sealed)
+            if self._tally is not None:
+                self._tally.sent(gate.index, bundle)
+
+    def finish(self, now_ns: int, reason: str) -> Commit:
+        """Close windows and trips, tell open findings: the last commit of this flow."""
+        stages = self._stages
+        made = self._pass(now_ns)
+        texts = stages.events.texts(stages.inspector.flush(), now_ns)
+        made.read_texts(texts)
+        for gate in stages.gates:
+            made.take(
+                gate.destination, self._protect(gate, empty_samples(), texts, made)
+            )
+            last = gate.protector.flush(reason)
+            self._seal(gate, last, made)
+            made.take(gate.destination, last)
+        return made.commit()
+
+    def _pass(self, now_ns: int) -> Pass:
+        return Pass(self._policy, self._stages.evidence, now_ns)

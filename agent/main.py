@@ -1,8 +1,8 @@
 """`sluicegate`: the gateway's command. Any error ends in one line and an exit code.
 
-0 done; 1 something was found or is away; 2 bad input (one line says file, place, reason
-and what to do); 70 a bug of ours (the only place where any exception is caught: its type
-and place are told, never its text, which could hold a value).
+0 done; 1 something was found or is away; 2 bad input (one line says file, place,
+reason and what to do); 70 a bug of ours (the only place where any exception is caught:
+its type and place are told, never its text, which could hold a value).
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import sys
 import traceback
 from typing import Final
 
-from policies.errors import PolicyError
-
 from agent.errors import BadInput, SluicegateError
+from policies.errors import PolicyError
 from protocols.errors import DatabaseError, WireError
 
 EXIT_AWAY: Final = 1

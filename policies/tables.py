@@ -54,6 +54,7 @@ class ItemTable:
     offset: F64  # [N]
     role: U8  # [N] Role
     group: I32  # [N] position group, -1 none; roles of one group are one position
+    source: tuple[str, ...] = ()  # [N] bus or link that it comes from
 
     def __len__(self) -> int:
         """Return the number of items."""

@@ -1,0 +1,176 @@
+"""The books of one pass: what was read, what became of it, what it cost on the wire.
+
+Every sample that was read ends in exactly one outcome at every destination, or is held
+inside a transform; ``fleet/audit.py`` checks that the sums agree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.records import Commit, CounterRow, Outcome
+from policies.tables import NO_RULE
+from protocols.labels import UNCLASSIFIED
+
+if TYPE_CHECKING:
+    from agent.decoding import Decoded
+    from agent.evidence import Evidence
+    from agent.protection.bundles import Bundle, Part
+    from agent.protection.protector import Protected
+    from agent.protection.sealer import Sealed
+    from agent.records import RetainedRecord, SpoolRecord
+    from policies.tables import CompiledDestination, CompiledPolicy
+    from protocols.frames import I64, U32
+    from protocols.samples import TextBatch
+
+SAMPLE_BYTES = (
+    8  # a decoded number in memory; what "bytes" means for data that was read
+)
+
+
+class Pass:
+    """Gathers one ``Commit``."""
+
+    def __init__(self, policy: CompiledPolicy, evidence: Evidence, now_ns: int) -> None:
+        """Begin with empty books."""
+        self.now_ns = now_ns
+        self._policy = policy
+        self._evidence = evidence
+        self._records: list[SpoolRecord] = []
+        self._retained: list[RetainedRecord] = []
+        self._entries: list[bytes] = []
+        self._rows: list[CounterRow] = []
+        self._bytes: dict[tuple[str, int, str], int] = {}
+        self._held = 0
+        self._unbound = self._errors = 0
+        self._coverage = (0, 0)
+
+    def read(self, decoded: Decoded, texts: TextBatch) -> None:
+        """Book what the sources brought: items, data without an item, decode errors."""
+        self._unbound, self._errors = decoded.unbound, decoded.errors
+        self._book_items(decoded.samples.item, None)
+        self.read_texts(texts)
+        unclassified = UNCLASSIFIED.pack()
+        for count, what in ((decoded.unbound, "unbound"), (decoded.errors, "errors")):
+            if count:
+                self._row("", unclassified, "", what, Outcome.READ, count, 0)
+        known, unknown = self._coverage
+        self._coverage = (known, unknown + decoded.unbound)
+
+    def read_texts(self, texts: TextBatch) -> None:
+        """Book texts that were read or made (events)."""
+        sizes = np.array([len(text) for text in texts.text], np.int64)
+        self._book_items(texts.item, sizes)
+
+    def _book_items(self, item: U32, sizes: I64 | None) -> None:
+        items = self._policy.items
+        counts = np.bincount(item, minlength=len(items))
+        used = (
+            counts * SAMPLE_BYTES
+            if sizes is None
+            else np.bincount(item, weights=sizes, minlength=len(items))
+        )
+        for row in np.flatnonzero(counts).tolist():
+            self._row(
+                "",
+                int(items.label[row]),
+                items.category[row],
+                items.source[row],
+                Outcome.READ,
+                int(counts[row]),
+                int(used[row]),
+            )
+        known = int(counts[items.classified].sum())
+        total = int(counts.sum())
+        self._coverage = (
+            self._coverage[0] + known,
+            self._coverage[1] + total - known,
+        )
+
+    def sealed(
+        self, destination: CompiledDestination, bundle: Bundle, sealed: Sealed
+    ) -> None:
+        """Book the envelopes of one bundle, and their evidence."""
+        rules = [
+            (part.rule.name, part.rows, part.is_aggregate) for part in bundle.parts
+        ]
+        for record in sealed.records:
+            told = rules if record.kind != "key" else []
+            self._records.append(record)
+            self._entries.append(
+                self._evidence.record(self.now_ns, record, destination.region, told)
+            )
+            if record.kind == "key":
+                key = (destination.name, bundle.label, "")
+                self._bytes[key] = self._bytes.get(key, 0) + len(record.body)
+        for kept in sealed.retained:
+            self._retained.append(kept)
+            self._entries.append(
+                self._evidence.retained(
+                    self.now_ns, kept, self._policy.custodian, rules
+                )
+            )
+        size = sum(len(r.body) for r in sealed.records if r.kind != "key")
+        size += sum(len(kept.body) for kept in sealed.retained)
+        for part, share in zip(bundle.parts, _shares(size, bundle.parts), strict=True):
+            key = (destination.name, bundle.label, part.rule.name)
+            self._bytes[key] = self._bytes.get(key, 0) + share
+
+    def take(self, destination: CompiledDestination, protected: Protected) -> None:
+        """Book what became of every sample at one destination."""
+        self._held += protected.held
+        for number, outcome, label, samples in protected.cells:
+            rule = self._policy.rules[number] if number != NO_RULE else None
+            name = rule.name if rule else ""
+            out = outcome in {Outcome.SENT, Outcome.KEPT, Outcome.MERGED}
+            used = self._bytes.pop((destination.name, label, name), 0) if out else 0
+            action = rule.action.name.lower() if rule else ""
+            self._row(destination.name, label, name, action, outcome, samples, used)
+        unclassified = UNCLASSIFIED.pack()
+        for count, outcome in (
+            (self._unbound, Outcome.UNCLASSIFIED),
+            (self._errors, Outcome.FAILED),
+        ):
+            if count:
+                self._row(destination.name, unclassified, "", "", outcome, count, 0)
+
+    def commit(self) -> Commit:
+        """Return the pass as one transaction's worth."""
+        # Bytes whose samples were booked in an earlier pass: keys, closed windows.
+        for (destination, label, rule), used in self._bytes.items():
+            action = "" if rule else "key"
+            self._row(destination, label, rule, action, Outcome.SENT, 0, used)
+        return Commit(
+            tuple(self._records),
+            tuple(self._retained),
+            tuple(self._entries),
+            tuple(self._rows),
+            self._held,
+            self._coverage,
+        )
+
+    def _row(
+        self,
+        destination: str,
+        label: int,
+        rule: str,
+        action: str,
+        outcome: Outcome,
+        samples: int,
+        used: int,
+    ) -> None:
+        self._rows.append(
+            CounterRow(destination, label, rule, action, outcome, samples, used)
+        )
+
+
+def _shares(size: int, parts: tuple[Part, ...]) -> list[int]:
+    """Split ``size`` by rows so that the shares add up to it exactly."""
+    rows = sum(part.rows for part in parts)
+    edges = [0]
+    for part in parts:
+        edges.append(edges[-1] + part.rows)
+    cuts = [size * edge // rows for edge in edges]
+    return [high - low for low, high in zip(cuts, cuts[1:], strict=False)]
