@@ -43,6 +43,11 @@ HASH_REASON: Final = (
 HASH_HINT: Final = "use pseudonymise"
 
 
+def is_hash(name: str) -> bool:
+    """Tell whether a step's name asks for an unkeyed hash, which we do not have."""
+    return name.lower() in _HASHES
+
+
 @dataclass(frozen=True, slots=True)
 class Document(Generic[M_co]):
     """A parsed file: its record, its digest, and where each part stood."""
@@ -127,7 +132,7 @@ def _unknown_field(
     tree: Tree, model: type[msgspec.Struct], path: Path, name: str
 ) -> PolicyError:
     here = (*path, name)
-    if name.lower() in _HASHES and "do" in path:
+    if is_hash(name) and "do" in path:
         return tree.error(here, HASH_REASON, HASH_HINT)
     known = fields_at(model, path)
     hint = nearest(name, known)
