@@ -253,21 +253,21 @@ def test_a_late_answer_is_not_taken_for_the_next_one() -> None:
     points = [Point(0, 0, 1, 4, 0, "u16"), Point(1, 0, 1, 4, 100, "u16")]
 
     async def scenario() -> list[TransactionBatch]:
-        first: list[bool] = []
-        release = asyncio.Event()
+        late: list[bytes] = []
 
         async def slow(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
+            owed = b""
             while True:
                 request = await reader.readexactly(8)
-                address = int.from_bytes(request[2:4], "big")
-                if not first:
-                    first.append(True)
-                    await release.wait()  # the answer comes with the next request
+                reply = rtu_reply([int.from_bytes(request[2:4], "big") + 1])
+                if not late:
+                    late.append(reply)
+                    owed = reply  # comes with the next request on this connection
                 else:
-                    release.set()
-                writer.write(rtu_reply([address + 1]))
+                    writer.write(owed or reply)
+                    owed = b""
 
         async with answering(slow) as port:
             poller = poller_of(points, kind="rtu-tcp", port=port, timeout_s=0.1)
