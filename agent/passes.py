@@ -6,6 +6,7 @@ inside a transform; ``fleet/audit.py`` checks that the sums agree.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,4 +174,4 @@ def _shares(size: int, parts: tuple[Part, ...]) -> list[int]:
     for part in parts:
         edges.append(edges[-1] + part.rows)
     cuts = [size * edge // rows for edge in edges]
-    return [high - low for low, high in zip(cuts, cuts[1:], strict=False)]
+    return [high - low for low, high in itertools.pairwise(cuts)]

@@ -1,7 +1,7 @@
 """Errors of the operator's side.
 
 BadInput   a file or argument that a person must mend: one line, exit code 2
-Refused    bytes from a device that are not acceptable: recorded as a finding, never used
+Refused    bytes from a device that are not acceptable: a finding, never used
 """
 
 

@@ -150,7 +150,7 @@ class Ledger:
         return cursor.rowcount > 0
 
     def settle(self, batch: Batch) -> None:
-        """A batch that waited is opened (or refused): its bytes are no longer needed."""
+        """Tell what became of a batch that waited; its bytes are no longer needed."""
         self._db.execute(
             "UPDATE batches SET status = ?, samples = ?, body = ? WHERE device = ?"
             " AND epoch = ? AND sequence = ? AND kind = ?",
@@ -247,7 +247,8 @@ class Ledger:
         return [
             body
             for (body,) in self._db.execute(
-                "SELECT body FROM messages WHERE device = ? AND kind = ? ORDER BY number",
+                "SELECT body FROM messages WHERE device = ? AND kind = ?"
+                " ORDER BY number",
                 (device, kind),
             )
         ]

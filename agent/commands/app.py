@@ -59,7 +59,7 @@ def scan(
     policy: Annotated[
         str,
         typer.Option(
-            help="Policy file, or a shipped one: passenger-fleet, factory-line, lockdown."
+            help="Policy file, or one of: passenger-fleet, factory-line, lockdown."
         ),
     ] = "lockdown",
     bindings: Annotated[
@@ -83,7 +83,7 @@ def scan(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64)] = 2,
     json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> int:
-    """Run recordings through the same path as live traffic and show what would leave."""
+    """Run recordings through the live path and show what would leave."""
     from agent.commands.scan import Request, scan_all
 
     request = Request(
