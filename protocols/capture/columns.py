@@ -32,9 +32,12 @@ SECONDS_MAX: Final = (2**63 - 1) // NS - 1
 class CaptureParser(Protocol):
     """Bytes of a capture in, frames out; the same frames however the bytes are cut."""
 
-    buses: list[str]
     skipped: dict[str, int]
     error: WireError | None
+
+    @property
+    def buses(self) -> list[str]:
+        """Names of the buses that ``FrameBatch.bus`` indexes; grows."""
 
     def feed(self, data: bytes) -> FrameBatch:
         """Return the frames that ``data`` completes."""
