@@ -60,6 +60,25 @@ class Malformed(Unavailable):
     """An answer that does not fit the request."""
 
 
+def _forgive(client: Client) -> None:
+    """Have undecodable answers dropped: the request then ends in its timeout.
+
+    pymodbus raises from the transport's callback instead, where asyncio answers with a
+    traceback in the log for each such packet.
+    """
+    handle = client.ctx.framer.handleFrame
+
+    def handle_or_drop(
+        data: bytes, exp_devid: int, exp_tid: int
+    ) -> tuple[int, ModbusPDU | None]:
+        try:
+            return handle(data, exp_devid, exp_tid)
+        except ModbusException:
+            return len(data), None
+
+    client.ctx.framer.handleFrame = handle_or_drop  # type: ignore[method-assign]  # no hook for it
+
+
 class Link:
     """The connection. One request at a time, which is all that RTU knows."""
 
@@ -80,6 +99,7 @@ class Link:
         """Connect anew; Unavailable where that fails within the timeout."""
         self.close()
         client = self._make()
+        _forgive(client)
         try:
             connected = await client.connect()
         except (OSError, ModbusException, ValueError) as error:  # serial: both of them
