@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import cantools
 import numpy as np
-from cantools.database import Error as CantoolsError
+from cantools.database.errors import Error as CantoolsError
 
 from firmware_sim.errors import ScenarioError
 from protocols.frames import CAN_EFF_FLAG, CANFD_BRS, CANFD_FDF
@@ -31,7 +31,7 @@ _FLOATS: Final = {16: np.float16, 32: np.float32, 64: np.float64}
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """``width`` bits of the raw number, ``raw_shift`` from its least significant bit."""
+    """``width`` bits of the raw number, ``raw_shift`` above its lowest bit."""
 
     byte: int
     byte_shift: int
@@ -158,7 +158,8 @@ def load_messages(path: Path) -> tuple[MessageCode, ...]:
             data = file.read(DBC_BYTES_MAX + 1)
         if len(data) > DBC_BYTES_MAX:
             raise ScenarioError(path.name, "", f"larger than {DBC_BYTES_MAX} bytes")
-        database = cantools.database.load_string(data.decode("utf-8"), "dbc")
+        database = cantools.database.can.Database()
+        database.add_dbc_string(data.decode("utf-8"))
     except OSError as error:
         raise ScenarioError(path.name, "", error.strerror or "unreadable") from None
     except (UnicodeDecodeError, CantoolsError):

@@ -99,8 +99,9 @@ def _top_speed(route: Route, drive: DriveSpec, nodes: F64) -> F64:
     else:
         stops[-1] = True
     places: F64 = route.at[np.array(stops)]
-    top[np.abs(nodes[:, None] - places).argmin(axis=0)] = 0.0
-    return top
+    slowest: F64 = top
+    slowest[np.abs(nodes[:, None] - places).argmin(axis=0)] = 0.0
+    return slowest
 
 
 def build_lap(route: Route, drive: DriveSpec) -> Lap:

@@ -39,7 +39,8 @@ def nanoseconds(text: str) -> int:
         raise ValueError(f"{text!r} is no duration (such as 500ms, 20s, 2m)")
     number, _, part = match[1].partition(".")
     unit = _UNITS_NS[match[2]]
-    return int(number) * unit + int(part or "0") * unit // 10 ** len(part)
+    fraction: int = int(part or "0") * unit // 10 ** len(part)
+    return int(number) * unit + fraction
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -233,7 +234,7 @@ def parse_scenario(data: bytes, file: str) -> Scenario:
     """Return the scenario in ``data``; ScenarioError names line, path and reason."""
     plain, lines = read_document(data, file)
     try:
-        scenario: Scenario = msgspec.convert(plain, VehicleScenario | PlantScenario)  # type: ignore[arg-type]  # mypy has no form for union types
+        scenario: Scenario = msgspec.convert(plain, VehicleScenario | PlantScenario)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         path = path.rstrip("`") or "$"

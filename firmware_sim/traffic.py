@@ -14,6 +14,7 @@ import numpy as np
 from firmware_sim.diagnostics import diagnostic_frames
 from firmware_sim.encoder import load_messages
 from firmware_sim.errors import ScenarioError
+from firmware_sim.noise import mixed
 from firmware_sim.scenario import FOLDER, NS, nanoseconds
 from firmware_sim.vehicle import Car
 from firmware_sim.wiring import ON_EVENT, WIRING
@@ -30,19 +31,9 @@ if TYPE_CHECKING:
     from firmware_sim.scenario import VehicleScenario
     from protocols.frames import F64, I64, U64
 
+US: Final = 1000  # frames come at whole microseconds, as capture formats keep them
 REPEAT_NS: Final = 10_000_000  # between the repeats of an event message
 SLICE_NS: Final = 60 * NS  # what is encoded at once; bounds memory
-
-
-def mixed(number: U64) -> U64:
-    """Return splitmix64 of each number: a random stream that can be entered anywhere.
-
-    Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
-    """
-    z = number * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 class Sender:
@@ -57,7 +48,7 @@ class Sender:
         self._key = (scenario.seed ^ (bus << 48) ^ (code.ident << 12)) & (2**63 - 1)
         self._jitter_ns = min(nanoseconds(scenario.jitter), max(code.cycle_ns // 2, 0))
         self._phase_ns = (
-            int(self._random(np.zeros(1, np.int64))[0]) % code.cycle_ns
+            int(self._random(np.zeros(1, np.int64))[0]) % code.cycle_ns // US * US
             if code.cycle_ns
             else 0
         )
@@ -69,6 +60,13 @@ class Sender:
     def _random(self, number: I64) -> U64:
         return mixed(number.view(np.uint64) + mixed(np.array([self._key], np.uint64)))
 
+    def _jitter(self, number: I64) -> I64:
+        """Return how late each cyclic frame is, ns: whole us below the jitter."""
+        if self._jitter_ns < US:
+            return np.zeros_like(number)
+        late = self._random(number + 1) % np.uint64(self._jitter_ns // US)
+        return late.astype(np.int64) * US
+
     def schedule(self, t0_ns: int, t1_ns: int) -> tuple[I64, I64]:
         """Return time and running number of the frames in [t0_ns, t1_ns), by time."""
         times, numbers = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -77,10 +75,7 @@ class Sender:
             first = max(0, (t0_ns - self._phase_ns - self._jitter_ns) // cycle)
             last = max(first, (t1_ns - self._phase_ns) // cycle + 1)
             numbers = np.arange(first, last, dtype=np.int64)
-            times = numbers * cycle + self._phase_ns
-            if self._jitter_ns:
-                jitter = self._random(numbers + 1) % np.uint64(self._jitter_ns)
-                times = times + jitter.astype(np.int64)
+            times = numbers * cycle + self._phase_ns + self._jitter(numbers)
         numbers = numbers + np.searchsorted(self._events, times, "right")
         if len(self._events):
             before = np.arange(len(self._events), dtype=np.int64)
@@ -98,13 +93,9 @@ class Sender:
         cycle = self.code.cycle_ns
         # Jitter is below half a cycle: only the frame nearest before can be late.
         number = np.maximum((at - self._phase_ns) // cycle, -1)
-        jitter = np.zeros_like(number)
-        if self._jitter_ns:
-            jitter = (self._random(number + 1) % np.uint64(self._jitter_ns)).astype(
-                np.int64
-            )
-        late = number * cycle + self._phase_ns + jitter >= at
-        return np.maximum(number + 1 - (late & (number >= 0)), 0)
+        late = number * cycle + self._phase_ns + self._jitter(number) >= at
+        before: I64 = number + 1 - (late & (number >= 0))
+        return before
 
     def frames(self, t0_ns: int, t1_ns: int, width: int) -> FrameBatch:
         """Return this message's frames in [t0_ns, t1_ns), ns since the start."""

@@ -18,7 +18,7 @@ from firmware_sim.scenario import NS, nanoseconds, start_ns
 
 if TYPE_CHECKING:
     from firmware_sim.scenario import VehicleScenario
-    from protocols.frames import F64, Bool, Index
+    from protocols.frames import F64, Index
 
 MASS_KG: Final = 1850.0
 GRAVITY: Final = 9.80665
@@ -274,7 +274,8 @@ class Moment:
         m = self.motion
         used = self.car.energy[m.row] + self.car.power[m.row] * m.after
         since = np.maximum(self.time_s - self.car.crash_s, 0.0)
-        return used + m.laps * self.car.energy[-1] + since * AUXILIARY_W
+        taken: F64 = used + m.laps * self.car.energy[-1] + since * AUXILIARY_W
+        return taken
 
     @cached_property
     def soc(self) -> F64:

@@ -6,14 +6,15 @@ without one is real on the bus and has no name outside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from firmware_sim.vehicle import GRAVITY, GEAR_PARK, Moment
+from firmware_sim.vehicle import GEAR_PARK, GRAVITY, Moment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from protocols.frames import F64
 
 Quantity: TypeAlias = "Callable[[Moment], F64]"
@@ -43,6 +44,10 @@ def _object(number: int, what: str) -> Quantity:
     return compute
 
 
+def _cell(number: int) -> Quantity:
+    return lambda m: m.cell_v(number)
+
+
 def _ripple(period_s: float, size: float) -> Quantity:
     return lambda m: size * np.sin(m.time_s / period_s) * (m.speed > 0.0)
 
@@ -64,10 +69,10 @@ _CHASSIS: Final[dict[str, Quantity]] = {
     "IMU.IMU_X": lambda m: m.motion.acceleration,
     "IMU.IMU_Y": lambda m: m.lateral,
     "IMU.IMU_Z": lambda m: m.zero() + GRAVITY,
-    **{
-        f"BRAKES.PRESSURE_{place}": lambda m, k=k: m.brake * k
-        for place, k in {"FL": 0.9, "FR": 0.9, "RL": 0.6, "RR": 0.6}.items()
-    },
+    "BRAKES.PRESSURE_FL": lambda m: m.brake * 0.9,
+    "BRAKES.PRESSURE_FR": lambda m: m.brake * 0.9,
+    "BRAKES.PRESSURE_RL": lambda m: m.brake * 0.6,
+    "BRAKES.PRESSURE_RR": lambda m: m.brake * 0.6,
     "MOTOR_FRONT.MF_SPEED": lambda m: m.motor_rpm(front=True),
     "MOTOR_FRONT.MF_TORQUE": lambda m: m.motor_torque(front=True),
     "MOTOR_FRONT.MF_TEMPERATURE": lambda m: m.battery_c + 9.0,
@@ -82,10 +87,7 @@ _CHASSIS: Final[dict[str, Quantity]] = {
     "BATTERY.PACK_VOLTAGE": lambda m: m.voltage,
     "BATTERY.PACK_CURRENT": lambda m: m.current,
     "BATTERY.PACK_TEMPERATURE": lambda m: m.battery_c,
-    **{
-        f"BATTERY_CELLS.CELL_{cell}": lambda m, cell=cell: m.cell_v(cell)
-        for cell in range(1, 13)
-    },
+    **{f"BATTERY_CELLS.CELL_{cell}": _cell(cell) for cell in range(1, 13)},
     "ODOMETER.ODOMETER_KM": lambda m: m.odometer_km,
     "ODOMETER.TRIP_KM": lambda m: m.motion.distance / 1000.0,
 }
@@ -126,10 +128,10 @@ _ADAS: Final[dict[str, Quantity]] = {
         for number in range(1, 5)
         for what in ("DISTANCE", "RELATIVE_SPEED", "BEARING")
     },
-    **{
-        f"RIDE.HEIGHT_{place}": lambda m, k=k: 140.0 + k + 0.0 * m.time_s
-        for place, k in {"FL": 1.0, "FR": 0.0, "RL": 4.0, "RR": 3.0}.items()
-    },
+    "RIDE.HEIGHT_FL": lambda m: m.zero() + 141.0,
+    "RIDE.HEIGHT_FR": lambda m: m.zero() + 140.0,
+    "RIDE.HEIGHT_RL": lambda m: m.zero() + 144.0,
+    "RIDE.HEIGHT_RR": lambda m: m.zero() + 143.0,
     "RIDE.ROLL": lambda m: 0.4 * m.lateral,
     "RIDE.PITCH": _ripple(1.7, 0.6),
 }
