@@ -1,0 +1,246 @@
+"""Moves what the store holds to the broker, and receipts back into the store.
+
+One connection at a time. What is sent next, what an answer means and when to try again
+is decided by the pure parts in ``agent/uplink``; this module waits and calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from protocols.topics import down_topic, up_topic
+
+from agent.adapters.mqtt import connect
+from agent.errors import Refused, Unavailable
+from agent.records import Outgoing
+from agent.uplink.machine import Event, State, after
+from agent.uplink.verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.adapters.mqtt import MqttLink, MqttOptions
+    from agent.adapters.publisher import Publisher
+    from agent.adapters.sqlite_store import SqliteStore
+    from agent.adapters.store_thread import StoreThread
+    from agent.ports import Clock
+    from agent.records import Incoming, Queued
+    from agent.uplink.backoff import Backoff
+    from agent.uplink.scheduler import Scheduler
+
+IDLE_S: Final = 1.0  # how long an empty spool is believed without a nudge
+REFUSED_PAUSE_S: Final = 1.0  # a passing refusal of the broker
+CONTENT_TYPE: Final = "application/vnd.sluicegate"
+
+
+class Uplink:
+    """The uplink of one device; ``run`` ends only when it is cancelled."""
+
+    def __init__(
+        self,
+        names: tuple[str, str],
+        options: MqttOptions,
+        store: SqliteStore,
+        thread: StoreThread,
+        scheduler: Scheduler,
+        backoff: Backoff,
+        publisher: Publisher,
+        clock: Clock,
+        receipts: Callable[[bytes], Receipted],
+    ) -> None:
+        """``names``: (fleet, device); ``receipts`` verifies one receipt message."""
+        self._fleet, self._device = names
+        self._options = options
+        self._store = store
+        self._thread = thread
+        self._scheduler = scheduler
+        self._backoff = backoff
+        self._publisher = publisher
+        self._clock = clock
+        self._receipts = receipts
+        self.state = State.OFFLINE
+        self.problem = ""
+        self.counts: Counter[str] = Counter()
+        self._nudge = asyncio.Event()
+
+    def nudge(self) -> None:
+        """There is something new to send."""
+        self._nudge.set()
+
+    @property
+    def online(self) -> bool:
+        """Tell whether a broker has us."""
+        return self.state in {State.DRAINING, State.IDLE, State.STALLED}
+
+    async def run(self) -> None:
+        """Connect, serve, and again; a broken link never ends the agent."""
+        while True:
+            self._step(Event.CONNECT)
+            try:
+                link = await connect(self._options)
+            except Unavailable as error:
+                self.problem = str(error)
+                self._step(Event.FAILED)
+                await self._clock.sleep(self._backoff.next_s())
+                continue
+            began = self._clock.monotonic_ns()
+            try:
+                await self._serve(link)
+            except* (Unavailable, Refused) as group:
+                self.problem = str(_first(group))
+            finally:
+                await link.close()
+            self._step(Event.DISCONNECTED)
+            self.counts["disconnected"] += 1
+            self._backoff.lived((self._clock.monotonic_ns() - began) / 1e9)
+            await self._clock.sleep(self._backoff.next_s())
+
+    def _step(self, event: Event) -> None:
+        self.state = after(self.state, event)
+
+    async def _serve(self, link: MqttLink) -> None:
+        self.problem = ""
+        self._step(Event.CONNECTED)
+        await self._thread.run(self._store.forget_sent)
+        self._scheduler.connected(self._clock.monotonic_ns(), link.window)
+        await link.subscribe([down_topic(self._fleet, self._device, "receipt")])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._receive(link), name="uplink.receive")
+            tasks.create_task(self._send(link), name="uplink.send")
+            tasks.create_task(
+                self._publisher.run(link, self._store, self._thread),
+                name="uplink.publish",
+            )
+
+    # --- down -----------------------------------------------------------------------
+
+    async def _receive(self, link: MqttLink) -> None:
+        async for message in link.messages():
+            await self._receipt(message)
+            await link.acknowledge(message)
+
+    async def _receipt(self, message: Incoming) -> None:
+        """Settle what a collector has; a bad receipt is counted, never obeyed."""
+        try:
+            said = self._receipts(message.body)
+        except Refused:
+            self.counts["receipts_refused"] += 1
+            return
+        removed = await self._thread.run(said.settle, self._store)
+        self.counts["receipted"] += removed
+        if said.evidence_size >= 0:
+            self._publisher.receipted(said.log, said.evidence_size)
+        unconfirmed = self._store.unconfirmed
+        self._scheduler.receipted(self._clock.monotonic_ns(), unconfirmed)
+        if self.state is State.STALLED:
+            self._step(Event.RECEIPT)
+        self.nudge()
+
+    # --- up -------------------------------------------------------------------------
+
+    async def _send(self, link: MqttLink) -> None:
+        while True:
+            self._nudge.clear()
+            await self._overdue()
+            unconfirmed = self._store.unconfirmed
+            live, backlog = self._scheduler.deal(unconfirmed)
+            queued: list[Queued] = []
+            if live + backlog:
+                queued = await self._thread.run(self._store.next_to_send, live, backlog)
+            if queued:
+                self._step(Event.RECORDS)
+                await self._publish(link, queued)
+                continue
+            if self._scheduler.is_stalled(unconfirmed):
+                self._step(Event.WINDOW_FULL)
+            elif self.state is State.DRAINING:
+                self._step(Event.SPOOL_EMPTY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_S):
+                    await self._nudge.wait()
+            if self.state is State.IDLE:
+                self._step(Event.RECORDS)
+
+    async def _overdue(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._scheduler.is_overdue(now_ns, self._store.unconfirmed):
+            await self._thread.run(self._store.forget_sent)
+            self.counts["receipts_overdue"] += 1
+            if self.state is State.STALLED:
+                self._step(Event.RECEIPT_OVERDUE)
+
+    async def _publish(self, link: MqttLink, queued: list[Queued]) -> None:
+        """Publish one deal side by side; the slowest answer ends it."""
+        rows = [one.row for one in queued]
+        await self._thread.run(self._store.mark_sent, rows)
+        for row in rows:
+            self._scheduler.started(row)
+        answers = await asyncio.gather(
+            *(link.publish(self._outgoing(one)) for one in queued)
+        )
+        now_ns = self._clock.monotonic_ns()
+        done: list[int] = []
+        again: list[int] = []
+        for one, code in zip(queued, answers, strict=True):
+            self._scheduler.ended(one.row, now_ns)
+            verdict = judge(code, one.record.confirm)
+            self.counts[f"published_{verdict.value}"] += 1
+            if verdict is Verdict.CONFIRMED:
+                done.append(one.row)
+            elif verdict is Verdict.AGAIN:
+                again.append(one.row)
+            elif verdict is Verdict.REFUSED:
+                self.problem = f"broker refuses {one.record.kind}: reason {code:#04x}"
+        if done:
+            await self._thread.run(self._store.confirm_rows, done)
+        if again:
+            await self._thread.run(self._store.release, again)
+            await self._clock.sleep(REFUSED_PAUSE_S)
+
+    def _outgoing(self, queued: Queued) -> Outgoing:
+        record = queued.record
+        return Outgoing(
+            up_topic(self._fleet, self._device, record.kind),
+            record.body,
+            content_type=CONTENT_TYPE,
+            # A hint for routing; the binding label is inside the envelope's header.
+            properties=(("label", str(record.label)), ("to", record.destination)),
+        )
+
+
+class Receipted:
+    """What one verified receipt settles."""
+
+    def __init__(
+        self,
+        sequences: tuple[tuple[bytes, tuple[int, ...]], ...],
+        log: bytes,
+        evidence_size: int,
+    ) -> None:
+        """``sequences``: per epoch; 0 stands for its announcement. -1: no evidence."""
+        self.sequences = sequences
+        self.log = log
+        self.evidence_size = evidence_size
+
+    def settle(self, store: SqliteStore) -> int:
+        """Remove what the collector has; runs in the store's thread."""
+        removed = 0
+        for epoch, numbers in self.sequences:
+            data = [number for number in numbers if number]
+            removed += store.confirm(epoch, data)
+            removed += store.confirm(epoch, data, "event")
+            if 0 in numbers:
+                removed += store.confirm(epoch, [0], "key")
+        if self.evidence_size >= 0 and self.log == store.log_id:
+            store.evidence_receipted(self.evidence_size)
+        return removed
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    cause: BaseException = group
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
