@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from agent.records import Commit, Eviction, Queued, StoreStatistics
+    from agent.records import (
+        Commit,
+        Eviction,
+        Incoming,
+        Outgoing,
+        Queued,
+        StoreStatistics,
+    )
     from protocols.frames import FrameBatch
     from protocols.samples import TransactionBatch
 
@@ -60,17 +67,31 @@ class Store(Protocol):
     def commit(self, commit: Commit) -> tuple[Eviction, ...]:
         """Make one pass durable in one transaction; return what the cap evicted."""
 
+    def expire(self, now_ns: int) -> tuple[Eviction, ...]:
+        """Delete retained data whose time is over, with evidence of it."""
+
+    def destroy(self, places: Sequence[tuple[str, int]]) -> tuple[Eviction, ...]:
+        """Delete what is spooled for (destination, label) pairs, with evidence."""
+
     def next_to_send(self, live: int, backlog: int) -> list[Queued]:
-        """Return unsent records: up to ``live`` new ones, then ``backlog`` old ones."""
+        """Return unsent records: up to ``live`` new ones, then ``backlog`` old ones.
+
+        Highest rank first, then oldest; a share left unused goes to the other side.
+        """
 
     def mark_sent(self, rows: Sequence[int]) -> None:
-        """Remember that the broker took these; they stay until they are confirmed."""
+        """Do not offer these again on this connection; they stay until confirmed."""
+
+    def release(self, rows: Sequence[int]) -> None:
+        """Offer rows again that were marked and could not be sent after all."""
 
     def forget_sent(self) -> None:
         """A new connection: what was sent and not confirmed is to be sent again."""
 
-    def confirm(self, epoch: bytes, sequences: Sequence[int]) -> int:
-        """Remove receipted data records; return how many were there."""
+    def confirm(
+        self, epoch: bytes, sequences: Sequence[int], kind: str = "data"
+    ) -> int:
+        """Remove receipted records of ``kind``; return how many were there."""
 
     def confirm_rows(self, rows: Sequence[int]) -> int:
         """Remove records that the broker's acknowledgement is enough for."""
@@ -78,11 +99,35 @@ class Store(Protocol):
     def evidence_since(self, start: int, limit: int) -> list[bytes]:
         """Return encoded entries [start, start + limit)."""
 
+    def evidence_receipted(self, size: int) -> None:
+        """Remember that the collector has the first ``size`` entries."""
+
     def statistics(self) -> StoreStatistics:
         """Return how the store is."""
 
     def close(self) -> None:
         """Close; everything committed stays."""
+
+
+class Link(Protocol):
+    """One connection to the broker. Lost once, it stays lost: make a new one."""
+
+    window: int  # publishes that may wait for their acknowledgement
+
+    async def publish(self, message: Outgoing) -> int:
+        """Return the broker's reason code (MQTT 5.0, 3.4.2.1); Unavailable if lost."""
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe at QoS 1; Refused where the broker denies one."""
+
+    def messages(self) -> AsyncIterator[Incoming]:
+        """Yield what comes in; Unavailable when the connection is lost."""
+
+    async def acknowledge(self, message: Incoming) -> None:
+        """Tell the broker that ``message`` is dealt with."""
+
+    async def close(self) -> None:
+        """Say goodbye, so that the broker keeps the last will to itself."""
 
 
 class Signer(Protocol):

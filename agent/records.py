@@ -146,6 +146,30 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One MQTT message to publish at QoS 1."""
+
+    topic: str
+    body: bytes
+    retain: bool = False
+    content_type: str = ""
+    properties: tuple[tuple[str, str], ...] = ()  # MQTT 5 user properties
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One MQTT message received; acknowledged by hand once it is dealt with."""
+
+    topic: str
+    body: bytes
+    retain: bool
+    qos: int
+    number: int  # packet identifier, for the acknowledgement
+    content_type: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Eviction:
     """What the store let go of: one row per (label, kind); recorded as evidence."""
 
