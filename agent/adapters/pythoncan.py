@@ -1,0 +1,156 @@
+"""Every interface that python-can knows, as a FrameSource.
+
+A reader thread takes messages from the bus and hands them to the event loop in chunks
+through a bounded queue; what does not fit is counted, never silently lost. Nothing here
+sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import can
+
+from agent.adapters.messages import frames_of
+from agent.errors import BadInput, Unavailable
+from agent.limits import BATCH_FRAMES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from protocols.frames import FrameBatch
+
+QUEUE_FRAMES_MAX: Final = 65_536  # 2 s of 8 full classic buses at 500 kbit/s
+POLL_S: Final = 0.2  # how soon the thread sees that it is to end
+PAUSE_S: Final = 0.02  # frames gather in the queue: 50 wake-ups a second
+
+# What python-can's drivers raise besides CanError for a bus that is not there.
+OPEN_ERRORS: Final = (
+    can.CanError, OSError, ImportError, NotImplementedError, ValueError, TypeError,
+    AttributeError,
+)  # fmt: skip
+
+
+class PythonCanSource:
+    """Frames of one python-can bus; starts reading when it is made."""
+
+    def __init__(
+        self,
+        bus: can.BusABC,
+        name: str,
+        index: int = 0,
+        *,
+        batch_frames: int = BATCH_FRAMES_MAX,
+        queue_frames: int = QUEUE_FRAMES_MAX,
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        """Take over ``bus``; ``index`` is what ``FrameBatch.bus`` will say."""
+        self.name = name
+        self._bus = bus
+        self._index = index
+        self._batch_frames = batch_frames
+        self._queue_frames = queue_frames
+        self._pause_s = pause_s
+        self._queue: deque[can.Message] = deque()
+        self._lost = 0
+        self._failure = ""
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._thread = threading.Thread(
+            target=self._read, name=f"can-{name}", daemon=True
+        )
+        self._thread.start()
+
+    def lost(self) -> int:
+        """Return frames that found the queue full."""
+        return self._lost
+
+    async def batches(self) -> AsyncIterator[FrameBatch]:
+        """Yield batches as they come until close; Unavailable when the driver fails."""
+        event = asyncio.Event()
+        with self._lock:
+            self._wake = (asyncio.get_running_loop(), event)
+        event.set()  # what came before
+        while True:
+            await event.wait()
+            if not self._ended.is_set():
+                await asyncio.sleep(self._pause_s)
+            event.clear()
+            # Read before the queue is emptied: what precedes the end is delivered.
+            ended, failure = self._ended.is_set(), self._failure
+            while chunk := self._take():
+                yield frames_of(chunk, [self._index] * len(chunk))
+            if failure:
+                raise Unavailable(self.name, failure)
+            if ended:
+                return
+
+    def close(self) -> None:
+        """End the thread and shut the bus down; waits for the thread."""
+        self._ended.set()
+        self._notify()
+        self._thread.join()
+        self._bus.shutdown()
+
+    def _take(self) -> list[can.Message]:
+        count = min(len(self._queue), self._batch_frames)
+        return [self._queue.popleft() for _ in range(count)]
+
+    def _read(self) -> None:
+        """Run in the thread: bus to queue."""
+        try:
+            while not self._ended.is_set():
+                message = self._bus.recv(POLL_S)
+                if message is None:
+                    continue
+                if len(self._queue) >= self._queue_frames:
+                    self._lost += 1
+                    continue
+                self._queue.append(message)
+                if len(self._queue) == 1:
+                    self._notify()
+        except (can.CanError, OSError, ValueError) as error:
+            if not self._ended.is_set():
+                # The class only: a driver's text may quote what it received.
+                self._failure = f"driver failed ({type(error).__name__})"
+                self._notify()
+
+    def _notify(self) -> None:
+        with self._lock:
+            if self._wake is not None:
+                loop, event = self._wake
+                with contextlib.suppress(
+                    RuntimeError
+                ):  # the loop is closed: nobody waits
+                    loop.call_soon_threadsafe(event.set)
+
+
+def open_pythoncan(
+    interface: str,
+    channel: str,
+    index: int = 0,
+    *,
+    options: Mapping[str, str | int | bool] | None = None,
+    batch_frames: int = BATCH_FRAMES_MAX,
+    pause_s: float = PAUSE_S,
+) -> PythonCanSource:
+    """Open python-can's ``interface`` on ``channel`` with the driver's own ``options``.
+
+    BadInput for an interface that python-can does not know; Unavailable where the
+    driver or the device is not there.
+    """
+    name = f"{interface}:{channel}"
+    if interface not in can.VALID_INTERFACES:
+        known = ", ".join(sorted(can.VALID_INTERFACES))
+        raise BadInput("bus", interface, "python-can has no such interface", known)
+    keywords: dict[str, Any] = dict(options or {})
+    try:
+        bus = can.Bus(interface=interface, channel=channel, **keywords)
+    except OPEN_ERRORS as error:
+        raise Unavailable(name, f"{type(error).__name__}: {error}") from None
+    return PythonCanSource(bus, name, index, batch_frames=batch_frames, pause_s=pause_s)

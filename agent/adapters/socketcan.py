@@ -1,0 +1,190 @@
+"""Live CAN from raw SocketCAN sockets (Documentation/networking/can.rst).
+
+Listens only: nothing in this module or in `datagrams` can send. Frames come with kernel
+time stamps; what the kernel had to drop is counted (`lost`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+from agent.adapters.datagrams import DatagramReceiver, prepare_socket
+from agent.errors import BadInput, Unavailable
+from agent.limits import BATCH_FRAMES_MAX
+from protocols.can.socketcan import CANFD_MTU, unpack
+from protocols.frames import CAN_EFF_FLAG, CAN_EFF_MASK, CAN_SFF_MASK
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from protocols.frames import FrameBatch
+
+AF_CAN: Final = 29  # linux/socket.h; not every Python was built with CAN headers
+CAN_RAW: Final = 1  # linux/can.h
+SOL_CAN_RAW: Final = 101
+CAN_RAW_FILTER: Final = 1  # linux/can/raw.h
+CAN_RAW_ERR_FILTER: Final = 2
+CAN_RAW_FD_FRAMES: Final = 5
+CAN_RAW_FILTER_MAX: Final = 512
+CAN_ERR_MASK: Final = 0x1FFFFFFF
+NAME_BYTES_MAX: Final = 15  # IFNAMSIZ with its NUL is 16
+
+BUFFER_BYTES: Final = 4 * 1024 * 1024  # 0.5 s of a full 500 kbit/s bus and to spare
+PAUSE_S: Final = 0.02  # frames gather in the kernel: 50 wake-ups a second, not 4,000
+
+
+def encode_filters(idents: Sequence[int]) -> bytes:
+    """Return ``struct can_filter[N]`` that lets exactly ``idents`` through.
+
+    Identifiers carry CAN_EFF_FLAG for 29 bits. Remote frames of an identifier pass too:
+    the inspection wants to see them.
+    """
+    pairs = [
+        (ident & (CAN_EFF_FLAG | CAN_EFF_MASK), CAN_EFF_FLAG | CAN_EFF_MASK)
+        if ident & CAN_EFF_FLAG
+        else (ident & CAN_SFF_MASK, CAN_EFF_FLAG | CAN_SFF_MASK)
+        for ident in sorted(set(idents))
+    ]
+    return b"".join(struct.pack("=II", *pair) for pair in pairs)
+
+
+class SocketCanSource:
+    """A FrameSource on an open socket of can_frame and canfd_frame structs."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        name: str,
+        bus: int = 0,
+        *,
+        batch_frames: int = BATCH_FRAMES_MAX,
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        """Take over ``sock``; ``bus`` is what ``FrameBatch.bus`` will say."""
+        self.name = name
+        self.skipped: dict[str, int] = {}  # cause -> frames that are no CAN or CAN FD
+        self._bus = bus
+        self._socket = sock
+        self._pause_s = pause_s
+        self._waiting: asyncio.Future[None] | None = None
+        with contextlib.suppress(OSError):  # CAN sockets do not know how; others do
+            sock.shutdown(socket.SHUT_WR)
+        self._buffer_bytes = prepare_socket(sock, BUFFER_BYTES)
+        self._receiver = DatagramReceiver(sock, batch_frames, CANFD_MTU)
+
+    def lost(self) -> int:
+        """Return frames that the kernel dropped because we were too slow."""
+        return self._receiver.dropped
+
+    def read(self) -> FrameBatch | None:
+        """Return what is waiting, without waiting; None where nothing is.
+
+        Unavailable where the interface went away or down.
+        """
+        try:
+            count = self._receiver.receive()
+        except OSError as error:
+            raise Unavailable(self.name, _reason(error)) from None
+        if not count:
+            return None
+        unpacked = unpack(
+            self._receiver.data[:count].tobytes(),
+            CANFD_MTU,
+            self._receiver.times(count),
+            self._bus,
+            received=self._receiver.lengths(count).astype("int32"),
+        )
+        self._count("CAN XL frame", unpacked.xl)
+        self._count("malformed frame", unpacked.malformed)
+        return unpacked.frames
+
+    async def batches(self) -> AsyncIterator[FrameBatch]:
+        """Yield batches as they come; wakes at most every ``pause_s``."""
+        while self._socket.fileno() >= 0:
+            await self._readable()
+            await asyncio.sleep(self._pause_s)
+            while self._socket.fileno() >= 0 and (frames := self.read()) is not None:
+                if len(frames):
+                    yield frames
+
+    def close(self) -> None:
+        """Close the socket, which ends `batches`."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+        self._socket.close()
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        self._waiting = ready
+
+        def wake() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        # Removed at the first call: the descriptor stays readable during the pause.
+        descriptor = self._socket.fileno()
+        loop.add_reader(descriptor, wake)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _count(self, cause: str, frames: int) -> None:
+        if frames:
+            self.skipped[cause] = self.skipped.get(cause, 0) + frames
+
+
+def open_socketcan(
+    interface: str,
+    bus: int = 0,
+    *,
+    idents: Sequence[int] | None = None,
+    batch_frames: int = BATCH_FRAMES_MAX,
+    pause_s: float = PAUSE_S,
+) -> SocketCanSource:
+    """Open a raw socket on ``interface``, for listening.
+
+    ``idents``: only these identifiers pass the kernel's filter (all where there are
+    more than 512, its limit: the filter saves work, it decides nothing). BadInput for a
+    name that no interface can have; Unavailable where the kernel has no CAN, or the
+    interface is absent or not ours to open.
+    """
+    if not 1 <= len(interface.encode()) <= NAME_BYTES_MAX:
+        raise BadInput("bus", interface, "is no interface name (1 to 15 characters)")
+    try:
+        sock = socket.socket(AF_CAN, socket.SOCK_RAW, CAN_RAW)
+    except OSError as error:
+        raise Unavailable(interface, _reason(error)) from None
+    try:
+        sock.setsockopt(SOL_CAN_RAW, CAN_RAW_FD_FRAMES, 1)
+        sock.setsockopt(
+            SOL_CAN_RAW, CAN_RAW_ERR_FILTER, struct.pack("=I", CAN_ERR_MASK)
+        )
+        if idents is not None and len(set(idents)) <= CAN_RAW_FILTER_MAX:
+            sock.setsockopt(SOL_CAN_RAW, CAN_RAW_FILTER, encode_filters(idents))
+        sock.bind((interface,))
+        return SocketCanSource(
+            sock, interface, bus, batch_frames=batch_frames, pause_s=pause_s
+        )
+    except OSError as error:
+        sock.close()
+        raise Unavailable(interface, _reason(error)) from None
+
+
+_REASONS: Final = {
+    errno.EAFNOSUPPORT: "this kernel has no CAN (modprobe can_raw)",
+    errno.EPROTONOSUPPORT: "this kernel has no raw CAN (modprobe can_raw)",
+    errno.ENODEV: "no such CAN interface (see `ip -br link`)",
+    errno.ENETDOWN: "interface is down (ip link set up)",
+    errno.EPERM: "no permission to open a CAN socket",
+}
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0, error.strerror or "cannot be opened")
