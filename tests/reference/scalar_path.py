@@ -66,6 +66,9 @@ class World:
     stream: Sequence[Datum]
     clock_ok: bool = True
     consents: dict[str, int] = field(default_factory=dict)
+    memo: dict[tuple[int, int, int], tuple[int, float] | None] = field(
+        default_factory=dict
+    )
 
     def latest(
         self, time_ns: int, wanted: Callable[[int], bool]
@@ -77,6 +80,13 @@ class World:
             if wanted(datum.item) and (best is None or datum.time_ns >= best[0]):
                 best = (datum.time_ns, datum.value)
         return best
+
+    def part(self, group: int, role: Role, time_ns: int) -> tuple[int, float] | None:
+        """Return the latest sample of a role; each question is worked out once."""
+        key = (group, int(role), time_ns)
+        if key not in self.memo:
+            self.memo[key] = self.latest(time_ns, self.role(group, role))
+        return self.memo[key]
 
     def role(self, group: int, role: Role) -> Callable[[int], bool]:
         return lambda item: bool(
@@ -92,8 +102,8 @@ class World:
         self, group: int, time_ns: int, age_max_ns: int
     ) -> tuple[float, float] | None:
         """Return a sound and fresh position, or None."""
-        lat = self.latest(time_ns, self.role(group, Role.LATITUDE))
-        lon = self.latest(time_ns, self.role(group, Role.LONGITUDE))
+        lat = self.part(group, Role.LATITUDE, time_ns)
+        lon = self.part(group, Role.LONGITUDE, time_ns)
         if lat is None or lon is None:
             return None
         if time_ns - min(lat[0], lon[0]) > age_max_ns:
@@ -102,7 +112,7 @@ class World:
             return None
         table = range(len(self.items))
         if any(self.role(group, Role.FIX)(item) for item in table):
-            fix = self.latest(time_ns, self.role(group, Role.FIX))
+            fix = self.part(group, Role.FIX, time_ns)
             if fix is None or not fix[1] > 0 or time_ns - fix[0] > 10 * S:
                 return None
         return lat[1], lon[1]
@@ -393,7 +403,7 @@ def _grid(grid: Grid, world: World, data: list[Datum], ledger: Ledger) -> list[D
         role, group = world.items.role[datum.item], int(world.items.group[datum.item])
         lat: float | None = datum.value
         if role == Role.LONGITUDE:
-            found = world.latest(datum.time_ns, world.role(group, Role.LATITUDE))
+            found = world.part(group, Role.LATITUDE, datum.time_ns)
             fresh = found is not None and datum.time_ns - found[0] <= 2 * S
             lat = found[1] if found is not None and fresh else None
         elif role != Role.LATITUDE:
@@ -418,26 +428,31 @@ def _drop_zones(
     drop: DropZones, world: World, data: list[Datum], ledger: Ledger
 ) -> list[Datum]:
     out: list[Datum] = []
+    told = {
+        group: [(m, _inside(drop, world, group, m)) for m in world.moments(group)]
+        for group in world.groups()
+    }
     for datum in data:
         group = int(world.items.group[datum.item])
         if group < 0:
             ledger.failed.append(datum)
             continue
         stays = world.where(group, datum.time_ns, 2 * S) is not None
-        inside = False
-        for moment in world.moments(group):
-            if moment > datum.time_ns:
-                break
-            lat = world.latest(moment, world.role(group, Role.LATITUDE))
-            lon = world.latest(moment, world.role(group, Role.LONGITUDE))
-            inside = lat is not None and lon is not None
-            if lat is not None and lon is not None:
-                inside = any(in_zone(zone, lat[1], lon[1]) for zone in drop.zones)
-            if inside and datum.time_ns - moment < drop.hysteresis_ns:
-                stays = False
-        stays = stays and not inside
+        before = [(m, inside) for m, inside in told[group] if m <= datum.time_ns]
+        if before and before[-1][1]:
+            stays = False
+        if any(i and datum.time_ns - m < drop.hysteresis_ns for m, i in before):
+            stays = False
         (out if stays else ledger.thinned).append(datum)
     return out
+
+
+def _inside(drop: DropZones, world: World, group: int, time_ns: int) -> bool:
+    lat = world.part(group, Role.LATITUDE, time_ns)
+    lon = world.part(group, Role.LONGITUDE, time_ns)
+    if lat is None or lon is None:
+        return False
+    return any(in_zone(zone, lat[1], lon[1]) for zone in drop.zones)
 
 
 def _trip_ends(

@@ -249,6 +249,38 @@ def test_tracks_equal_the_reference_however_they_are_cut(
     compare(transforms, data, at)
 
 
+def long_drive(seed: int) -> list[Datum]:
+    """Three trips with jitter, stops and odd steps; 1.5 km or so each."""
+    noise = np.random.Generator(np.random.PCG64(seed))
+    out: list[Datum] = []
+    now, lat, lon, course = T0, 31.1965, 121.396, 0.8
+    for trip in range(3):
+        for step in range(60):
+            now += int(noise.integers(S // 5, 2 * S))
+            course += float(noise.normal(0, 0.15))
+            parked = trip == 1 and 25 < step < 35
+            reach = float(noise.uniform(0, 5e-6 if parked else 6e-4))
+            lat += reach * math.cos(course)
+            lon += reach * math.sin(course)
+            out += [datum(now, LAT, lat), datum(now, SPEED, reach * 1e5)]
+            now += int(noise.integers(0, 2)) * S // 20
+            out += [datum(now, LON, lon), datum(now, ALT, 4.0 + step)]
+        now += 90 * S
+        course += 3.0
+    return out
+
+
+@pytest.mark.parametrize("transforms", ON_TRACKS, ids=lambda t: type(t[0]).__name__)
+@pytest.mark.parametrize("seed", range(3))
+def test_long_drives_equal_the_reference(
+    transforms: list[Transform], seed: int
+) -> None:
+    data = long_drive(seed)
+    kept, _ = run_rule(rule(*transforms), World(ITEMS, data), data)
+    assert 0 < len(kept) < len(data) or len(transforms) == 1  # it does something
+    compare(transforms, data, [31, 77, 78, 140, 300, 303, 411, 600])
+
+
 CONDITIONS: st.SearchStrategy[Condition] = st.sampled_from(
     [
         ItemTest((FLAG,), "==", 1.0),
