@@ -197,13 +197,13 @@ def plant(
     duration = None if forever else _duration(loaded, seconds)
 
     def opened(number: int) -> None:
-        typer.echo(f"PLC on {host}:{number}, unit {loaded.unit}")
-        sys.stdout.flush()
         if port_file is not None:
             # Whole or absent: a reader must never see half a number.
             beside = port_file.with_name(port_file.name + ".new")
             beside.write_text(f"{number}\n", encoding="ascii")
             beside.replace(port_file)
+        typer.echo(f"PLC on {host}:{number}, unit {loaded.unit}")
+        sys.stdout.flush()
 
     async def serve() -> int:
         task = asyncio.current_task()

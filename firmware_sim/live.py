@@ -165,6 +165,7 @@ async def serve_plant(
             plc.advance(int(wanted))
             if truth is not None:
                 truth.write(record.lines())
+                truth.flush()  # a demo that kills this process still wants its truth
             await asyncio.sleep(step_s)
     finally:
         with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ def _p(item: str) -> str:
 P = RegisterPoint
 
 COILS: Final = (
-    P(_p("Control.Stopped"), 0, 0, "coil", lambda p: p.stopped, write=_set_stopped),
+    P(_p("Control.StopCommand"), 0, 0, "coil", lambda p: p.stopped, write=_set_stopped),
     P(_p("Inlet.ValveCommand"), 0, 1, "coil", lambda p: p.valve > 0.01),
     P(_p("Pump.RunCommand"), 0, 2, "coil", lambda p: p.pump > 0.01),
     P(_p("Heater.OnCommand"), 0, 3, "coil", lambda p: p.heater > 0.0),
@@ -44,7 +44,7 @@ DISCRETE: Final = (
     P(_p("Interlock.LevelLow"), 1, 1, "coil", lambda p: p.tripped_low),
     P(_p("Interlock.OverTemperature"), 1, 2, "coil", lambda p: p.tripped_hot),
     P(_p("Alarm.Any"), 1, 3, "coil", lambda p: p.alarm_word > 0),
-    P(_p("Pump.Running"), 1, 4, "coil", lambda p: p.pump > 0.05),
+    P(_p("Pump.Run"), 1, 4, "coil", lambda p: p.pump > 0.05),
 )
 INPUT: Final = (
     P(_p("Tank.Level"), 3, 0, "f32", lambda p: p.measured_level_m, unit="m"),
@@ -96,7 +96,7 @@ HOLDING: Final = (
       scale=0.1, unit="degC"),
     P(_p("Recipe.Phase"), 4, 9, "u16", lambda p: p.phase_index),
     P(_p("Recipe.PhaseName"), 4, 10, "string", lambda p: p.phase.name, length=8),
-    P(_p("Control.LevelGain"), 4, 18, "f32", lambda p: p.level_pid.gain),
-    P(_p("Device.Serial"), 4, 20, "string", lambda p: p.scenario.serial, length=8),
+    P(_p("Pid.LevelGain"), 4, 18, "f32", lambda p: p.level_pid.gain),
+    P(_p("Identity.SerialNumber"), 4, 20, "string", lambda p: p.scenario.serial, length=8),
 )  # fmt: skip
 POINTS: Final = COILS + DISCRETE + INPUT + HOLDING

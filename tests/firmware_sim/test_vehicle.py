@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from firmware_sim.route import metres_per_degree
 from firmware_sim.scenario import VehicleScenario, load_scenario
 from firmware_sim.vehicle import PACK_KWH, Car
