@@ -79,8 +79,10 @@ def decode(plan: DecodePlan, frames: FrameBatch) -> Decoded:
     message = message_rows(plan, frames)
     row = message.astype(np.intp)
     unbound = int(plan.unbound.take(row).sum())
-    frame, field = expand(plan.first, plan.count, row)
-    size = np.minimum(frames.size, np.uint8(frames.width))
+    frame, field = expand(plan.end, plan.count, row)
+    size = frames.size
+    if plan.fields.any_long:  # only then could a size above the width be believed
+        size = np.minimum(size, np.uint8(frames.width))
     short = multiplex_unknown = 0
     keep: Bool | None = None
     if plan.multiplex is not None:

@@ -30,7 +30,7 @@ class MultiplexTable:
     """
 
     selectors: FieldTable  # [S]
-    first: Index  # [R + 2] first selector of a message
+    end: Index  # [R + 2] behind the last selector of a message
     count: Index  # [R + 2]
     parent: Index  # [S] place of the parent among the message's selectors, -1 none
     parent_set: Index  # [S] values of the parent that make this selector present
@@ -87,12 +87,12 @@ def _chain(signal: Signal, message: Message) -> list[Signal]:
 
 
 def multiplex_table(
-    fields: Sequence[tuple[Signal, Message]], first: Index, count: Index
+    fields: Sequence[tuple[Signal, Message]], count: Index
 ) -> MultiplexTable | None:
     """Compile the conditions of fields; None where none of them is multiplexed.
 
-    ``fields`` are F (signal, its message); ``first`` and ``count`` [R + 2] say which
-    of them belong to a message row.
+    ``fields`` are F (signal, its message), by message; ``count`` [R + 2] says how many
+    belong to each message row.
     """
     if not any(signal.mux_parent for signal, _ in fields):
         return None
@@ -105,9 +105,10 @@ def multiplex_table(
     field_parent: list[int] = []
     field_set: list[int] = []
     depth = 0
-    for start, length in zip(first.tolist(), count.tolist(), strict=True):
+    ends = count.cumsum().tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
         place: dict[tuple[str, str], int] = {}
-        for signal, message in fields[start : start + length]:
+        for signal, message in fields[start:end]:
             chain = _chain(signal, message)
             depth = max(depth, len(chain))
             for selector in (s for s in chain if (message.name, s.name) not in place):
@@ -128,7 +129,7 @@ def multiplex_table(
     counted = np.array(counts, np.intp)
     return MultiplexTable(
         selectors=field_table(flat),
-        first=np.cumsum(counted) - counted,
+        end=np.cumsum(counted),
         count=counted,
         parent=np.array(parent, np.intp),
         parent_set=np.array(parent_set, np.intp),
@@ -154,18 +155,18 @@ def _is_member(table: MultiplexTable, number: Index, value: I64) -> Bool:
     return hit
 
 
-def expand(first: Index, count: Index, row: Index) -> tuple[Index, Index]:
+def expand(end: Index, count: Index, row: Index) -> tuple[Index, Index]:
     """Repeat each frame for every entry of its message.
 
-    ``row`` [N] message row per frame; returns (frame, entry), both [K], by frame.
+    ``row`` [N] message row per frame, ``end`` and ``count`` of its entries; returns
+    (frame, entry), both [K], by frame.
     """
     repeats = count.take(row)
     ends = repeats.cumsum()
     total = int(ends[-1]) if len(ends) else 0
     frame = np.arange(len(row)).repeat(repeats)
-    base = first.take(row)
+    base = end.take(row)
     base -= ends
-    base += repeats
     entry = base.take(frame)
     entry += np.arange(total)
     return frame, entry
@@ -182,7 +183,7 @@ def select(
 
     ``row`` [N] message rows, ``pairs`` = (frame, field), both [K].
     """
-    owner, selector = expand(table.first, table.count, row)
+    owner, selector = expand(table.end, table.count, row)
     value = extract(table.selectors, payload, owner, selector)
     fitting = fits(table.selectors, size, owner, selector)
     counts = table.count.take(row)

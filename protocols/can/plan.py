@@ -85,7 +85,7 @@ class DecodePlan:
     buses: int  # bus numbers from here on have no database
     extended_key: I64  # [E] sorted bus << 32 | identifier
     extended_row: I32  # [E]
-    first: Index  # [R + 2] first field of a message
+    end: Index  # [R + 2] behind the last field of a message
     count: Index  # [R + 2] its number of fields
     need: U8  # [R + 2] bytes that the longest of them needs
     unbound: I64  # [R + 2] unbound signals; 1 for an unknown frame
@@ -143,7 +143,7 @@ def compile_plan(
     flat = [part for group in parts.values() for part in group]
     fields = field_table([part.signal for part in flat])
     count = np.array([*map(len, parts.values()), 0, 0], np.intp)
-    first = np.cumsum(count) - count
+    end = np.cumsum(count)
     unbound = [_unbound(rows[key][0], parts[key]) for key in rows]
     ends = [
         max((last_byte(p.signal) + 1 for p in group), default=0)
@@ -157,7 +157,7 @@ def compile_plan(
         buses=buses,
         extended_key=extended_key,
         extended_row=extended_row,
-        first=first,
+        end=end,
         count=count,
         need=np.array([*ends, 0, 0], np.uint8),
         unbound=np.array([*unbound, 0, 1], np.int64),
@@ -171,7 +171,7 @@ def compile_plan(
         is_float=np.array([_is_float(part) for part in flat], np.bool_),
         is_uint64=np.array([_is_uint64(p.signal) for p in flat], np.bool_),
         wide={k: _exact(p.signal) for k, p in enumerate(flat) if _is_wide(p.signal)},
-        multiplex=multiplex_table([(p.signal, p.message) for p in flat], first, count),
+        multiplex=multiplex_table([(p.signal, p.message) for p in flat], count),
         formats=formats,
         has_float=any(map(_is_float, flat)),
         has_ieee=any(p.signal.is_float for p in flat),
