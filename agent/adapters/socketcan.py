@@ -13,16 +13,23 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from agent.adapters.datagrams import DatagramReceiver, prepare_socket
 from agent.errors import BadInput, Unavailable
 from agent.limits import BATCH_FRAMES_MAX
 from protocols.can.socketcan import CANFD_MTU, unpack
-from protocols.frames import CAN_EFF_FLAG, CAN_EFF_MASK, CAN_SFF_MASK
+from protocols.frames import (
+    CAN_EFF_FLAG,
+    CAN_EFF_MASK,
+    CAN_SFF_MASK,
+    CLASSIC_BYTES_MAX,
+    FrameBatch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from protocols.frames import FrameBatch
 
 AF_CAN: Final = 29  # linux/socket.h; not every Python was built with CAN headers
 CAN_RAW: Final = 1  # linux/can.h
@@ -97,11 +104,11 @@ class SocketCanSource:
             CANFD_MTU,
             self._receiver.times(count),
             self._bus,
-            received=self._receiver.lengths(count).astype("int32"),
+            received=self._receiver.lengths(count).astype(np.int32),
         )
         self._count("CAN XL frame", unpacked.xl)
         self._count("malformed frame", unpacked.malformed)
-        return unpacked.frames
+        return _narrowed(unpacked.frames)
 
     async def batches(self) -> AsyncIterator[FrameBatch]:
         """Yield batches as they come; wakes at most every ``pause_s``."""
@@ -175,6 +182,16 @@ def open_socketcan(
     except OSError as error:
         sock.close()
         raise Unavailable(interface, _reason(error)) from None
+
+
+def _narrowed(frames: FrameBatch) -> FrameBatch:
+    """Return the frames at classic width where none is longer: an eighth to decode."""
+    if (frames.size > CLASSIC_BYTES_MAX).any():
+        return frames
+    return FrameBatch(
+        frames.time_ns, frames.bus, frames.ident, frames.size, frames.flags,
+        np.ascontiguousarray(frames.payload[:, :CLASSIC_BYTES_MAX]),
+    )  # fmt: skip
 
 
 _REASONS: Final = {

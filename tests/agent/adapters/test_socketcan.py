@@ -95,7 +95,7 @@ def test_a_slot_keeps_nothing_of_the_frame_before(
     bus.send(classic(2, b"\1"))
     frames = source.read()
     assert frames is not None
-    assert frames.payload[0].tolist() == [1] + [0] * (frames.width - 1)
+    assert frames.payload.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
 
 
 async def _collect(source: SocketCanSource, count: int) -> list[FrameBatch]:
