@@ -46,8 +46,9 @@ class CatalogueSet:
     """The catalogues of one policy, joined: categories are unique over all of them."""
 
     def __init__(self, documents: Sequence[Document[Catalogue]]) -> None:
-        """Compile all patterns; PolicyError for a category or id that is there twice,
-        a bad pattern, or a pattern in two entries.
+        """Compile all patterns.
+
+        PolicyError for a category, id or pattern that is there twice, or a bad pattern.
         """
         self.documents = tuple(documents)
         self.entries: dict[str, Entry] = {}
@@ -117,8 +118,9 @@ class CatalogueSet:
         return ""
 
     def role_of(self, item: str) -> RoleHit:
-        """Return what part of a position an item is; the group is its parent path
-        where the catalogue names none.
+        """Return what part of a position an item is.
+
+        The group is the item's parent path where the catalogue names none.
         """
         for pattern in self._roles:
             if pattern.match.fullmatch(item):

@@ -1,0 +1,216 @@
+"""From files to the tables of ``policies/tables.py``: everything decided once.
+
+Steps: (1) bindings to rows of the item table; (2) catalogue: category, label, role and
+group of every row; (3) each rule for each of its destinations: which items it could
+match, its conditions, transforms, action, and the label of its output; (4) per
+destination the order of rules per item, cut off behind the first rule without
+conditions, because nothing behind it can ever match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from policies.bindings import bind
+from policies.catalogue import CatalogueSet
+from policies.checks import SUITES, check_policy
+from policies.items import item_table
+from policies.quantities import NS, duration_ns
+from policies.rules import RuleReader
+from policies.tables import NO_RULE, CompiledDestination, CompiledPolicy, CompiledRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from policies.bindings import Bound, DiagnosticBinding
+    from policies.model import Bindings, Catalogue, Policy
+    from policies.parse import Document
+    from policies.rules import RuleForm
+    from policies.tables import ItemTable
+    from protocols.can.database import Database
+    from protocols.can.plan import DecodePlan, SignalBinding
+    from protocols.frames import I16, Bool
+    from protocols.modbus.sunspec import ModelDefinition, SunSpecBinding
+    from protocols.modbus.values import Point
+
+DEVICE: Final = "device"  # the destination of ``keep``: this device, and nobody else
+RETENTION_DEFAULT_NS: Final = 30 * 86_400 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A policy with everything that reads, decodes and decides for it."""
+
+    policy: CompiledPolicy
+    document: Document[Policy]
+    catalogues: CatalogueSet
+    buses: tuple[str, ...]  # what FrameBatch.bus indexes
+    links: tuple[str, ...]  # what TransactionBatch.link indexes
+    can: tuple[SignalBinding, ...]
+    plan: DecodePlan  # of ``can`` and ``databases``
+    databases: dict[int, tuple[Database, ...]]  # by bus
+    diagnostics: tuple[DiagnosticBinding, ...]
+    modbus: tuple[Point, ...]
+    sunspec: tuple[SunSpecBinding, ...]
+    forms: tuple[RuleForm, ...]  # beside ``policy.rules``: which file rule each is of
+
+    def is_left_alone(self, rule: int) -> bool:
+        """Tell whether no chain has the rule: it can never decide anything."""
+        return not any((d.chain == rule).any() for d in self.policy.destinations)
+
+
+def compile_policy(
+    policy: Document[Policy],
+    catalogues: Sequence[Document[Catalogue]],
+    bindings: Sequence[Document[Bindings]],
+    databases: Mapping[str, Database],
+    buses: tuple[str, ...] = (),
+    links: tuple[str, ...] = (),
+    models: Mapping[int, ModelDefinition] | None = None,
+) -> Compiled:
+    """Compile a policy against the catalogues it names and a gateway's bindings.
+
+    ``databases``: by the name that bindings give them; ``models``: SunSpec definitions.
+    PolicyError (file, line, path, reason) for the first thing that does not fit. What
+    regulation refuses is another question: ``policies.lint``.
+    """
+    known = CatalogueSet(catalogues)
+    check_policy(policy, known)
+    bound = bind(bindings, databases, buses, links, models or {})
+    items = item_table(bound.rows, known, policy)
+    reader = RuleReader(policy, known, items)
+    names = [*policy.model.destinations]
+    forms = reader.read(names)
+    if not names or any(form.destination == len(names) for form in forms):
+        names.append(DEVICE)
+    compiled = CompiledPolicy(
+        name=policy.model.name,
+        version=policy.model.version,
+        digest=policy.digest,
+        catalogue_digest=_digest([d.digest for d in (*catalogues, *bindings)]),
+        items=items,
+        destinations=tuple(
+            _destination(policy.model, name, _chain(forms, number, len(items)))
+            for number, name in enumerate(names)
+        ),
+        rules=tuple(_rule(form) for form in forms),
+        custodian=policy.model.custodian,
+        retention_ns={
+            name: duration_ns(text)
+            for name, text in policy.model.retention.items()
+            if name != "default"
+        },
+        retention_default_ns=_default_retention(policy.model),
+        telemetry_ns=duration_ns(policy.model.telemetry.interval),
+        checkpoint_ns=duration_ns(policy.model.telemetry.checkpoint),
+    )
+    return _compiled(compiled, policy, known, bound, buses, links, forms)
+
+
+def _compiled(
+    compiled: CompiledPolicy,
+    document: Document[Policy],
+    catalogues: CatalogueSet,
+    bound: Bound,
+    buses: tuple[str, ...],
+    links: tuple[str, ...],
+    forms: tuple[RuleForm, ...],
+) -> Compiled:
+    return Compiled(
+        policy=compiled,
+        document=document,
+        catalogues=catalogues,
+        buses=buses,
+        links=links,
+        can=bound.can,
+        plan=bound.plan,
+        databases=bound.databases,
+        diagnostics=bound.diagnostics,
+        modbus=bound.modbus,
+        sunspec=bound.sunspec,
+        forms=forms,
+    )
+
+
+def _digest(parts: Sequence[bytes]) -> bytes:
+    """Return one digest of many of 32 bytes each; their number is part of it."""
+    return hashlib.sha256(len(parts).to_bytes(8, "big") + b"".join(parts)).digest()
+
+
+def _default_retention(policy: Policy) -> int:
+    text = policy.retention.get("default")
+    return RETENTION_DEFAULT_NS if text is None else duration_ns(text)
+
+
+def _rule(form: RuleForm) -> CompiledRule:
+    return CompiledRule(
+        name=form.name,
+        purpose=form.purpose,
+        destination=form.destination,
+        action=form.action,
+        transforms=form.transforms,
+        conditions=form.conditions,
+        label_out=form.label_out,
+        category_out=form.category_out,
+    )
+
+
+def _destination(policy: Policy, name: str, chain: I16) -> CompiledDestination:
+    given = policy.destinations.get(name)
+    if given is None:
+        recipients = (policy.custodian,) if policy.custodian else ()
+        return CompiledDestination(
+            DEVICE, policy.home_region, recipients, SUITES[0], "receipt", chain
+        )
+    return CompiledDestination(
+        name,
+        given.region,
+        tuple(given.recipients),
+        given.suite,
+        given.confirm,
+        chain,
+    )
+
+
+def _chain(forms: Sequence[RuleForm], destination: int, items: int) -> I16:
+    """Return [items, depth] rule numbers in order, padded with NO_RULE.
+
+    Built rule by rule over columns of items: a rule goes to the next free place of each
+    item it could match, and closes the chain of those where it has no condition. It
+    closes the chain, too, of items that it means but whose claim does not hold: they
+    stay, and no later, wider rule may let them out.
+    """
+    depth = np.zeros(items, np.intp)
+    is_open: Bool = np.ones(items, np.bool_)
+    placed: list[tuple[int, Bool]] = []
+    for number, form in enumerate(forms):
+        if form.destination != destination:
+            continue
+        rows = form.items & is_open
+        is_open[[row for row, _ in form.refused]] = False
+        if not rows.any():
+            continue
+        placed.append((number, rows))
+        depth += rows
+        if not form.conditions:
+            is_open &= ~rows
+    chain = np.full((items, int(depth.max(initial=0))), NO_RULE, np.int16)
+    depth[:] = 0
+    for number, rows in placed:
+        where = np.flatnonzero(rows)
+        chain[where, depth[where]] = number
+        depth[where] += 1
+    return chain
+
+
+def unclassified(items: ItemTable) -> tuple[str, ...]:
+    """Return the names of bound items that are in no catalogue: they stay."""
+    return tuple(
+        name
+        for name, known in zip(items.name, items.classified.tolist(), strict=True)
+        if not known
+    )

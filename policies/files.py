@@ -1,0 +1,268 @@
+"""The one module here that reads files: policies, catalogues, bindings, databases.
+
+Shipped catalogues, examples and the built-in ``lockdown`` policy come out of the
+package. Everything else is pure and takes bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from policies.compile import Compiled, compile_policy
+from policies.errors import PolicyError, nearest, shown
+from policies.floor import Violation, check_floor
+from policies.lint import Finding, lint
+from policies.parse import (
+    CATALOGUE_BYTES_MAX,
+    parse_bindings,
+    parse_catalogue,
+    parse_floor,
+    parse_policy,
+)
+from protocols.can.database import load_database
+from protocols.errors import DatabaseError, WireError
+from protocols.modbus.sunspec import parse_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.model import Bindings, Catalogue, Policy
+    from policies.parse import Document
+    from policies.yaml_tree import Path as Place
+    from protocols.can.database import Database
+    from protocols.modbus.sunspec import ModelDefinition
+
+LOCKDOWN: Final = "lockdown"  # the built-in policy: nothing leaves
+EVERY_BUS: Final = "*"
+SUNSPEC_PACKAGE: Final = "sunspec2"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A compiled policy with what lint and the floor say of it."""
+
+    compiled: Compiled
+    findings: tuple[Finding, ...]
+    violations: tuple[Violation, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Return the findings that refuse the policy."""
+        return tuple(finding for finding in self.findings if finding.is_error)
+
+
+def load(
+    policy: Path | str | None,
+    bindings: Sequence[Path | str] = (),
+    floor: Path | str | None = None,
+    database_folder: Path | None = None,
+    *,
+    buses: tuple[str, ...] | None = None,
+    links: tuple[str, ...] | None = None,
+) -> Loaded:
+    """Read and compile a policy with its bindings; see ``load_text``.
+
+    ``policy``: a file, the name of a shipped example, or None for ``lockdown``.
+    ``bindings``: files, or names of shipped ones.
+    """
+    file, text = _policy_text(policy)
+    folder = Path(file).parent if Path(file).is_file() else None
+    return load_text(
+        text,
+        file,
+        bindings,
+        floor,
+        database_folder,
+        buses=buses,
+        links=links,
+        catalogue_folder=folder,
+    )
+
+
+def load_text(
+    text: bytes,
+    file: str,
+    bindings: Sequence[Path | str] = (),
+    floor: Path | str | None = None,
+    database_folder: Path | None = None,
+    *,
+    buses: tuple[str, ...] | None = None,
+    links: tuple[str, ...] | None = None,
+    catalogue_folder: Path | None = None,
+) -> Loaded:
+    """Compile the text of a policy, however it came here, and lint it.
+
+    CAN databases are looked for in ``database_folder``, then beside the bindings file.
+    ``buses`` and ``links`` are the names behind ``FrameBatch.bus`` and
+    ``TransactionBatch.link``; None takes those that the bindings name, in their order
+    (``*`` then means those, or ``can0`` where there are none). PolicyError (file, line,
+    path, reason) whatever is wrong in any of the files; findings of lint and violations
+    of the floor are returned, not raised.
+    """
+    document = parse_policy(text, file)
+    bound = [_bindings(one) for one in bindings]
+    documents = [one for one, _ in bound]
+    databases: dict[str, Database] = {}
+    for one, folder in bound:
+        _databases(one, folder, database_folder, databases)
+    compiled = compile_policy(
+        document,
+        _catalogues(document, catalogue_folder),
+        documents,
+        databases,
+        buses_of(documents) if buses is None else buses,
+        links_of(documents) if links is None else links,
+        _models(documents),
+    )
+    violations: tuple[Violation, ...] = ()
+    if floor is not None:
+        floor_file = Path(floor)
+        violations = tuple(
+            check_floor(compiled, parse_floor(_read(floor_file), str(floor)))
+        )
+    return Loaded(compiled, lint(compiled), violations)
+
+
+def shipped(kind: str) -> tuple[str, ...]:
+    """Return the names of shipped files: ``catalogues``, ``examples``, ``bindings``."""
+    folder = "examples" if kind == "bindings" else kind
+    names = sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in files("policies").joinpath(folder).iterdir()
+        if entry.name.endswith(".yaml")
+    )
+    if kind == "bindings":
+        return tuple(n for n in names if n.endswith(".bindings"))
+    return tuple(n for n in names if not n.endswith((".bindings", ".floor")))
+
+
+def shipped_text(kind: str, name: str) -> bytes:
+    """Return the bytes of a shipped file; PolicyError where there is none."""
+    folder = "examples" if kind == "bindings" else kind
+    if name not in shipped(kind):
+        known = shipped(kind)
+        hint = nearest(name, known) or f"shipped: {', '.join(known)}"
+        raise PolicyError(name, 0, "", "no such file", hint)
+    return files("policies").joinpath(folder, f"{name}.yaml").read_bytes()
+
+
+def buses_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
+    """Return the bus names that bindings use, in order of their first use."""
+    named: dict[str, None] = {}
+    is_open = False
+    for document in documents:
+        model = document.model
+        used = [one.bus for one in model.can] + [one.bus for one in model.diagnostics]
+        for bus in used:
+            names = [bus] if isinstance(bus, str) else bus
+            is_open |= EVERY_BUS in names
+            named |= {name: None for name in names if name != EVERY_BUS}
+    return tuple(named) or (("can0",) if is_open else ())
+
+
+def links_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
+    """Return the link names that bindings use, in order of their first use."""
+    links: list[str] = []
+    for document in documents:
+        links += [one.link for one in document.model.modbus]
+        links += [one.link for one in document.model.sunspec]
+    return tuple(dict.fromkeys(links))
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes, one more than any parser takes at most."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(CATALOGUE_BYTES_MAX + 1)
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise PolicyError(str(path), 0, "", reason) from None
+
+
+def _policy_text(policy: Path | str | None) -> tuple[str, bytes]:
+    if policy is None:
+        return LOCKDOWN, shipped_text("examples", LOCKDOWN)
+    if isinstance(policy, str) and policy in shipped("examples"):
+        return policy, shipped_text("examples", policy)
+    return str(policy), _read(Path(policy))
+
+
+def _bindings(source: Path | str) -> tuple[Document[Bindings], Path | None]:
+    """Return parsed bindings and the folder of their file."""
+    if isinstance(source, str):
+        name = source.removesuffix(".bindings") + ".bindings"
+        if name in shipped("bindings"):
+            return parse_bindings(shipped_text("bindings", name), name), None
+    path = Path(source)
+    return parse_bindings(_read(path), str(source)), path.parent
+
+
+def _catalogues(
+    document: Document[Policy], folder: Path | None
+) -> list[Document[Catalogue]]:
+    out: list[Document[Catalogue]] = []
+    for number, name in enumerate(document.model.catalogues):
+        here: Place = ("catalogues", number)
+        if name in shipped("catalogues"):
+            out.append(parse_catalogue(shipped_text("catalogues", name), name))
+        elif name.endswith(".yaml") and folder is not None:
+            path = folder / name
+            try:
+                out.append(parse_catalogue(_read(path), str(path)))
+            except PolicyError as error:
+                if error.line:
+                    raise
+                raise document.error(here, f"{path}: {error.reason}") from None
+        else:
+            known = shipped("catalogues")
+            hint = nearest(name, known) or f"shipped: {', '.join(known)}"
+            reason = f"no such catalogue: {shown(name)}"
+            raise document.error(here, reason, hint)
+    return out
+
+
+def _databases(
+    document: Document[Bindings],
+    folder: Path | None,
+    database_folder: Path | None,
+    known: dict[str, Database],
+) -> None:
+    """Load the CAN databases that one bindings file names, into ``known``."""
+    for number, binding in enumerate(document.model.can):
+        name = binding.database
+        if name in known:
+            continue
+        here: Place = ("can", number, "database")
+        places = [f / name for f in (database_folder, folder) if f is not None]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            hint = "put it beside the bindings, or name its folder"
+            raise document.error(here, f"no such file: {shown(name)}", hint)
+        try:
+            known[name] = load_database(found)
+        except DatabaseError as error:
+            raise document.error(here, str(error)) from None
+
+
+def _models(documents: Sequence[Document[Bindings]]) -> dict[int, ModelDefinition]:
+    """Load the published SunSpec models that the bindings name; unknown ones: not."""
+    out: dict[int, ModelDefinition] = {}
+    for document in documents:
+        for number, one in enumerate(document.model.sunspec):
+            if one.model in out:
+                continue
+            name = f"models/json/model_{one.model}.json"
+            try:
+                body = files(SUNSPEC_PACKAGE).joinpath(name).read_bytes()
+                out[one.model] = parse_model(msgspec.json.decode(body, type=dict))
+            except (FileNotFoundError, ModuleNotFoundError):
+                continue  # the binding is refused with its line
+            except WireError as error:
+                here: Place = ("sunspec", number, "model")
+                raise document.error(here, str(error)) from None
+    return out

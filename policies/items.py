@@ -1,0 +1,76 @@
+"""The item table: rows with category, label, role and position group.
+
+A group is one receiver: latitude and longitude of one source. Fix quality, heading and
+speed that come from elsewhere join the group of their name where there is exactly one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from policies.errors import PolicyError, shown
+from policies.tables import ItemTable, Role
+from protocols.labels import UNCLASSIFIED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.catalogue import CatalogueSet, RoleHit
+    from policies.model import Policy
+    from policies.parse import Document
+    from policies.rows import Row
+
+_PLACE = (Role.LATITUDE, Role.LONGITUDE)
+
+
+def item_table(
+    rows: Sequence[Row], catalogues: CatalogueSet, policy: Document[Policy]
+) -> ItemTable:
+    """Return the table of all rows, in their order.
+
+    PolicyError where a binding's own category is in none of the policy's catalogues.
+    """
+    categories = [_category(row, catalogues, policy) for row in rows]
+    labels = [catalogues.labels[name] if name else UNCLASSIFIED for name in categories]
+    hits = [catalogues.role_of(row.name) for row in rows]
+    return ItemTable(
+        name=tuple(row.name for row in rows),
+        category=tuple(categories),
+        unit=tuple(row.unit for row in rows),
+        label=np.array([label.pack() for label in labels], np.uint16),
+        classified=np.array([bool(name) for name in categories], np.bool_),
+        kind=np.array([row.kind for row in rows], np.uint8),
+        scale=np.array([row.scale for row in rows], np.float64),
+        offset=np.array([row.offset for row in rows], np.float64),
+        role=np.array([hit.role for hit in hits], np.uint8),
+        group=np.array(_groups(rows, hits), np.int32),
+    )
+
+
+def _category(row: Row, catalogues: CatalogueSet, policy: Document[Policy]) -> str:
+    if not row.category:
+        return catalogues.category_of(row.name)
+    if row.category not in catalogues.entries:
+        named = ", ".join(policy.model.catalogues)
+        hint = catalogues.hint(row.category) or f"catalogues of the policy: {named}"
+        reason = f"no such category: {shown(row.category)}"
+        raise PolicyError(row.file, row.line, row.name, reason, hint)
+    return row.category
+
+
+def _groups(rows: Sequence[Row], hits: Sequence[RoleHit]) -> list[int]:
+    numbers: dict[tuple[str, tuple[str, int, int]], int] = {}
+    for row, hit in zip(rows, hits, strict=True):
+        if hit.role in _PLACE:
+            numbers.setdefault((hit.group, row.origin), len(numbers))
+    out: list[int] = []
+    for row, hit in zip(rows, hits, strict=True):
+        if hit.role == Role.NONE:
+            out.append(-1)
+            continue
+        same = [number for (name, _), number in numbers.items() if name == hit.group]
+        alone = same[0] if len(same) == 1 else -1
+        out.append(numbers.get((hit.group, row.origin), alone))
+    return out

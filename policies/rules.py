@@ -1,0 +1,274 @@
+"""Rules of a policy file to rules for one destination each, over columns of items.
+
+A rule for two destinations becomes two. ``keep`` and ``drop`` without ``to`` hold for
+every destination: what is kept is stored once, at the destination ``device``, and its
+way to every other destination ends there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from policies.catalogue import is_under
+from policies.derive import Derived, derive, unjustified
+from policies.errors import nearest, shown
+from policies.quantities import item_glob, item_name, time_window
+from policies.steps import StepReader
+from policies.tables import (
+    Action,
+    Condition,
+    ConsentTest,
+    ItemTest,
+    Role,
+    Transform,
+    ZoneTest,
+)
+from protocols.labels import Geo, Label, Pi, Tier, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from policies.catalogue import CatalogueSet
+    from policies.model import Match, Policy, Rule
+    from policies.parse import Document
+    from policies.tables import ItemTable
+    from policies.yaml_tree import Path
+    from protocols.frames import U16, Bool
+
+LEAVES: Final = (Action.ALLOW, Action.ENCRYPT)
+FORMS_MAX: Final = 32_767  # a chain holds rule numbers as int16
+EVERYWHERE: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleForm:
+    """One rule for one destination."""
+
+    number: int  # of the rule in the file
+    name: str
+    purpose: str
+    destination: int  # the number of destinations: the device itself
+    action: Action
+    transforms: tuple[Transform, ...]
+    conditions: tuple[Condition, ...]
+    items: Bool  # [N] items that it could match
+    label_out: U16  # [N]
+    category_out: tuple[str, ...]  # [N]
+    refused: tuple[tuple[int, str], ...]  # items whose claim is not justified, and why
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What becomes of the labels of the items of one rule."""
+
+    items: Bool
+    label: U16
+    category: tuple[str, ...]
+    refused: tuple[tuple[int, str], ...]
+
+
+class RuleReader:
+    """Reads the rules of one policy against one item table."""
+
+    def __init__(
+        self, document: Document[Policy], catalogues: CatalogueSet, items: ItemTable
+    ) -> None:
+        """Compile zones; PolicyError where one is wrong."""
+        self._document = document
+        self._catalogues = catalogues
+        self._items = items
+        self._steps = StepReader(document)
+        self._by_name: dict[str, list[int]] = {}
+        for row, name in enumerate(items.name):
+            self._by_name.setdefault(name, []).append(row)
+
+    def read(self, names: list[str]) -> tuple[RuleForm, ...]:
+        """Return the rules for each of their destinations, in the file's order.
+
+        ``names``: the policy's destinations; a rule's ``destination`` is its number
+        there, or their count for the device itself (``keep``).
+        """
+        rules = self._document.model.rules
+        keeps = any(rule.do[-1] == "keep" and rule.to is None for rule in rules)
+        out: list[RuleForm] = []
+        for number in range(len(rules)):
+            out += self._rule(number, names, keeps=keeps)
+            if len(out) > FORMS_MAX:
+                raise self._document.error(
+                    ("rules", number), f"more than {FORMS_MAX} rules and destinations"
+                )
+        return tuple(out)
+
+    def _rule(self, number: int, names: list[str], *, keeps: bool) -> list[RuleForm]:
+        rule = self._document.model.rules[number]
+        path: Path = ("rules", number)
+        conditions = self._conditions(rule.match, (*path, "match"))
+        matched = self._matched(rule.match, (*path, "match"))
+        forms: list[RuleForm] = []
+        shared: dict[tuple[Transform, ...], _Outcome] = {}
+        self._steps.read(number, rule.purpose or "-")  # wrong steps are wrong for all
+        targets = self._targets(rule, names, path, keeps=keeps)
+        for destination in targets:
+            purpose = rule.purpose
+            if not purpose and destination < len(names):
+                purpose = self._document.model.destinations[names[destination]].purpose
+            transforms, action = self._steps.read(number, purpose)
+            if action == Action.KEEP and rule.to is None and destination < len(names):
+                # It is stored once, at the device; here its way only ends.
+                transforms, action = (), Action.DROP
+            if transforms not in shared:
+                shared[transforms] = self._outcome(rule, matched, transforms)
+            outcome = shared[transforms]
+            forms.append(
+                RuleForm(
+                    number,
+                    rule.name,
+                    purpose,
+                    destination,
+                    action,
+                    transforms,
+                    conditions,
+                    outcome.items,
+                    outcome.label,
+                    outcome.category,
+                    outcome.refused,
+                )
+            )
+        return forms
+
+    def _targets(
+        self, rule: Rule, names: list[str], path: Path, *, keeps: bool
+    ) -> list[int]:
+        """Return destination numbers; PolicyError for an unknown one or none."""
+        if rule.to is None:
+            if rule.do[-1] not in {"keep", "drop"}:
+                raise self._document.error(path, "does not say to whom", "add to:")
+            every = list(range(len(names)))
+            return [*every, len(names)] if keeps or not names else every
+        wanted = [rule.to] if isinstance(rule.to, str) else rule.to
+        if wanted == [EVERYWHERE]:
+            wanted = names
+        for name in wanted:
+            if name not in names:
+                hint = nearest(name, names) or f"known: {', '.join(names) or 'none'}"
+                reason = f"no such destination: {shown(name)}"
+                raise self._document.error((*path, "to"), reason, hint)
+        if not wanted or len(set(wanted)) != len(wanted):
+            raise self._document.error((*path, "to"), "names no one, or one twice")
+        regions = _listed(rule.match.region)
+        model = self._document.model
+        return [
+            names.index(name)
+            for name in wanted
+            if not regions or model.destinations[name].region in regions
+        ]
+
+    def _matched(self, match: Match, path: Path) -> Bool:
+        """Return which items the rule could match [N] bool, conditions left aside."""
+        items = self._items
+        rows = items.classified.copy()
+        prefixes = _listed(match.category)
+        for prefix in prefixes:
+            if not self._catalogues.under(prefix):
+                raise self._document.error(
+                    (*path, "category"),
+                    f"no such category: {shown(prefix)}",
+                    self._catalogues.hint(prefix),
+                )
+        if prefixes:
+            rows &= _mask(
+                any(is_under(category, one) for one in prefixes)
+                for category in items.category
+            )
+        globs = [
+            self._steps.quantity(item_glob, pattern, (*path, "item"))
+            for pattern in _listed(match.item)
+        ]
+        if globs:
+            rows &= _mask(any(g.fullmatch(name) for g in globs) for name in items.name)
+        label = items.label
+        if match.min_tier is not None:
+            rows &= label >> 8 >= int(Tier[match.min_tier.upper()])
+        if match.max_tier is not None:
+            rows &= label >> 8 <= int(Tier[match.max_tier.upper()])
+        if match.pi is not None:
+            rows &= np.isin(label >> 6 & 3, [Pi[p.upper()] for p in _listed(match.pi)])
+        if match.geo is not None:
+            wanted = [Geo[g.upper()] for g in _listed(match.geo)]
+            rows &= np.isin(label >> 2 & 3, wanted)
+        return rows
+
+    def _conditions(self, match: Match, path: Path) -> tuple[Condition, ...]:
+        out: list[Condition] = []
+        for name, wanted in match.when.items():
+            here = (*path, "when", name)
+            self._steps.quantity(item_name, name, here)
+            tests = wanted if isinstance(wanted, dict) else {"==": wanted}
+            if not tests:
+                raise self._document.error(here, "compares with nothing")
+            rows = tuple(self._by_name.get(name, ()))
+            out += [ItemTest(rows, op, float(value)) for op, value in tests.items()]
+        if match.inside is not None:
+            zones = self._steps.zone_list(match.inside, (*path, "inside"))
+            out.append(ZoneTest(zones, inside=True))
+        if match.outside is not None:
+            zones = self._steps.zone_list(match.outside, (*path, "outside"))
+            out.append(ZoneTest(zones, inside=False))
+        if match.time is not None:
+            here = (*path, "time")
+            out.append(self._steps.quantity(time_window, match.time, here))
+        if match.consent is not None:
+            out.append(ConsentTest(match.consent))
+        return tuple(out)
+
+    def _outcome(
+        self, rule: Rule, matched: Bool, transforms: tuple[Transform, ...]
+    ) -> _Outcome:
+        """Return labels of the output; items whose claim fails are taken out."""
+        items = self._items
+        if rule.becomes is None and not transforms:
+            return _Outcome(matched, items.label, items.category, ())
+        claim = None if rule.becomes is None else self._catalogues.labels[rule.becomes]
+        kept, label = matched.copy(), items.label.copy()
+        category = list(items.category)
+        refused: list[tuple[int, str]] = []
+        known: dict[tuple[int, int], tuple[Derived, str]] = {}
+        for row in np.flatnonzero(matched).tolist():
+            key = int(items.label[row]), int(items.role[row])
+            if key not in known:
+                known[key] = _judged(rule, unpack(key[0]), key[1], transforms, claim)
+            derived, reason = known[key]
+            if reason:
+                refused.append((row, reason))
+                kept[row] = False
+                continue
+            label[row] = (claim or derived.label).pack()
+            category[row] = rule.becomes or derived.category or category[row]
+        return _Outcome(kept, label, tuple(category), tuple(refused))
+
+
+def _judged(
+    rule: Rule,
+    label: Label,
+    role: int,
+    transforms: tuple[Transform, ...],
+    claim: Label | None,
+) -> tuple[Derived, str]:
+    derived = derive(label, Role(role), transforms)
+    if claim is None:
+        return derived, ""
+    reason = unjustified(label, derived, claim, approved=bool(rule.approval))
+    return derived, reason
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else [*value]
+
+
+def _mask(holds: Iterable[bool]) -> Bool:
+    return np.fromiter(holds, np.bool_)
