@@ -97,6 +97,9 @@ HOLDING: Final = (
     P(_p("Recipe.Phase"), 4, 9, "u16", lambda p: p.phase_index),
     P(_p("Recipe.PhaseName"), 4, 10, "string", lambda p: p.phase.name, length=8),
     P(_p("Pid.LevelGain"), 4, 18, "f32", lambda p: p.level_pid.gain),
-    P(_p("Identity.SerialNumber"), 4, 20, "string", lambda p: p.scenario.serial, length=8),
+    P(
+        _p("Identity.SerialNumber"), 4, 20, "string", lambda p: p.scenario.serial,
+        length=8,
+    ),
 )  # fmt: skip
 POINTS: Final = COILS + DISCRETE + INPUT + HOLDING
