@@ -11,14 +11,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from protocols.signed import seal_signed
-from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
-from protocols.topics import up_topic
-
 from agent.errors import Unavailable
 from agent.limits import EVIDENCE_ENTRIES_A_MESSAGE
 from agent.records import Outgoing
 from protocols.audit import AuditPage, encode_page
+from protocols.signed import pack_signed
+from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
+from protocols.topics import up_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +135,7 @@ class Publisher:
     async def _states(self, link: MqttLink) -> None:
         while True:
             self._state_wanted.clear()
-            body = seal_signed("state", self._state(), self._signer)
+            body = pack_signed("state", self._state(), self._signer.sign)
             message = Outgoing(self._topic("state"), body, retain=True)
             await self._take(link, message)
             with contextlib.suppress(TimeoutError):
