@@ -255,10 +255,10 @@ def long_drive(seed: int) -> list[Datum]:
     out: list[Datum] = []
     now, lat, lon, course = T0, 31.1965, 121.396, 0.8
     for trip in range(3):
-        for step in range(60):
+        for step in range(36):
             now += int(noise.integers(S // 5, 2 * S))
             course += float(noise.normal(0, 0.15))
-            parked = trip == 1 and 25 < step < 35
+            parked = trip == 1 and 15 < step < 20
             reach = float(noise.uniform(0, 5e-6 if parked else 6e-4))
             lat += reach * math.cos(course)
             lon += reach * math.sin(course)
@@ -271,14 +271,14 @@ def long_drive(seed: int) -> list[Datum]:
 
 
 @pytest.mark.parametrize("transforms", ON_TRACKS, ids=lambda t: type(t[0]).__name__)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_long_drives_equal_the_reference(
     transforms: list[Transform], seed: int
 ) -> None:
     data = long_drive(seed)
     kept, _ = run_rule(rule(*transforms), World(ITEMS, data), data)
     assert 0 < len(kept) < len(data) or len(transforms) == 1  # it does something
-    compare(transforms, data, [31, 77, 78, 140, 300, 303, 411, 600])
+    compare(transforms, data, [31, 77, 78, 140, 190, 193, 261, 400])
 
 
 CONDITIONS: st.SearchStrategy[Condition] = st.sampled_from(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,12 +63,10 @@ def released_times(
 
 def ways(path: list[tuple[int, float, float]]) -> dict[int, tuple[float, float]]:
     """Return for every time the way from the start and to the end, along the path."""
-    steps = [0.0] + [
-        math.dist(a[1:], b[1:]) for a, b in zip(path, path[1:], strict=False)
-    ]
-    total = np.cumsum(steps)
+    total = np.cumsum([0.0, *(math.dist(a[1:], b[1:]) for a, b in pairwise(path))])
     return {
-        p[0]: (float(w), float(total[-1] - w)) for p, w in zip(path, total, strict=True)
+        point[0]: (float(way), float(total[-1] - way))
+        for point, way in zip(path, total, strict=True)
     }
 
 
