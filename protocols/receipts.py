@@ -1,121 +1,119 @@
-"""Receipts: a collector says, signed, what it has durably (DESIGN section 8).
+"""What a collector has durably: signed by it, verified on the device.
 
-Body, msgpack: ``[1, device, time ns, [[epoch, [first, last, ...]], ...], log id,
-evidence size, evidence root]``. Sequences are inclusive ranges, flat; sequence 0 stands
-for the epoch's announcement. Signed for the purpose ``receipt``.
+A record leaves the spool on its receipt (DESIGN section 8). msgpack
+``[body, signature]``, Ed25519 under the collector's receipt key, which stands in its
+recipient card. docs/formats/envelope.md section 8.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgpack
-
+from protocols.envelope import (
+    DIGEST_BYTES,
+    EPOCH_BYTES,
+    SEQUENCE_MAX,
+    VERSION,
+    pack,
+    unpacked,
+)
 from protocols.errors import WireError
 from protocols.signed import open_signed, pack_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-VERSION: Final = 1
-WHAT: Final = "receipt"
-EPOCH_BYTES: Final = 16
+RECEIPT: Final = "receipt"
+RECEIPT_BYTES_MAX: Final = 256 * 1024
+RANGES_MAX: Final = 4096  # of one epoch
 EPOCHS_MAX: Final = 4096
-SEQUENCES_MAX: Final = (
-    1_000_000  # in one receipt: a range is small, what it says is not
-)
+LOG_ID_BYTES: Final = 8
+
+Ranges: TypeAlias = "tuple[tuple[int, int], ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a collector has of one device."""
+    """What the collector has of one device."""
 
     device: str
     time_ns: int
-    epochs: tuple[tuple[bytes, tuple[tuple[int, int], ...]], ...]
-    log: bytes = b""  # 8 bytes, or empty: says nothing about evidence
+    epochs: tuple[tuple[bytes, Ranges], ...]  # (epoch, inclusive ranges of sequences)
+    log: bytes = b""  # 8 bytes; empty where it has no evidence yet
     evidence_size: int = 0
-    evidence_root: bytes = b""
-
-    def sequences(self) -> tuple[tuple[bytes, tuple[int, ...]], ...]:
-        """Return every sequence, per epoch (bounded by SEQUENCES_MAX at parsing)."""
-        return tuple(
-            (epoch, tuple(n for low, high in spans for n in range(low, high + 1)))
-            for epoch, spans in self.epochs
-        )
+    evidence_root: bytes = b""  # 32 bytes where log is told
 
 
-def ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return sorted inclusive ranges that hold exactly ``numbers``."""
-    spans: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if spans and spans[-1][1] + 1 == number:
-            spans[-1] = (spans[-1][0], number)
+def ranges(sequences: Iterable[int]) -> Ranges:
+    """Return the inclusive ranges, rising, that ``sequences`` make up."""
+    merged: list[tuple[int, int]] = []
+    for number in sorted(set(sequences)):
+        if merged and number == merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], number)
         else:
-            spans.append((number, number))
-    return tuple(spans)
+            merged.append((number, number))
+    return tuple(merged)
 
 
-def sign_receipt(receipt: Receipt, sign: Callable[[bytes], bytes]) -> bytes:
-    """Return the message of a receipt; ``sign`` gives 64-byte Ed25519 signatures."""
-    body = [
-        VERSION,
-        receipt.device,
-        receipt.time_ns,
-        [
-            [epoch, [n for span in spans for n in span]]
-            for epoch, spans in receipt.epochs
-        ],
-        receipt.log,
-        receipt.evidence_size,
-        receipt.evidence_root,
+def encode_receipt(receipt: Receipt, sign: Callable[[bytes], bytes]) -> bytes:
+    """Return the signed message. Sequence 0 of an epoch is its announcement."""
+    epochs = [
+        [epoch, [list(span) for span in spans]] for epoch, spans in receipt.epochs
     ]
-    encoded = msgpack.packb(body, use_bin_type=True)
-    assert isinstance(encoded, bytes)
-    return pack_signed(WHAT, encoded, sign)
+    body = pack(
+        [
+            VERSION,
+            receipt.device,
+            receipt.time_ns,
+            epochs,
+            receipt.log,
+            receipt.evidence_size,
+            receipt.evidence_root,
+        ]
+    )
+    return pack_signed(RECEIPT, body, sign)
 
 
-def open_receipt(message: bytes, public_key: bytes) -> Receipt:
-    """Return a receipt whose signature holds under ``public_key``; WireError else."""
-    body = open_signed(WHAT, message, public_key)
-    try:
-        parts = msgpack.unpackb(body, raw=False, max_map_len=0, max_ext_len=0)
-    except (ValueError, msgpack.UnpackException, RecursionError):
-        raise WireError(WHAT, "not msgpack") from None
-    match parts:
+def open_receipt(message: bytes, public_key: bytes, device: str) -> Receipt:
+    """Return a receipt for ``device`` signed with ``public_key``, else WireError.
+
+    The signature is verified before the body is parsed.
+    """
+    body = open_signed(RECEIPT, message, public_key, RECEIPT_BYTES_MAX)
+    receipt = _parse(body)
+    if receipt.device != device:
+        raise WireError(RECEIPT, "is for another device")
+    return receipt
+
+
+def _parse(body: bytes) -> Receipt:
+    match unpacked(RECEIPT, body, RECEIPT_BYTES_MAX, max(RANGES_MAX, EPOCHS_MAX)):
         case [
             int(version), str(device), int(time_ns), list(epochs), bytes(log),
             int(size), bytes(root),
         ]:  # fmt: skip
             pass
         case _:
-            raise WireError(WHAT, "not the seven fields of a receipt")
+            raise WireError(RECEIPT, "has not the seven fields")
     if version != VERSION:
-        raise WireError(WHAT, f"version {version} is not {VERSION}")
-    if len(epochs) > EPOCHS_MAX or size < 0:
-        raise WireError(WHAT, "too many epochs, or a size below zero")
-    return Receipt(device, time_ns, _epochs(epochs), log, size, root)
+        raise WireError(RECEIPT, f"version {version} is not {VERSION}")
+    if (len(log), len(root)) not in {(0, 0), (LOG_ID_BYTES, DIGEST_BYTES)}:
+        raise WireError(RECEIPT, "log id and root do not fit together")
+    if not 0 <= size <= SEQUENCE_MAX:
+        raise WireError(RECEIPT, "evidence size out of range")
+    return Receipt(device, time_ns, tuple(map(_epoch, epochs)), log, size, root)
 
 
-def _epochs(
-    epochs: list[object],
-) -> tuple[tuple[bytes, tuple[tuple[int, int], ...]], ...]:
-    found = []
-    total = 0
-    for one in epochs:
-        match one:
-            case [bytes(epoch), list(flat)] if len(epoch) == EPOCH_BYTES:
-                pass
-            case _:
-                raise WireError(WHAT, "an epoch is not [16 bytes, ranges]")
-        if len(flat) % 2 or not all(isinstance(n, int) and n >= 0 for n in flat):
-            raise WireError(WHAT, "ranges are not pairs of numbers")
-        spans = tuple(zip(flat[::2], flat[1::2], strict=True))
-        if any(high < low for low, high in spans):
-            raise WireError(WHAT, "a range ends before it begins")
-        total += sum(high - low + 1 for low, high in spans)
-        if total > SEQUENCES_MAX:
-            raise WireError(WHAT, f"more than {SEQUENCES_MAX} sequences")
-        found.append((epoch, spans))
-    return tuple(found)
+def _epoch(row: object) -> tuple[bytes, Ranges]:
+    match row:
+        case [bytes(epoch), list(spans)] if len(epoch) == EPOCH_BYTES:
+            return epoch, tuple(map(_span, spans))
+    raise WireError(RECEIPT, "an epoch is not [epoch, ranges]")
+
+
+def _span(row: object) -> tuple[int, int]:
+    match row:
+        case [int(first), int(last)] if 0 <= first <= last <= SEQUENCE_MAX:
+            return first, last
+    raise WireError(RECEIPT, "a range is not [first, last]")

@@ -1,6 +1,7 @@
 """Checkpoints: C2SP tlog-checkpoint in a C2SP signed note, Ed25519.
 
-    <origin>\\n <size>\\n <base64 root>\\n \\n — <key name> <base64(key id 4 B || sig)>\\n
+Lines: origin; size; base64 root; an empty one; then for each signature an em dash, the
+key name and base64 of key id (4 bytes) and signature (64).
 
 The key name is the origin (tlog-checkpoint: "SHOULD match"); the key id is the first 4
 bytes of SHA-256(name 0A 01 public key), signed-note section "Signatures", Ed25519. The
