@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GRACE_NS: Final = 1_000_000_000  # how late a sample may come to its window
 STATISTICS: Final = ("min", "max", "mean", "count", "sum", "last")
-_WIDTH: Final = 32  # samples that one round of on_change looks at per item
+_NEAR: Final = 16  # samples ahead that on_change compares for all samples at once
 
 
 class EveryStep:
@@ -117,41 +117,61 @@ def jumps(
     """Return (sent [N], last value sent per group [G]) of a deadband filter.
 
     ``value`` [N] is grouped; group g starts at ``heads[g]``; ``last``/``seen`` [G] are
-    its state. Sequential by nature: every group goes from one sent value to the next,
-    all groups at once, ``_WIDTH`` samples a round. Runs in which each value is a jump
-    from the one before are taken in one go, so the rounds stay few on noise too.
+    its state. Sequential by nature: from each value sent to the next that differs by
+    more than ``deadband``. Where that is at most ``_NEAR`` samples on, it is found
+    for all samples at once; the loop only visits those that are sent.
     """
-    total = len(value)
-    ends = np.append(heads[1:], total)
-    steps = np.abs(np.diff(value)) > deadband
-    steps[heads[1:] - 1] = False  # a run ends with its group
-    stops = np.append(np.flatnonzero(~steps), total - 1)
-    edges = np.zeros(total + 1, np.int32)
-    pointer, last = heads.copy(), last.copy()
+    # The state of each group stands before it as a row of its own.
+    value = np.insert(value, heads, last)
+    starts = heads + np.arange(len(heads))
+    ends = np.append(starts[1:], len(value))
+    following = _following(value, np.repeat(ends, ends - starts), deadband)
+    following[starts[~seen]] = starts[~seen] + 1  # the first ever always goes
+    hops = following.tolist()
+    visited: list[int] = []
+    finals: list[int] = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        row, ahead = start, hops[start]
+        while ahead != end:
+            if ahead < 0:
+                ahead = _search(value, row, end, deadband)
+                continue
+            visited.append(ahead)
+            row, ahead = ahead, hops[ahead]
+        finals.append(row)
+    sent = np.zeros(len(value), np.bool_)
+    sent[visited] = True
+    return np.delete(sent, starts), value[finals]
 
-    def take(groups: Index, first: Index) -> None:
-        final = stops[np.searchsorted(stops, first)]
-        edges[first] += 1  # one group gives one index a round: no duplicates
-        edges[final + 1] -= 1
-        last[groups] = value[final]
-        pointer[groups] = final + 1
 
-    new = np.flatnonzero(~seen)
-    take(new, heads[new])  # the first value ever of an item always goes
-    live = np.flatnonzero(pointer < ends)
-    ahead = np.arange(_WIDTH)
-    while len(live):
-        at = pointer[live, None] + ahead
-        real = at < ends[live, None]
-        over = np.abs(value[np.minimum(at, total - 1)] - last[live, None]) > deadband
-        over &= real
-        hit = over.any(axis=1)
-        pointer[live[~hit]] += _WIDTH
-        if hit.any():
-            groups = live[hit]
-            take(groups, pointer[groups] + over[hit].argmax(axis=1))
-        live = live[pointer[live] < ends[live]]
-    return np.cumsum(edges[:-1]) > 0, last
+def _following(value: F64, ends: Index, deadband: float) -> Index:
+    """Return for each row [N] the next that differs by more than the deadband.
+
+    ``ends`` [N]: end of the row's group, which is the answer where there is none; -1
+    where there is none within ``_NEAR`` rows.
+    """
+    found = np.full(len(value), -1, np.intp)
+    rows = np.arange(len(value))
+    for step in range(1, _NEAR + 1):
+        past = rows + step >= ends[rows]
+        found[rows[past]] = ends[rows[past]]
+        rows = rows[~past]
+        over = np.abs(value[rows + step] - value[rows]) > deadband
+        found[rows[over]] = rows[over] + step
+        rows = rows[~over]
+    return found
+
+
+def _search(value: F64, row: int, end: int, deadband: float) -> int:
+    """Return what ``_following`` left open: look on in growing stretches."""
+    begin, width = row + _NEAR + 1, 4 * _NEAR
+    while begin < end:
+        stretch = value[begin : min(end, begin + width)]
+        over = np.flatnonzero(np.abs(stretch - value[row]) > deadband)
+        if len(over):
+            return begin + int(over[0])
+        begin, width = begin + width, 2 * width
+    return end
 
 
 @dataclass(frozen=True, slots=True)
