@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from protocols.can.uds import dissect
 
 from protocols.can.decode import decode as decode_can
+from protocols.can.uds import identifiers
 from protocols.modbus.decode import decode as decode_modbus
 from protocols.samples import (
     TextBatch,
@@ -24,11 +24,10 @@ from protocols.samples import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from protocols.can.isotp import DiagnosticMessage, Diagnostics
-    from protocols.can.uds import Identifier
-
     from agent.records import Arrival
+    from protocols.can.isotp import DiagnosticMessage, Diagnostics
     from protocols.can.plan import DecodePlan
+    from protocols.can.uds import Identifier
     from protocols.frames import I32
     from protocols.modbus.decode import ModbusPlan
     from protocols.samples import SampleBatch
@@ -78,7 +77,7 @@ class Decoder:
             unbound += can.unbound
             errors += can.short + can.multiplex_unknown
             heard = self._diagnostics.feed(arrival.frames)
-            seen = [found for said in heard for found in dissect(said)]
+            seen = [found for said in heard for found in identifiers(said)]
             texts.append(self._bound(seen))
         if arrival.transactions is not None and len(arrival.transactions):
             modbus = decode_modbus(self._modbus, arrival.transactions)

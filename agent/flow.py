@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.classification.stage import kept_back
 from agent.inspection.findings import View
 from agent.passes import Pass
 from agent.protection.bundles import bundles
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One destination and the state of its rules."""
+    """One destination and the state of its rules; a closed one gets nothing."""
 
     index: int
     destination: CompiledDestination
     protector: Protector
+    is_open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Flow:
         stages = self._stages
         rules = stages.classifier.classify(samples, stages.context, gate.index)
         text_rules = stages.classifier.classify_texts(texts, stages.context, gate.index)
+        if not gate.is_open:
+            rules, text_rules = kept_back(rules), kept_back(text_rules)
         protected = gate.protector.protect(
             samples, rules, texts, text_rules, made.now_ns
         )

@@ -94,11 +94,8 @@ class Pass:
         self, destination: CompiledDestination, bundle: Bundle, sealed: Sealed
     ) -> None:
         """Book the envelopes of one bundle, and their evidence."""
-        rules = [
-            (part.rule.name, part.rows, part.is_aggregate) for part in bundle.parts
-        ]
         for record in sealed.records:
-            told = rules if record.kind != "key" else []
+            told = _told(bundle, sealed, record.epoch, record.sequence)
             self._records.append(record)
             self._entries.append(
                 self._evidence.record(self.now_ns, record, destination.region, told)
@@ -107,11 +104,10 @@ class Pass:
                 key = (destination.name, bundle.label, "")
                 self._bytes[key] = self._bytes.get(key, 0) + len(record.body)
         for kept in sealed.retained:
+            told = _told(bundle, sealed, kept.epoch, kept.sequence)
             self._retained.append(kept)
             self._entries.append(
-                self._evidence.retained(
-                    self.now_ns, kept, self._policy.custodian, rules
-                )
+                self._evidence.retained(self.now_ns, kept, self._policy.custodian, told)
             )
         size = sum(len(r.body) for r in sealed.records if r.kind != "key")
         size += sum(len(kept.body) for kept in sealed.retained)
@@ -175,3 +171,15 @@ def _shares(size: int, parts: tuple[Part, ...]) -> list[int]:
         edges.append(edges[-1] + part.rows)
     cuts = [size * edge // rows for edge in edges]
     return [high - low for low, high in itertools.pairwise(cuts)]
+
+
+def _told(
+    bundle: Bundle, sealed: Sealed, epoch: bytes, sequence: int
+) -> list[tuple[str, int, bool]]:
+    """Return (rule, rows in this envelope, rows are statistics); none for a key."""
+    rows = sealed.rows.get((epoch, sequence), ())
+    return [
+        (part.rule.name, count, part.is_aggregate)
+        for part, count in zip(bundle.parts, rows, strict=False)
+        if count
+    ]

@@ -85,6 +85,11 @@ class Classifier:
         return Treatment(rule)
 
 
+def kept_back(treatment: Treatment) -> Treatment:
+    """Return a treatment of the same length under which nothing leaves."""
+    return Treatment(np.full_like(treatment.rule, NO_RULE))
+
+
 def _applies(rule: CompiledRule, context: Context, time_ns: I64) -> Bool:
     """Tell for samples taken at ``time_ns`` [N] whether the rule applies."""
     tightens = rule.action in {Action.DROP, Action.KEEP}

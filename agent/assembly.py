@@ -1,0 +1,124 @@
+"""Puts a flow together from a compiled policy: every stage, in one place. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.classification.context import Context
+from agent.classification.stage import Classifier
+from agent.decoding import Decoder
+from agent.events import EVENT_ITEM, Events
+from agent.flow import Flow, Gate, Stages
+from agent.inspection import ocsf
+from agent.inspection.frames import UnknownIdentifier, WrongShape
+from agent.inspection.identifiers import IdentifierSeen
+from agent.inspection.stage import Inspector
+from agent.protection.protector import Protector
+from agent.protection.sealer import Sealer
+from protocols.can.isotp import Diagnostics
+from protocols.modbus.decode import compile_points
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from agent.evidence import Evidence
+    from agent.ports import Signer
+    from agent.protection.keyring import KeyRing
+    from agent.tally import ItemTally
+    from policies.compile import Compiled
+    from protocols.can.plan import DecodePlan
+    from protocols.modbus.values import Point
+    from protocols.recipients import RecipientCard
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this process is."""
+
+    device: str
+    boot: bytes  # 16 random bytes
+    version: str
+    signer: Signer
+    entropy: Callable[[int], bytes]
+    keyring: KeyRing
+
+
+def assemble(
+    compiled: Compiled,
+    identity: Identity,
+    cards: Mapping[str, RecipientCard] | None,
+    evidence: Evidence,
+    *,
+    closed: frozenset[str] = frozenset(),
+    points: Sequence[Point] | None = None,
+    clock: str = "high",
+    lost: Callable[[], int] = lambda: 0,
+    tally: ItemTally | None = None,
+) -> Flow:
+    """Return the flow of a policy.
+
+    ``cards``: recipients by name, None seals to nobody (`scan`). ``closed``: names of
+    destinations that may get nothing now (a card has expired): what is for them is
+    kept back, counted. Refused where a recipient has no card. ``points``: Modbus points with those that SunSpec
+    discovery found; by default the policy's own. ``lost``: frames lost so far.
+    """
+    policy = compiled.policy
+    context = ocsf.Context(
+        identity.device, compiled.buses, policy.digest, clock, identity.version
+    )
+    names = policy.items.name
+    event_item = names.index(EVENT_ITEM) if EVENT_ITEM in names else -1
+    stages = Stages(
+        decoder=Decoder(
+            compiled.plan,
+            Diagnostics(),
+            _identifiers(compiled),
+            compile_points(compiled.modbus if points is None else points),
+        ),
+        inspector=_inspector(compiled.plan, compiled),
+        events=Events(event_item, context, lost),
+        context=Context(policy),
+        classifier=Classifier(policy),
+        gates=tuple(
+            Gate(
+                number,
+                destination,
+                Protector(policy, number, identity.keyring),
+                destination.name not in closed,
+            )
+            for number, destination in enumerate(policy.destinations)
+        ),
+        sealer=Sealer(
+            policy, identity.signer, identity.entropy, identity.boot, cards
+        ),
+        evidence=evidence,
+    )  # fmt: skip
+    return Flow(policy, stages, tally)
+
+
+def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:
+    """Return the detectors in the order in which they look; new ones go here."""
+    watched = frozenset(
+        bus for bus, databases in compiled.databases.items() if databases
+    )
+    return Inspector(
+        [
+            UnknownIdentifier(watched),
+            WrongShape(plan.messages.length, plan.messages.kind, watched),
+            IdentifierSeen(),
+        ]
+    )
+
+
+def _identifiers(compiled: Compiled) -> dict[tuple[int, str], int]:
+    """Return (bus, source as ``protocols.can.uds`` names it) -> item row."""
+    found = {}
+    for one in compiled.diagnostics:
+        if one.did is not None:
+            source = f"uds:{one.did:04X}"
+        else:
+            assert one.obd is not None
+            source = f"obd:{one.obd[0]:02X}.{one.obd[1]:02X}"
+        found[one.bus, source] = one.item
+    return found
