@@ -193,7 +193,7 @@ def plant(
     if not isinstance(loaded, PlantScenario):
         raise ScenarioError(scenario, "", "is a vehicle: use the command `vehicle`")
     # What clients get wrong is the tester's business, not a log line.
-    logging.getLogger("pymodbus_internal").setLevel(logging.CRITICAL)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     duration = None if forever else _duration(loaded, seconds)
 
     def opened(number: int) -> None:

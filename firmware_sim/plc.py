@@ -17,6 +17,7 @@ from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from firmware_sim.errors import OutputError
+from firmware_sim.inverter import BASE, Inverter
 from firmware_sim.plant_map import POINTS
 from firmware_sim.registers import apply_write, image
 from firmware_sim.scenario import NS, nanoseconds
@@ -83,6 +84,52 @@ class Plc:
                 return float(fault.code)
         return None
 
+    async def _misbehave(self) -> ExcCodes | None:
+        """Count a request, and be slow or refuse where a fault says so."""
+        self.requests += 1
+        delay = self.fault("slow")
+        if delay is not None:
+            await asyncio.sleep(delay)
+        code = self.fault("exception")
+        return None if code is None else ExcCodes(int(code))
+
+    def inverter(self) -> Inverter | None:
+        """Return the inverter as it is now."""
+        spec = self.plant.scenario.inverter
+        return None if spec is None else Inverter(spec, self.plant.time_ns / NS)
+
+    async def _inverter_action(
+        self,
+        _function: int,
+        _start: int,
+        _address: int,
+        _count: int,
+        registers: list[int],
+        values: list[int] | list[bool] | None,
+    ) -> ExcCodes | None:
+        refused = await self._misbehave()
+        inverter = self.inverter()
+        if refused is not None or inverter is None:
+            return refused
+        if values is not None:
+            return ExcCodes.ILLEGAL_ADDRESS
+        words = inverter.registers()
+        registers[: len(words)] = words
+        return None
+
+    def _devices(self) -> list[SimDevice]:
+        devices = [self._device(), _nobody()]
+        inverter = self.inverter()
+        if inverter is not None:
+            size = len(inverter.registers())
+            held = [SimData(BASE, count=size, values=0, datatype=DataType.REGISTERS)]
+            bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+            words = [SimData(0, values=0, datatype=DataType.REGISTERS)]
+            blocks = (bits, bits, held, words)
+            action = self._inverter_action
+            devices.append(SimDevice(inverter.spec.unit, blocks, action=action))
+        return devices
+
     async def _action(
         self,
         function: int,
@@ -92,13 +139,9 @@ class Plc:
         registers: list[int],
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
-        self.requests += 1
-        delay = self.fault("slow")
-        if delay is not None:
-            await asyncio.sleep(delay)
-        code = self.fault("exception")
-        if code is not None:
-            return ExcCodes(int(code))
+        refused = await self._misbehave()
+        if refused is not None:
+            return refused
         table = TABLE_OF[function]
         if values is not None:
             written = [int(value) for value in values]
@@ -141,7 +184,7 @@ class Plc:
             }
         )
         server = _Server(
-            [self._device(), _nobody()],
+            self._devices(),
             identity=identity,
             address=(host, port),
             trace_packet=self._silence,

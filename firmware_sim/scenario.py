@@ -133,6 +133,15 @@ class TankSpec(Strict, frozen=True, kw_only=True):
     trip_hot_c: Positive = 92.0
 
 
+class InverterSpec(Strict, frozen=True, kw_only=True):
+    """A solar inverter beside the PLC, as a SunSpec device of its own unit."""
+
+    unit: Annotated[int, Meta(ge=1, le=247)] = 2
+    peak_kw: Annotated[float, Meta(ge=1.0, le=100.0)] = 30.0
+    energy_kwh: Annotated[float, Meta(ge=0.0, le=4e6)] = 0.0
+    serial: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,32}$")] = "SGSIM-PV"
+
+
 class Phase(Strict, frozen=True, kw_only=True):
     """One step of the recipe; phases repeat for ever."""
 
@@ -171,6 +180,7 @@ class PlantScenario(Strict, tag_field="kind", tag="plant", frozen=True, kw_only=
     unit: Annotated[int, Meta(ge=1, le=247)] = 1
     serial: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,16}$")]
     tank: TankSpec = TankSpec()
+    inverter: InverterSpec | None = None
     recipe: Annotated[tuple[Phase, ...], Meta(min_length=1, max_length=100)]
     faults: Annotated[tuple[FaultEvent, ...], Meta(max_length=100)] = ()
 
@@ -217,6 +227,8 @@ def _check_plant(scenario: PlantScenario) -> tuple[str, str] | None:
     tank = scenario.tank
     if not tank.trip_low_m < tank.trip_high_m <= tank.height_m:
         return "$.tank", "trip_low_m < trip_high_m <= height_m must hold"
+    if scenario.inverter is not None and scenario.inverter.unit == scenario.unit:
+        return "$.inverter.unit", "is the PLC's own"
     for i, phase in enumerate(scenario.recipe):
         if nanoseconds(phase.lasts) < step:
             return f"$.recipe[{i}].lasts", "is shorter than a step"

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from firmware_sim.diagnostics import READS, request_times
+from firmware_sim.inverter import Inverter
 from firmware_sim.plant_map import POINTS
 from firmware_sim.scenario import NS, nanoseconds
 from firmware_sim.wiring import ITEMS
@@ -159,6 +160,9 @@ class PlantTruth:
         if plant.time_ns >= self._next_ns:
             self._next_ns = plant.time_ns - plant.time_ns % STATE_NS + STATE_NS
             values = {point.item: point.read(plant) for point in POINTS}
+            if plant.scenario.inverter is not None:
+                inverter = Inverter(plant.scenario.inverter, plant.time_ns / NS)
+                values |= inverter.truth()
             physics = {
                 "level_m": plant.level_m,
                 "temperature_c": plant.temperature_c,

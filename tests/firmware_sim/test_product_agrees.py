@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from agent.adapters.modbus_sunspec import load_model
 from firmware_sim.scenario import VehicleScenario, load_scenario
 from firmware_sim.traffic import Traffic
 from firmware_sim.wiring import ITEMS
@@ -45,7 +46,8 @@ def bound(root: Path) -> Bound:
         for document in documents
         for part in document.model.can
     }
-    return bind(documents, databases, ("can0", "can1", "can2"), ("plc1",), {})
+    models = {number: load_model(number) for number in (1, 103)}
+    return bind(documents, databases, ("can0", "can1", "can2"), ("plc1",), models)
 
 
 @pytest.fixture(scope="module")
