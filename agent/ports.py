@@ -88,10 +88,8 @@ class Store(Protocol):
     def forget_sent(self) -> None:
         """A new connection: what was sent and not confirmed is to be sent again."""
 
-    def confirm(
-        self, epoch: bytes, sequences: Sequence[int], kind: str = "data"
-    ) -> int:
-        """Remove receipted records of ``kind``; return how many were there."""
+    def confirm(self, epoch: bytes, sequences: Sequence[int]) -> int:
+        """Remove receipted records; return how many. Sequence 0: the announcement."""
 
     def confirm_rows(self, rows: Sequence[int]) -> int:
         """Remove records that the broker's acknowledgement is enough for."""
@@ -99,8 +97,8 @@ class Store(Protocol):
     def evidence_since(self, start: int, limit: int) -> list[bytes]:
         """Return encoded entries [start, start + limit)."""
 
-    def evidence_receipted(self, size: int) -> None:
-        """Remember that the collector has the first ``size`` entries."""
+    def evidence_receipted(self, size: int, root: bytes) -> bool:
+        """Remember that the collector has ``size`` entries; False: not our history."""
 
     def statistics(self) -> StoreStatistics:
         """Return how the store is."""

@@ -14,7 +14,7 @@ from agent.adapters.sqlite_connection import STORE
 from agent.errors import Unavailable
 from agent.store.accounting import Lost, Stored, lost_of, shed, tally
 from agent.store.schema import RETAINED_COLUMNS, SPOOL_COLUMNS, STATE_COLUMNS
-from agent.store.tree import leaf_hash
+from protocols.tlog.tree import leaf_hash
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
     from agent.store.accounting import State
-    from agent.store.tree import Growth
+    from protocols.tlog.tree import Growth
 
     # (cause, what was lost) -> the encoded evidence entry that says so
     Witness: TypeAlias = Callable[[str, tuple[Eviction, ...]], bytes]

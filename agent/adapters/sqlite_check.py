@@ -24,7 +24,7 @@ from agent.store.schema import (
     STATE_COLUMNS,
     TABLES,
 )
-from agent.store.tree import Growth, frontier, leaf_hash
+from protocols.tlog.tree import Growth, frontier, leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

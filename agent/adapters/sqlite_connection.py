@@ -118,21 +118,20 @@ class Connection:
         try:
             self.raw.execute("BEGIN IMMEDIATE")
             yield self.raw
+            self._commit(doing)
         except sqlite3.Error as error:
-            self._rollback()
             raise self._given(error, doing) from None
-        except BaseException:
-            self._rollback()
-            raise
+        finally:
+            self._rollback()  # of whatever ended before its COMMIT
+
+    def _commit(self, doing: str) -> None:
         try:
             self.raw.execute("COMMIT")
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0)
-            self._rollback()
-            if code in UNKNOWN:
+            if getattr(error, "sqlite_errorcode", 0) in UNKNOWN:
                 self._fatal = Fatal(f"{STORE}: {doing}: fsync failed: {error}")
                 raise self._fatal from None
-            raise self._given(error, doing) from None
+            raise
 
     def _given(self, error: sqlite3.Error, doing: str) -> Unavailable | Fatal:
         ours = translated(error, doing)

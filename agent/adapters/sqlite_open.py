@@ -40,7 +40,7 @@ from agent.store.schema import (
     STATE_COLUMNS,
     TABLES,
 )
-from agent.store.tree import EMPTY_ROOT
+from protocols.tlog.tree import EMPTY_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +69,11 @@ def open_store(path: Path, options: StoreOptions) -> SqliteStore:
         Unavailable: locked, read-only, no space, no folder: nothing was changed.
         BadInput: a database of another program, or of a newer version of ours.
     """
-    lock = FileLock(path)
-    try:
+    with contextlib.ExitStack() as undo:
+        lock = FileLock(path)
+        undo.callback(lock.release)
         store = _open(path, options, lock)
-    except BaseException:
-        lock.release()
-        raise
+        undo.pop_all()
     return store
 
 
@@ -109,17 +108,13 @@ def _open(path: Path, options: StoreOptions, lock: FileLock) -> SqliteStore:
 
 def _load(path: Path, options: StoreOptions, lock: FileLock) -> SqliteStore:
     check_identity(path)
-    connection = Connection(path)
-    try:
+    with contextlib.ExitStack() as undo:
+        connection = Connection(path)
+        undo.callback(connection.close)
         state, growth = check_quick(connection)
         if suspect_mark(path).exists():
             _refuse(check_deep(connection.raw))
-    except sqlite3.Error as error:
-        connection.close()
-        raise translated(error, "open") from None
-    except BaseException:
-        connection.close()
-        raise
+        undo.pop_all()
     caps = (options.spool_bytes_max, options.retained_bytes_max)
     return SqliteStore(connection, state, growth, caps, options.witness, lock)
 

@@ -19,7 +19,7 @@ from agent.adapters.sqlite_sending import record_of
 from agent.errors import Unavailable
 from agent.store.salvage import UNKNOWN, Anchor, Break, may_continue
 from agent.store.schema import RETAINED_COLUMNS, SPOOL_COLUMNS
-from agent.store.tree import EMPTY_ROOT, Growth, leaf_hash
+from protocols.tlog.tree import EMPTY_ROOT, Growth, leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

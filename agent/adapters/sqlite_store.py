@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from agent.adapters.sqlite_change import Change
 from agent.adapters.sqlite_sending import Sending, read
 from agent.records import CounterRow, Eviction, Outcome, StoreStatistics
-from agent.store.tree import Growth, frontier, leaf_hash
+from protocols.tlog.tree import Growth, frontier, leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from agent.records import Commit, Queued
     from agent.store.accounting import State
     from agent.store.salvage import Break
-    from agent.store.tree import Place
+    from protocols.tlog.tree import Place
 
-_EXPIRED: Final = "SELECT row FROM retained WHERE expires_ns <= ?"
-_OF_LABEL: Final = "SELECT row FROM spool WHERE destination = ? AND label = ?"
+ROWS_AT_ONCE: Final = 4096  # deleted in one transaction: memory stays bounded
+_SEQUENCE_MAX: Final = 2**63 - 1  # what a column can hold
+
+_EXPIRED: Final = "SELECT row FROM retained WHERE expires_ns <= ? LIMIT ?"
+_OF_LABEL: Final = "SELECT row FROM spool WHERE destination = ? AND label = ? LIMIT ?"
 _LABELS: Final = "SELECT DISTINCT destination, label FROM spool"
-_OF_SEQUENCE: Final = "SELECT row FROM spool WHERE epoch = ? AND sequence = ?"
+_OF_SEQUENCES: Final = (
+    "SELECT row FROM spool WHERE epoch = ? AND sequence BETWEEN ? AND ? LIMIT ?"
+)
 _ENTRIES: Final = (
     "SELECT e.position, e.body, n.hash FROM entries e"
     " LEFT JOIN nodes n ON n.level = 0 AND n.position = e.position"
@@ -111,28 +116,28 @@ class SqliteStore:
         The freed pages are overwritten (secure_delete) and the log is folded in, so
         that no old page image stays behind.
         """
-        with self._connection.reading("expire") as database:
-            rows = [row for (row,) in database.execute(_EXPIRED, (now_ns,))]
-        if not rows:
-            return ()
-        with self._erasing(), self._changing("expire") as change:
-            return change.lose("expired", change.drop_retained(rows))
+        lost: tuple[Eviction, ...] = ()
+        while rows := self._rows(_EXPIRED, (now_ns, ROWS_AT_ONCE)):
+            with self._erasing(), self._changing("expire") as change:
+                lost += change.lose("expired", change.drop_retained(rows))
+        return lost
 
     def destroy(self, places: Sequence[tuple[str, int]]) -> tuple[Eviction, ...]:
         """Delete what is spooled for these (destination, label), with a record of it.
 
         For labels that lost their permission under a stricter policy.
         """
-        with self._connection.reading("destroy") as database:
-            rows = [
-                row for place in places for (row,) in database.execute(_OF_LABEL, place)
-            ]
-        if not rows:
-            return ()
-        with self._erasing(), self._changing("destroy") as change:
-            lost = change.lose("destroyed", change.drop_spooled(rows))
-        self._sending.unmark(rows)
+        lost: tuple[Eviction, ...] = ()
+        for destination, label in places:
+            while rows := self._rows(_OF_LABEL, (destination, label, ROWS_AT_ONCE)):
+                with self._erasing(), self._changing("destroy") as change:
+                    lost += change.lose("destroyed", change.drop_spooled(rows))
+                self._sending.unmark(rows)
         return lost
+
+    def _rows(self, query: str, values: tuple[bytes | str | int, ...]) -> list[int]:
+        with self._connection.reading("rows") as database:
+            return [row for (row,) in database.execute(query, values)]
 
     @contextlib.contextmanager
     def _erasing(self) -> Iterator[None]:
@@ -183,18 +188,20 @@ class SqliteStore:
         """Return how many records are sent and wait for their confirmation."""
         return self._sending.unconfirmed
 
-    def confirm(
-        self, epoch: bytes, sequences: Sequence[int], kind: str = "data"
-    ) -> int:
-        """Remove receipted records of one epoch; return how many were there."""
-        statement = f"{_OF_SEQUENCE} AND kind = ?"
-        with self._connection.reading("confirm") as database:
-            rows = [
-                row
-                for sequence in sequences
-                for (row,) in database.execute(statement, (epoch, sequence, kind))
-            ]
-        return self.confirm_rows(rows)
+    def confirm(self, epoch: bytes, sequences: Sequence[int]) -> int:
+        """Remove receipted records of one epoch; return how many were there.
+
+        Sequence 0 stands for the epoch's announcement (``protocols/receipts.py``). A
+        ``range`` may be as long as it likes: it is asked for as a range.
+        """
+        if not (isinstance(sequences, range) and sequences.step == 1):
+            found = (self._rows(_OF_SEQUENCES, (epoch, n, n, 2)) for n in sequences)
+            return self.confirm_rows([row for rows in found for row in rows])
+        removed = 0
+        place = (epoch, sequences.start, min(sequences.stop - 1, _SEQUENCE_MAX))
+        while rows := self._rows(_OF_SEQUENCES, (*place, ROWS_AT_ONCE)):
+            removed += self.confirm_rows(rows)
+        return removed
 
     def confirm_rows(self, rows: Sequence[int]) -> int:
         """Remove records that the broker's acknowledgement is enough for."""
@@ -229,12 +236,18 @@ class SqliteStore:
                 raise self._connection.found_damaged(reason)
         return [body for _, body, _ in rows]
 
-    def evidence_receipted(self, size: int) -> None:
-        """Remember that the collector has the first ``size`` entries."""
-        size = min(size, self._state.evidence_size)
+    def evidence_receipted(self, size: int, root: bytes) -> bool:
+        """Remember that the collector has the first ``size`` entries.
+
+        False where it has another history than ours: ``root`` is not what our first
+        ``size`` entries give, or there are not so many. Then nothing changes.
+        """
+        if size > self._state.evidence_size or self.root_at(size) != root:
+            return False
         if size > self._state.evidence_sent:
             with self._changing("evidence receipt") as change:
                 change.state = replace(change.state, evidence_sent=size)
+        return True
 
     def nodes(self, places: Sequence[Place]) -> dict[Place, bytes]:
         """Return the hashes of stored (level, index) nodes, without absent ones."""
@@ -250,7 +263,10 @@ class SqliteStore:
 
     def root_at(self, size: int) -> bytes:
         """Return the root of the first ``size`` entries (at most the current size)."""
-        return Growth(size, self.nodes(frontier(size))).root()
+        known = self.nodes(frontier(size))
+        if len(known) != len(frontier(size)):
+            raise self._connection.found_damaged(f"tree nodes of size {size} missing")
+        return Growth(size, known).root()
 
     def add_checkpoint(self, size: int, root: bytes, note: bytes) -> None:
         """Keep a signed checkpoint before it is published."""

@@ -18,7 +18,7 @@ from agent.adapters.sqlite_connection import suspect_mark
 from agent.adapters.sqlite_files import companion
 from agent.errors import BadInput, Fatal, Unavailable
 from agent.records import Commit, Rank
-from agent.store.tree import Growth, leaf_hash
+from protocols.tlog.tree import Growth, leaf_hash
 from tests.support.store_cases import opened, retained_record, spool_record
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def filled(path: Path, signed: int = 250) -> bytes:
         )
         if store.root()[0] == signed:
             store.add_checkpoint(*store.root(), b"note")
-    store.evidence_receipted(100)
+    assert store.evidence_receipted(100, root_of(ENTRIES[:100]))
     store.keep_document("policy", b"proof")
     store.close()
     return path.read_bytes()

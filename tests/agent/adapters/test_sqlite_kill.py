@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.adapters.sqlite_check import check_all
-from agent.store.tree import Growth, leaf_hash
+from protocols.tlog.tree import Growth, leaf_hash
 from tests.support.store_cases import opened
 
 if TYPE_CHECKING:

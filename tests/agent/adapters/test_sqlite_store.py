@@ -12,7 +12,7 @@ import pytest
 from agent.adapters.sqlite_check import check_all
 from agent.errors import Fatal, Unavailable
 from agent.records import Commit, CounterRow, Outcome, Rank
-from agent.store.tree import Growth, leaf_hash
+from protocols.tlog.tree import Growth, leaf_hash
 from tests.support.store_cases import (
     EPOCH,
     opened,
@@ -216,23 +216,34 @@ def test_confirmed_records_leave_and_unconfirmed_ones_stay(path: Path) -> None:
         Commit(
             records=(
                 spool_record(0, Rank.CONTROL, kind="key"),
-                *(spool_record(n) for n in range(5)),
+                *(spool_record(n) for n in range(1, 5)),
                 spool_record(0, kind="event", epoch=b"", confirm="puback"),
             )
         )
     )
     queued = store.next_to_send(100, 0)
     store.mark_sent([q.row for q in queued])
-    assert store.confirm(EPOCH, [0, 1, 3, 77]) == 3  # the announcement stays
+    assert store.confirm(EPOCH, [0, 1, 3, 77]) == 3  # 0: the announcement
     assert store.confirm(EPOCH, [0, 1]) == 0
     assert store.confirm(bytes(16), [2]) == 0
     assert store.confirm_rows([q.row for q in queued if q.record.kind == "event"]) == 1
-    assert store.confirm(EPOCH, [0], kind="key") == 1
     assert store.unconfirmed == 2
     store.close()
     store = opened(path)
     assert [q.record.sequence for q in store.next_to_send(9, 9)] == [2, 4]
     assert store.statistics().bytes_used == 200
+    store.close()
+
+
+def test_a_receipt_may_name_any_range(path: Path) -> None:
+    store = opened(path)
+    store.commit(Commit(records=tuple(spool_record(n) for n in range(9_000))))
+    assert store.confirm(EPOCH, range(5, 2**70)) == 8_995
+    assert store.confirm(EPOCH, range(5, 2**70)) == 0
+    assert store.confirm(EPOCH, range(0)) == 0
+    assert store.statistics().records == 5
+    assert len(store.destroy([("oem", 5)])) == 1
+    assert store.statistics().bytes_used == 0
     store.close()
 
 
@@ -297,9 +308,10 @@ def test_checkpoints_receipts_and_documents(path: Path) -> None:
     assert store.last_checkpoint() is None
     store.commit(Commit(evidence=(b"a", b"b")))
     store.add_checkpoint(*store.root(), b"note 2")
-    store.evidence_receipted(1)
-    store.evidence_receipted(99)  # no more than there is
-    store.evidence_receipted(1)  # never back
+    assert store.evidence_receipted(2, root_of([b"a", b"b"]))
+    assert store.evidence_receipted(1, root_of([b"a"]))  # never back
+    assert not store.evidence_receipted(2, root_of([b"a", b"c"]))  # not our history
+    assert not store.evidence_receipted(99, bytes(32))
     store.keep_document("policy", b"v1")
     store.keep_document("policy", b"v2")
     log_id = store.log_id
