@@ -308,5 +308,6 @@ class RuleRunner:
         """Fail all that came in and all that was held; start afresh."""
         parts = ((samples.item, None), (texts.item, None), *self._snapshot)
         cells = tuple((Outcome.FAILED, item, n) for item, n in parts if len(item))
-        self._restart()
-        return RunResult((), cells, 0, why)
+        if not self.broken:
+            self._restart()
+        return RunResult((), cells, 0, why if cells else "")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.records import Released
     from policies.tables import Condition, Transform
-    from tests.reference.scalar_path import Datum
+    from tests.reference.scalar_world import Datum
 
 LAT, LON, SPEED, ALT, TEMP, FLAG, VIN, SERIAL, FIX, LAT2, LON2, ODD = range(12)
 _ROWS = [  # name, category, kind, role, group

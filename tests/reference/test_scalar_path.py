@@ -38,7 +38,7 @@ from policies.tables import (
     ZoneTest,
 )
 from protocols.samples import raw_of_floats
-from tests.reference.scalar_path import Datum, Ledger, World, decide, run_rule
+from tests.reference.scalar_path import Ledger, run_rule
 from tests.reference.scalar_tables import (
     ALT,
     FIX,
@@ -60,6 +60,7 @@ from tests.reference.scalar_tables import (
     released_rows,
     rule,
 )
+from tests.reference.scalar_world import Datum, World, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,6 @@ from policies.tables import (
     ZoneTest,
 )
 from protocols.samples import SampleBatch
-from tests.reference.scalar_path import Datum
 from tests.reference.scalar_tables import (
     FLAG,
     LAT,
@@ -34,6 +33,7 @@ from tests.reference.scalar_tables import (
     policy,
     rule,
 )
+from tests.reference.scalar_world import Datum
 
 if TYPE_CHECKING:
     from protocols.frames import I64, Bool

@@ -18,7 +18,6 @@ from agent.records import Outcome
 from agent.track import Tracker
 from policies.tables import DropZones, Grid, Zone
 from protocols.samples import raw_of_floats
-from tests.reference.scalar_path import Datum
 from tests.reference.scalar_tables import (
     ALT,
     FIX,
@@ -32,6 +31,7 @@ from tests.reference.scalar_tables import (
     items,
     rule,
 )
+from tests.reference.scalar_world import Datum
 
 if TYPE_CHECKING:
     from agent.protection.transforms import RunResult

@@ -13,7 +13,6 @@ from agent.protection.protector import Protector, split_by_label
 from agent.records import Outcome, Treatment
 from policies.tables import NO_RULE, Action, Aggregate, Every, Round, TripEnds
 from protocols.samples import SampleBatch
-from tests.reference.scalar_path import Datum
 from tests.reference.scalar_tables import (
     FLAG,
     LAT,
@@ -27,6 +26,7 @@ from tests.reference.scalar_tables import (
     policy,
     rule,
 )
+from tests.reference.scalar_world import Datum
 
 S = 1_000_000_000
 RULES = [
@@ -160,3 +160,14 @@ def test_labels_of_texts_and_samples_come_apart_alike() -> None:
     assert (len(parts[0].texts), len(parts[0].samples)) == (1, 0)
     assert (len(parts[1].texts), len(parts[1].samples)) == (0, 1)
     assert isinstance(parts[0].samples, SampleBatch)
+
+
+def test_failures_name_the_rule_and_the_type_and_only_where_samples_failed() -> None:
+    broken = [rule(), rule(Aggregate(0, ("min",)))]
+    protector = Protector(policy(broken, {}), 0, KEYS)
+    samples, texts = columns([Datum(0, TEMP, 1, 41.5)])
+    quiet = protector.protect(samples, treat(0), texts, treat(), 0)
+    assert quiet.failures == ()
+    loud = protector.protect(samples, treat(1), texts, treat(), 0)
+    assert loud.failures == ((1, "ValueError"),)
+    assert loud.cells == cells((1, Outcome.FAILED, 100 + TEMP, 1))

@@ -15,7 +15,6 @@ from agent.protection.transforms import RuleRunner
 from agent.records import Outcome
 from policies.tables import Blank, Mask, Pseudonymise, Round
 from protocols.samples import raw_of_floats
-from tests.reference.scalar_path import Datum
 from tests.reference.scalar_tables import (
     SERIAL,
     SPEED,
@@ -25,6 +24,7 @@ from tests.reference.scalar_tables import (
     items,
     rule,
 )
+from tests.reference.scalar_world import Datum
 
 DAY_NS = 86_400 * 10**9
 MASTER = bytes(range(32))

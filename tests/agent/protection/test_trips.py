@@ -13,8 +13,8 @@ from agent.protection.transforms import RuleRunner
 from agent.records import Outcome
 from agent.track import Tracker
 from policies.tables import Every, TripEnds
-from tests.reference.scalar_path import Datum
 from tests.reference.scalar_tables import LAT, LON, SPEED, columns, cut, items, rule
+from tests.reference.scalar_world import Datum
 
 S = 1_000_000_000
 T0 = 1_764_000_000 * S
