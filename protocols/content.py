@@ -111,6 +111,11 @@ class ContentEncoder:
         return self._compressor.compress(msgpack.packb([said, told, columns]))
 
 
+def empty_content() -> tuple[Rows, Bool, TextBatch]:
+    """Return no rows and no texts: what a dictionary holds beside its definitions."""
+    return empty_rows(), np.zeros(0, np.bool_), empty_texts()
+
+
 def decode_content(data: bytes) -> Content:
     """Return the content of its bytes; WireError where the format forbids them."""
     body = _unpacked(_decompressed(data))

@@ -1,8 +1,8 @@
 """Ed25519 with one domain per kind of message, so that none can pass for another.
 
-The signed bytes are ``sluicegate/1/<what>``, a zero byte, and by the message's body as it
-was sent: nothing is encoded again before it is verified. On the wire:
-msgpack ``[body, signature]``.
+The signed bytes are ``sluicegate/1/<what>``, a zero byte and the message's body as it
+was sent: nothing is encoded again before it is verified. On the wire: msgpack
+``[body, signature]``.
 """
 
 from __future__ import annotations
