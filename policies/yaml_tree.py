@@ -84,7 +84,7 @@ class _Open:
     def next_path(self) -> Path:
         if isinstance(self.value, list):
             return (*self.path, len(self.value))
-        return (*self.path, self.key or "")
+        return self.path if self.key is None else (*self.path, self.key)
 
     def put(self, value: Plain) -> None:
         if isinstance(self.value, list):

@@ -28,7 +28,18 @@ def test_durations(text: str, ns: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "60", "s", "-1s", "1 s", "1e3s", "0s", "999999999y", "1month", "\u0661s"],
+    [
+        "",
+        "60",
+        "s",
+        "-1s",
+        "1 s",
+        "1e3s",
+        "0s",
+        "999999999y",
+        "1month",
+        "\u0661s",
+    ],
 )
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
