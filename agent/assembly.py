@@ -60,8 +60,9 @@ def assemble(
 
     ``cards``: recipients by name, None seals to nobody (`scan`). ``closed``: names of
     destinations that may get nothing now (a card has expired): what is for them is
-    kept back, counted. Refused where a recipient has no card. ``points``: Modbus points with those that SunSpec
-    discovery found; by default the policy's own. ``lost``: frames lost so far.
+    kept back, counted. ``points``: Modbus points with those that SunSpec discovery
+    found; by default the policy's own. ``lost``: frames lost so far. Refused where a
+    recipient has no card.
     """
     policy = compiled.policy
     context = ocsf.Context(

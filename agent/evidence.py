@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
+    from agent.store.salvage import Break
     from policies.tables import CompiledPolicy
 
 Fact: TypeAlias = object  # whatever msgpack can hold; the tests read all of it back
@@ -178,27 +179,45 @@ class Evidence:
         facts: dict[str, Fact] = {"cause": cause, "count": count, "detail": detail}
         return self.entry("loss.rec", now_ns, facts)
 
-    def evicted(self, now_ns: int, evictions: Sequence[Eviction]) -> bytes:
-        """Return the record of what the byte cap cost, by label and epoch range."""
+    def let_go(self, now_ns: int, cause: str, lost: Sequence[Eviction]) -> bytes:
+        """Return the record of what the store let go of, by label and epoch range.
+
+        ``destroy.rec`` where it was on purpose (expired, destroyed; MIITM art. 20),
+        ``loss.rec`` where it was not (byte cap, damage).
+        """
         rows = [
             [
-                e.kind,
-                e.label,
-                e.records,
-                e.bytes_used,
-                e.samples,
-                [[epoch, first, last] for epoch, first, last in e.epoch_ranges],
+                one.kind,
+                one.label,
+                one.records,
+                one.bytes_used,
+                one.samples,
+                [[epoch, first, last] for epoch, first, last in one.epoch_ranges],
             ]
-            for e in evictions
+            for one in lost
         ]
-        total = sum(e.records for e in evictions)
-        facts: dict[str, Fact] = {"cause": "byte_cap", "count": total, "rows": rows}
-        return self.entry("loss.rec", now_ns, facts)
+        kind = "destroy.rec" if cause in {"expired", "destroyed"} else "loss.rec"
+        facts: dict[str, Fact] = {
+            "cause": cause,
+            "count": sum(one.records for one in lost),
+            "rows": rows,
+        }
+        return self.entry(kind, now_ns, facts)
 
-    def destroyed(self, now_ns: int, rule: str, evictions: Sequence[Eviction]) -> bytes:
-        """Return the record of a deletion on purpose (MIITM art. 20)."""
-        rows = [[e.kind, e.label, e.records, e.bytes_used] for e in evictions]
-        return self.entry("destroy.rec", now_ns, {"rule": rule, "rows": rows})
+    def broken(self, now_ns: int, found: Break) -> bytes:
+        """Return the record of a damaged store: what was found, what was saved."""
+        facts: dict[str, Fact] = {
+            "cause": "damaged store",
+            "count": max(found.spool_lost, 0) + max(found.retained_lost, 0),
+            "rows": [],
+            "continued": found.continued,
+            "why": found.why,
+            "entries_kept": found.entries_kept,
+            "entries_lost": found.entries_lost,
+            "spool_kept": found.spool_kept,
+            "spool_lost": found.spool_lost,
+        }
+        return self.entry("loss.rec", now_ns, facts)
 
     def stop(self, now_ns: int, reason: str) -> bytes:
         """Return the last entry of a clean run."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.decoding import Decoder
     from agent.events import Events
     from agent.evidence import Evidence
-    from agent.inspection.stage import Inspector
+    from agent.inspection.stage import InspectionStatistics, Inspector
     from agent.protection.protector import Protected, Protector
     from agent.protection.sealer import Sealer
     from agent.records import Arrival, Commit
@@ -130,6 +130,10 @@ class Flow:
             self._seal(gate, last, made)
             made.take(gate.destination, last)
         return made.commit()
+
+    def inspected(self) -> InspectionStatistics:
+        """Return what inspection saw so far."""
+        return self._stages.inspector.statistics()
 
     def _pass(self, now_ns: int) -> Pass:
         return Pass(self._policy, self._stages.evidence, now_ns)

@@ -44,7 +44,7 @@ class Pass:
         self._entries: list[bytes] = []
         self._rows: list[CounterRow] = []
         self._bytes: dict[tuple[str, int, str], int] = {}
-        self._held = 0
+        self._held: dict[str, int] = {}  # by destination: the level after its last take
         self._unbound = self._errors = 0
         self._coverage = (0, 0)
 
@@ -117,7 +117,7 @@ class Pass:
 
     def take(self, destination: CompiledDestination, protected: Protected) -> None:
         """Book what became of every sample at one destination."""
-        self._held += protected.held
+        self._held[destination.name] = protected.held
         for number, outcome, label, samples in protected.cells:
             rule = self._policy.rules[number] if number != NO_RULE else None
             name = rule.name if rule else ""
@@ -144,7 +144,7 @@ class Pass:
             tuple(self._retained),
             tuple(self._entries),
             tuple(self._rows),
-            self._held,
+            sum(self._held.values()),
             self._coverage,
         )
 

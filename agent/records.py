@@ -127,6 +127,7 @@ class Commit:
     counters: tuple[CounterRow, ...] = ()
     held: int = 0  # samples held inside transforms after this pass
     coverage: tuple[int, int] = (
+    snapshot: bool = False  # evidence holds a count.snap of all counters up to now
         0,
         0,
     )  # (classified, unclassified) samples of this pass
