@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from agent.adapters.clock import SystemClock
+from agent.adapters.modbus_link import LinkConfig
+from agent.adapters.modbus_poll import ModbusPoller
 from agent.adapters.modbus_sunspec import load_model
-from firmware_sim.scenario import VehicleScenario, load_scenario
+from firmware_sim.inverter import Inverter
+from firmware_sim.plant import Plant
+from firmware_sim.plant_map import POINTS
+from firmware_sim.plc import Plc
+from firmware_sim.scenario import PlantScenario, VehicleScenario, load_scenario
 from firmware_sim.traffic import Traffic
 from firmware_sim.wiring import ITEMS
 from policies.bindings import Bound, bind
@@ -18,6 +26,8 @@ from protocols.can.decode import decode
 from protocols.can.isotp import Diagnostics
 from protocols.can.uds import identifiers
 from protocols.capture.candump import CandumpParser, encode_candump
+from protocols.modbus.decode import compile_points
+from protocols.modbus.decode import decode as decode_registers
 from protocols.samples import Kind
 
 if TYPE_CHECKING:
@@ -92,3 +102,52 @@ def test_diagnostics_find_vin_and_serial(traffic: Traffic) -> None:
     assert sorted(text for _, text in found) == sorted([vin, vin, serial])
     counters = reader.counters
     assert counters.sequence_errors == counters.malformed == counters.timeouts == 0
+
+
+async def _polled(plc: Plc, bound: Bound) -> dict[str, float | bytes]:
+    """Poll until every bound item of the plant has come once."""
+    poller = ModbusPoller(
+        0,
+        LinkConfig("plc1", port=await plc.start(), pause_s=0.0),
+        bound.modbus,
+        clock=SystemClock(),
+        chance=lambda: 0.5,
+        sunspec=bound.sunspec,
+    )
+    wanted = {row.name for row in bound.rows if row.name.startswith("Plant.")}
+    found: dict[str, float | bytes] = {}
+    async with asyncio.timeout(30):
+        async for batch in poller.batches():
+            read = decode_registers(compile_points(poller.points), batch)
+            samples, texts = read.samples, read.texts
+            for item, value in zip(samples.item, samples.value, strict=True):
+                found[bound.rows[item].name] = float(value)
+            for item, text in zip(texts.item, texts.text, strict=True):
+                found[bound.rows[item].name] = text
+            if set(found) == wanted:
+                break
+    await plc.close()
+    return found
+
+
+def test_the_poller_reads_the_truth_of_every_point(bound: Bound) -> None:
+    scenario = load_scenario("tank-line")
+    assert isinstance(scenario, PlantScenario)
+    plc = Plc(Plant(scenario))
+    plc.advance(120 * S)
+    found = asyncio.run(_polled(plc, bound))
+    for point in POINTS:
+        true = point.read(plc.plant)
+        if isinstance(true, str):
+            assert found[point.item] == true.encode(), point.item
+        else:
+            near = max(point.scale / 2, abs(true) * 1e-6) * 1.001
+            near = 0.0 if point.type == "coil" else near
+            read = found[point.item]
+            assert read == pytest.approx(float(true), abs=near), point.item
+    assert scenario.inverter is not None
+    for name, true in Inverter(scenario.inverter, 120.0).truth().items():
+        if isinstance(true, str):
+            assert found[name] == true.encode()
+        else:
+            assert found[name] == pytest.approx(true, rel=2e-3), name

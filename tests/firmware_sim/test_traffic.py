@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cantools
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_sim.encoder import load_messages
@@ -124,6 +124,7 @@ def msgspec_replace(scenario: VehicleScenario, *, seed: int) -> VehicleScenario:
     return msgspec.structs.replace(scenario, seed=seed)
 
 
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, 9 * S), max_size=4))
 def test_windows_put_together_are_one_window(cuts: list[int]) -> None:
     """Any cut, also within a conversation or an event's repeats."""
