@@ -126,11 +126,8 @@ class Commit:
     evidence: tuple[bytes, ...] = ()  # encoded entries, in order
     counters: tuple[CounterRow, ...] = ()
     held: int = 0  # samples held inside transforms after this pass
-    coverage: tuple[int, int] = (
-    snapshot: bool = False  # evidence holds a count.snap of all counters up to now
-        0,
-        0,
-    )  # (classified, unclassified) samples of this pass
+    coverage: tuple[int, int] = (0, 0)  # classified, unclassified: read by this pass
+    snapshot: bool = False  # evidence holds a count.snap of all counters before this
 
     @property
     def is_empty(self) -> bool:
