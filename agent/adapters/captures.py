@@ -7,11 +7,12 @@ Frames before a broken place are yielded first, then BadInput names file and pla
 from __future__ import annotations
 
 import gzip
-import io
+import tempfile
 import zlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
+from agent.adapters.mf4_process import Mf4Process, has_asammdf
 from agent.errors import BadInput
 from agent.limits import BATCH_FRAMES_MAX
 from protocols.capture.blf import MAGIC as BLF_MAGIC
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES: Final = 256 * 1024  # stays in the cache while it is parsed
 INFLATED_BYTES_MAX: Final = 16 * 1024**3  # of a .gz: a bomb must end at some time
-MF4_MEMORY_BYTES_MAX: Final = 256 * 1024**2  # asammdf seeks; .gz cannot
 HEAD_BYTES: Final = 4096
 FORMATS: Final = ("candump", "asc", "blf", "trc", "mf4", "pcap")
 _SUFFIXES: Final = {
@@ -126,20 +126,17 @@ class Capture:
         self._source = log.batches()
 
     def _begin_mf4(self, stream: BinaryIO, *, unfinished: bool) -> None:
-        from agent.adapters.mf4 import Mf4Log  # noqa: PLC0415  # asammdf is optional
-
-        source = stream
-        if stream is not self._raw or unfinished:
-            data = stream.read(MF4_MEMORY_BYTES_MAX + 1)
-            if len(data) > MF4_MEMORY_BYTES_MAX:
-                reason = f"needs more than {MF4_MEMORY_BYTES_MAX} bytes of memory"
-                raise WireError("MF4 file", reason)
-            source = io.BytesIO(data)
-        try:
-            log = Mf4Log(source)
-        except ImportError:
+        if not has_asammdf():
             reason, hint = "reading MF4 needs asammdf", "pip install 'sluicegate[mf4]'"
-            raise BadInput(str(self.path), "", reason, hint) from None
+            raise BadInput(str(self.path), "", reason, hint)
+        source = stream
+        if stream is not self._raw:  # asammdf seeks, and .gz cannot
+            copy = tempfile.TemporaryFile()  # noqa: SIM115  # the stack closes it
+            source = self._open.enter_context(copy)
+            for chunk in self._chunks(stream):
+                source.write(chunk)
+            source.seek(0)
+        log = Mf4Process(source, unfinished=unfinished)
         self._open.callback(log.close)
         self.skipped, self._buses = log.skipped, log.buses
         self._progress = lambda: log.progress

@@ -7,10 +7,10 @@ in chunks and merged by time. Bus names follow the file's own numbers: BusChanne
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import logging
 import struct
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,42 +41,48 @@ if TYPE_CHECKING:
     from protocols.frames import I64
 
 VERSION_BYTES: Final = 16  # of the identification block: magic, version
-CHUNK_RECORDS: Final = 65_536
+CHUNK_RECORDS: Final = 16_384
 KINDS: Final = ("CAN_DataFrame", "CAN_ErrorFrame", "CAN_RemoteFrame")
 CAN_ERR_BUSERROR: Final = 0x80
 # What asammdf raises for bytes that it does not expect.
 READER_ERRORS: Final = (
-    ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
-    NotImplementedError, MemoryError, AssertionError, EOFError, RuntimeError,
-    struct.error, zlib.error,
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError,
+    MemoryError, NameError, RuntimeError, TypeError, ValueError, struct.error,
+    zlib.error,
 )  # fmt: skip
 
 
-def _open_mdf(source: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
-    """Return asammdf's MDF4 of ``source`` and the errors that it may raise.
+def _codec_errors() -> list[type[Exception]]:
+    """Return the errors of the codecs that asammdf chose; they derive from nothing."""
+    named = [
+        getattr(sys.modules.get(module), error, None)
+        for module, error in (
+            ("isal.igzip_lib", "IsalError"), ("isal.isal_zlib", "error"),
+            ("zstd", "Error"),
+        )
+    ]  # fmt: skip
+    return [error for error in named if error is not None]
 
-    ImportError where the extra is not installed. A stream, never a path, and a quiet
-    finaliser: asammdf half-opens a damaged file and then prints a traceback of its own
-    when the pieces are collected.
-    """
-    mdf_v4 = importlib.import_module("asammdf.blocks.mdf_v4")
+
+def _open_mdf(source: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
+    """Return asammdf's MDF of ``source`` and the errors that it may raise."""
     utils = importlib.import_module("asammdf.blocks.utils")
     logging.getLogger("asammdf").setLevel(logging.CRITICAL)  # it logs file contents
-
-    def close_quietly(mdf: Any) -> None:  # noqa: ANN401  # asammdf has no types
-        with contextlib.suppress(AttributeError):
-            mdf.close()
-
-    mdf_v4.MDF4.__del__ = close_quietly
-    errors = (*READER_ERRORS, utils.MdfException)
+    errors = (*READER_ERRORS, utils.MdfException, *_codec_errors())
     try:
-        return importlib.import_module("asammdf").MDF(source), errors
+        # Its decoding with databases inside the file is not wanted.
+        mdf = importlib.import_module("asammdf").MDF(source, process_bus_logging=False)
     except errors:
         raise WireError("MF4 file", "not readable as MDF 4") from None
+    return mdf, errors
 
 
 class Mf4Log:
-    """Frames of an MF4 file, in order of time."""
+    """Frames of an MF4 file, in order of time.
+
+    Used in a process of its own (`mf4_process`): asammdf's native code can crash on a
+    damaged file, and it prints tracebacks.
+    """
 
     def __init__(self, source: BinaryIO) -> None:
         """Open ``source``; WireError where it is no readable MDF 4 file."""

@@ -208,4 +208,6 @@ def _systemtime_ns(raw: bytes) -> int:
     except ValueError:
         return 0
     seconds = int(start.timestamp())
-    return (seconds * 1000 + ms) * 1_000_000 if seconds >= 0 and ms < 1000 else 0
+    # 2106 is the limit: start and the largest time of an object still fit 63 bits.
+    is_possible = 0 <= seconds < 2**32 and ms < 1000
+    return (seconds * 1000 + ms) * 1_000_000 if is_possible else 0

@@ -253,6 +253,19 @@ def test_objects_outside_containers_are_read() -> None:
     assert got == [(0, "can0", 0x123, 8, 0, b"12345678")]
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        (9999, 1, 0, 1, 0, 0, 0, 0),
+        (2024, 13, 0, 1, 0, 0, 0, 0),
+        (1601, 1, 0, 1, 0, 0, 0, 0),
+    ],
+)
+def test_an_impossible_start_counts_from_zero(start: tuple[int, ...]) -> None:
+    got, _ = parse(blf_file(wrapped(1, classic(b"12345678"), time=5000), start=start))
+    assert [row[0] for row in got] == [5]
+
+
 def test_limits_and_damage_are_named_with_their_place() -> None:
     good = container(wrapped(1, classic(b"12345678")))
     at = 144 + len(good)
