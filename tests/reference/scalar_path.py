@@ -1,7 +1,7 @@
 """Transforms one sample at a time, in plain Python objects.
 
-Written from the docstrings of ``policies/tables.py`` alone, like ``scalar_world.py``,
-which holds the data, the geometry and classification.
+Written from the docstrings of ``policies/tables.py`` and of the stages; shares no code
+with them. ``scalar_world.py`` holds the data, the geometry and classification.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from agent.protection.keyring import KeyRing
 from agent.protection.transforms import RuleRunner
 from agent.records import Outcome
 from agent.track import Tracker
-from policies.tables import Every, TripEnds
+from policies.tables import Aggregate, Every, TripEnds
 from tests.reference.scalar_tables import LAT, LON, SPEED, columns, cut, items, rule
 from tests.reference.scalar_world import Datum
+
+if TYPE_CHECKING:
+    from agent.records import Released
 
 S = 1_000_000_000
 T0 = 1_764_000_000 * S
@@ -151,3 +155,35 @@ def test_two_trip_cuts_in_a_rule_fail_closed() -> None:
     tested = RuleRunner(rule(*cut_twice), ITEMS, KeyRing(bytes(32)))
     samples, texts = columns(as_data(drive(1, T0, 5)))
     assert tested.apply(samples, texts, 0).counts == {Outcome.FAILED: 15}
+
+
+def test_items_that_go_on_after_the_trip_is_over_do_not_wait() -> None:
+    tested = RuleRunner(rule(TripEnds(CUT_M, GAP_NS)), ITEMS, KeyRing(bytes(32)))
+    data = as_data(drive(1, T0, 200))
+    held = tested.apply(*columns(data), 0).held
+    later = [Datum(T0 + 200 * S + GAP_NS + i * S, SPEED, 0, 0.0) for i in range(5)]
+    result = tested.apply(*columns(later), 0)
+    assert (result.counts, result.held) == ({Outcome.THINNED: 5}, held)
+
+
+def test_windows_behind_a_trip_cut_wait_for_what_the_cut_still_holds() -> None:
+    """By the wall clock they would close before their samples are let go."""
+    both = rule(TripEnds(CUT_M, GAP_NS), Aggregate(10 * S, ("count",)))
+    alone = rule(TripEnds(CUT_M, GAP_NS))
+    data = as_data(drive(1, T0, 240))
+    totals: dict[str, list[Released]] = {}
+    for name, tested_rule in (("both", both), ("alone", alone)):
+        tested = RuleRunner(tested_rule, ITEMS, KeyRing(bytes(32)))
+        tracker = Tracker(ITEMS)
+        parts: list[Released] = []
+        for piece in cut(data, list(range(0, 720, 3))):
+            if not piece:
+                continue
+            samples, texts = columns(piece)
+            track = tracker.observe(samples)
+            now_ns = piece[-1].time_ns + S // 10
+            parts += tested.apply(samples, texts, now_ns, track).released
+        parts += tested.flush("shutdown").released
+        totals[name] = parts
+    counted = sum(float(part.samples.value.sum()) for part in totals["both"])
+    assert counted == sum(len(part.samples) for part in totals["alone"]) > 300
