@@ -59,22 +59,22 @@ def write_capture(
     traffic: Traffic,
     out: Path,
     duration_ns: int,
-    progress: Callable[[int], None] = lambda _: None,
+    go_on: Callable[[int], bool] = lambda _: True,
 ) -> FrameCount:
     """Write a capture and its truth; return the counts. Raises OutputError.
 
+    ``go_on`` is told the scenario time done, and ends the capture early (whole, with
+    the truth of what it holds) by returning False.
     The suffix tells the format: ``.log`` candump, ``.blf``, ``.asc``.
     """
     if out.suffix not in SUFFIXES:
         raise OutputError(f"{out}: suffix must be one of {', '.join(SUFFIXES)}")
     counts = FrameCount(traffic.buses)
     try:
-        if out.suffix == ".log":
-            _write_candump(traffic, out, duration_ns, counts, progress)
-        else:
-            _write_objects(traffic, out, duration_ns, counts, progress)
+        write = _write_candump if out.suffix == ".log" else _write_objects
+        done_ns = write(traffic, out, duration_ns, counts, go_on)
         with truth_path(out).open("wb") as file:
-            file.writelines(vehicle_truth(traffic, 0, duration_ns, counts))
+            file.writelines(vehicle_truth(traffic, 0, done_ns, counts))
     except OSError as error:
         raise OutputError(f"{out}: {error.strerror or 'cannot be written'}") from None
     return counts
@@ -85,14 +85,18 @@ def _write_candump(
     out: Path,
     duration_ns: int,
     counts: FrameCount,
-    progress: Callable[[int], None],
-) -> None:
+    go_on: Callable[[int], bool],
+) -> int:
+    done_ns = 0
     with out.open("wb") as file:
         for begin, end in traffic.slices(0, duration_ns):
             frames = traffic.frames(begin, end)
             counts.add(frames)
             file.write(encode_candump(frames, traffic.buses))
-            progress(end)
+            done_ns = end
+            if not go_on(end):
+                break
+    return done_ns
 
 
 def _write_objects(
@@ -100,8 +104,9 @@ def _write_objects(
     out: Path,
     duration_ns: int,
     counts: FrameCount,
-    progress: Callable[[int], None],
-) -> None:
+    go_on: Callable[[int], bool],
+) -> int:
+    done_ns = 0
     writer = can.BLFWriter(out) if out.suffix == ".blf" else can.ASCWriter(out)
     try:
         for begin, end in traffic.slices(0, duration_ns):
@@ -109,6 +114,9 @@ def _write_objects(
             counts.add(frames)
             for message in messages(frames):
                 writer.on_message_received(message)
-            progress(end)
+            done_ns = end
+            if not go_on(end):
+                break
     finally:
         writer.stop()
+    return done_ns

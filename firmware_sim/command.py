@@ -125,18 +125,36 @@ def vehicle(
     traffic = Traffic(loaded)
     duration = _duration(loaded, seconds)
     if out is not None:
-        with _bar() as bar:
-            task = bar.add_task(loaded.name, total=duration)
-            counts = write_capture(
-                traffic, out, duration, lambda done: bar.update(task, completed=done)
-            )
-        typer.echo(f"{counts.total} frames in {out}, truth in {truth_path(out)}")
+        _record(traffic, out, duration)
         return
     channels = [name for name in channel.split(",") if name]
     _send(
         traffic, (str(interface), channels, port), None if forever else duration, speed,
         truth,
     )  # fmt: skip
+
+
+def _stop_event() -> threading.Event:
+    """Return an event that SIGTERM and Ctrl-C set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _record(traffic: Traffic, out: Path, duration_ns: int) -> None:
+    stop = _stop_event()
+    with _bar() as bar:
+        task = bar.add_task(traffic.scenario.name, total=duration_ns)
+
+        def go_on(done_ns: int) -> bool:
+            bar.update(task, completed=done_ns)
+            return not stop.is_set()
+
+        counts = write_capture(traffic, out, duration_ns, go_on)
+    early = ", ended early" if stop.is_set() else ""
+    truth = truth_path(out)
+    typer.echo(f"{counts.total} frames in {out}, truth in {truth}{early}")
 
 
 def _send(
@@ -146,9 +164,7 @@ def _send(
     speed: float,
     truth: Path | None,
 ) -> None:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_event()
     with contextlib.ExitStack() as stack:
         buses = []
         for place in places(traffic, *target):

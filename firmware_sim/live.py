@@ -42,6 +42,8 @@ class BusPlace:
         options: dict[str, object] = {}
         if self.port is not None:
             options["port"] = self.port
+            # Time to live 0: the frames of a simulated vehicle stay on this machine.
+            options["hop_limit"] = 0
         if self.fd or self.interface == "udp_multicast":
             options["fd"] = self.fd
         open_bus: Callable[..., can.BusABC] = can.Bus

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 US: Final = 1000  # frames come at whole microseconds, as capture formats keep them
 REPEAT_NS: Final = 10_000_000  # between the repeats of an event message
-SLICE_NS: Final = 60 * NS  # what is encoded at once; bounds memory
+SLICE_NS: Final = 20 * NS  # what is encoded at once; bounds memory
 
 
 class Sender:

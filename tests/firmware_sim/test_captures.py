@@ -88,6 +88,15 @@ def test_same_scenario_same_file(traffic: Traffic, tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_a_capture_that_ends_early_is_whole(traffic: Traffic, tmp_path: Path) -> None:
+    out = tmp_path / "long.blf"
+    counts = write_capture(traffic, out, 3600 * S, go_on=lambda _: False)
+    with can.LogReader(out) as reader:
+        assert sum(1 for _ in reader) == counts.total
+    header = json.loads(truth_path(out).read_text().splitlines()[0])
+    assert header["seconds"] == 20.0  # one slice
+
+
 def test_an_output_that_cannot_be_written_is_one_line(
     traffic: Traffic, tmp_path: Path
 ) -> None:
