@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.classification.context import Context
 from agent.classification.stage import Classifier
 from agent.decoding import Decoder
-from agent.events import EVENT_ITEM, Events
+from agent.events import Events
 from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
 from agent.inspection.frames import UnknownIdentifier, WrongShape
@@ -16,6 +16,7 @@ from agent.inspection.identifiers import IdentifierSeen
 from agent.inspection.stage import Inspector
 from agent.protection.protector import Protector
 from agent.protection.sealer import Sealer
+from policies.rows import EVENT_ITEM
 from protocols.can.isotp import Diagnostics
 from protocols.modbus.decode import compile_points
 

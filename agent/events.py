@@ -5,7 +5,7 @@ So events pass the same policy as data (docs/adr/0005).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from agent.inspection.findings import Finding
     from agent.inspection.ocsf import Context
-
-EVENT_ITEM: Final = "Sluicegate.Event"
-
 
 class Events:
     """Writes events in OCSF; ``lost`` tells how many frames the sources lost so far."""

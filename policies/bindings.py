@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from policies.bindings_modbus import ModbusReader
 from policies.errors import nearest, shown
 from policies.model import ITEMS_MAX, Source
-from policies.rows import Row, RowBook
+from policies.rows import AGENT, EVENT_ITEM, Row, RowBook
 from protocols.can.plan import SignalBinding, compile_plan
 from protocols.errors import DatabaseError
 from protocols.frames import CAN_EFF_FLAG
@@ -203,6 +203,8 @@ def bind(
         modbus.read(document)
         if len(reader.book.rows) > ITEMS_MAX:
             raise document.error((), f"more than {ITEMS_MAX} items")
+    # The agent's own events pass the policy like data (docs/adr/0005).
+    reader.book.rows.append(Row(EVENT_ITEM, AGENT, kind=Kind.TEXT))
     by_bus = {bus: tuple(known) for bus, known in reader.by_bus.items()}
     try:
         plan = compile_plan(reader.can, by_bus)

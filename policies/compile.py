@@ -81,7 +81,7 @@ def compile_policy(
     known = CatalogueSet(catalogues)
     check_policy(policy, known)
     bound = bind(bindings, databases, buses, links, models or {})
-    items = item_table(bound.rows, known, policy)
+    items = item_table(bound.rows, known, policy, buses, links)
     reader = RuleReader(policy, known, items)
     names = [*policy.model.destinations]
     forms = reader.read(names)

@@ -151,6 +151,18 @@ def shipped_text(kind: str, name: str) -> bytes:
     return files("policies").joinpath(folder, f"{name}.yaml").read_bytes()
 
 
+def schema_of(name: str) -> bytes:
+    """Return a shipped JSON Schema: policy, catalogue, bindings or floor."""
+    return files("policies").joinpath("schema", f"{name}.json").read_bytes()
+
+
+def write_shipped(folder: str, name: str, body: bytes) -> Path:
+    """Write a generated file into the source tree and return its path."""
+    path = Path(__file__).parent / folder / name
+    path.write_bytes(body)
+    return path
+
+
 def buses_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
     """Return the bus names that bindings use, in order of their first use."""
     named: dict[str, None] = {}

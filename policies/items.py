@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from policies.catalogue import CatalogueSet, RoleHit
     from policies.model import Policy
     from policies.parse import Document
-    from policies.rows import Row
+    from policies.rows import Origin, Row
 
 _PLACE = (Role.LATITUDE, Role.LONGITUDE)
 
 
 def item_table(
-    rows: Sequence[Row], catalogues: CatalogueSet, policy: Document[Policy]
+    rows: Sequence[Row],
+    catalogues: CatalogueSet,
+    policy: Document[Policy],
+    buses: tuple[str, ...],
+    links: tuple[str, ...],
 ) -> ItemTable:
     """Return the table of all rows, in their order.
 
@@ -46,7 +50,15 @@ def item_table(
         offset=np.array([row.offset for row in rows], np.float64),
         role=np.array([hit.role for hit in hits], np.uint8),
         group=np.array(_groups(rows, hits), np.int32),
+        source=tuple(_source(row.origin, buses, links) for row in rows),
     )
+
+
+def _source(origin: Origin, buses: tuple[str, ...], links: tuple[str, ...]) -> str:
+    """Return the name of the bus or link that a row comes from."""
+    kind, number, _ = origin
+    names = {"can": buses, "modbus": links}.get(kind, ())
+    return names[number] if number < len(names) else kind
 
 
 def _category(row: Row, catalogues: CatalogueSet, policy: Document[Policy]) -> str:

@@ -17,6 +17,7 @@ RECIPIENTS_MAX: Final = 16
 ZONE_POINTS_MAX: Final = 10_000
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+MaybeName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
 Category: TypeAlias = Annotated[
     str, Meta(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$", max_length=100)
 ]
@@ -86,7 +87,7 @@ class MaskStep(Strict, frozen=True, kw_only=True):
 class PseudonymiseStep(Strict, frozen=True, kw_only=True):
     """``{pseudonymise: {purpose: warranty, period: 30d}}``; purpose: the rule's own."""
 
-    purpose: Name = ""
+    purpose: MaybeName = ""
     period: Quantity = "30d"
 
 
@@ -121,7 +122,7 @@ class Destination(Strict, frozen=True, kw_only=True):
     recipients: Annotated[list[Name], Meta(min_length=1, max_length=RECIPIENTS_MAX)]
     suite: str = "x25519-aes256gcm"
     confirm: Literal["receipt", "puback"] = "receipt"
-    purpose: Name = ""  # of the rules that name none themselves
+    purpose: MaybeName = ""  # of the rules that name none themselves
 
 
 class Match(Strict, frozen=True, kw_only=True):
@@ -148,7 +149,7 @@ class Rule(Strict, frozen=True, kw_only=True):
     match: Match
     do: Annotated[list[str | Step], Meta(min_length=1, max_length=16)]
     to: Names | None = None  # destinations; none: wherever it might go
-    purpose: Name = ""
+    purpose: MaybeName = ""
     becomes: Category | None = None
     approval: Text = ""  # reference of an export assessment or regulator's approval
     note: Text = ""
@@ -186,7 +187,7 @@ class Policy(Strict, frozen=True, kw_only=True):
         dict[Name, Destination], Meta(max_length=DESTINATIONS_MAX)
     ] = {}
     home_region: Region = "CN"
-    custodian: Name = ""
+    custodian: MaybeName = ""
     zones: Annotated[dict[Name, ZoneFile], Meta(max_length=1000)] = {}
     rules: Annotated[list[Rule], Meta(max_length=RULES_MAX)] = []
     retention: dict[str, Quantity] = {}

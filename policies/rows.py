@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from policies.errors import shown
 from policies.quantities import item_name
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # Where a row comes from: ("can", bus, -1) or ("modbus", link, unit).
 Origin: TypeAlias = tuple[str, int, int]
+
+EVENT_ITEM: Final = "Sluicegate.Event"  # one OCSF Detection Finding, as text
+AGENT: Final[Origin] = ("agent", 0, -1)
 
 
 @dataclass(frozen=True, slots=True)
