@@ -1,8 +1,8 @@
-"""MQTT topic names. One place builds and reads them, so that no name can be forged.
+"""MQTT topics (DESIGN section 8). Names are checked so that none holds a wildcard.
 
-``sg/1/<fleet>/<device>/<kind>`` up and down, ``sg/1/<fleet>/policy/<part>`` for all
-devices of a fleet. Fleet and device names hold none of ``+ # / $`` (MQTT 5.0 section
-4.7), and no device is called ``policy``.
+Up:   ``sg/1/<fleet>/<device>/{data,key,audit,event,state,ack,telemetry}``
+Down: ``sg/1/<fleet>/<device>/{command,receipt}``
+      ``sg/1/<fleet>/policy/{bundle,timestamp}``
 """
 
 from __future__ import annotations
@@ -12,59 +12,54 @@ from typing import Final
 
 from protocols.errors import WireError
 
-ROOT: Final = "sg/1"
-UP: Final = ("data", "key", "audit", "event", "state", "ack", "telemetry")
-DOWN: Final = ("command", "receipt")
-POLICY: Final = ("bundle", "timestamp")
-TOPIC_BYTES_MAX: Final = 256
-_POLICY_LEVEL: Final = "policy"
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+PREFIX: Final = "sg/1"
+NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+UP: Final = frozenset({"data", "key", "audit", "event", "state", "ack", "telemetry"})
+DOWN: Final = frozenset({"command", "receipt"})
+POLICY: Final = frozenset({"bundle", "timestamp"})
+RESERVED: Final = "policy"  # a device of this name would shadow the policy topics
 
 
 def check_name(what: str, name: str) -> str:
-    """Return a fleet or device name that fits into a topic, else WireError."""
-    if not _NAME.fullmatch(name):
-        raise WireError(what, "is not 1 to 64 of A-Z a-z 0-9 _ . -")
-    if name == _POLICY_LEVEL:
-        raise WireError(what, "must not be 'policy'")
+    """Return ``name``; WireError where it is no name of a fleet or device."""
+    if not NAME.fullmatch(name) or name == RESERVED:
+        raise WireError(what, f"must match {NAME.pattern} and not be '{RESERVED}'")
     return name
 
 
-def device_topic(fleet: str, device: str, kind: str) -> str:
-    """Return the topic of one kind of message of a device; WireError on a bad name."""
-    if kind not in UP + DOWN:
-        raise WireError("topic", "no such kind of message")
-    return "/".join(
-        (ROOT, check_name("fleet name", fleet), check_name("device name", device), kind)
+def up_topic(fleet: str, device: str, kind: str) -> str:
+    """Return the topic that a device publishes ``kind`` on."""
+    if kind not in UP:
+        raise WireError("topic", "no such kind")
+    return (
+        f"{PREFIX}/{check_name('fleet', fleet)}/{check_name('device', device)}/{kind}"
+    )
+
+
+def down_topic(fleet: str, device: str, kind: str) -> str:
+    """Return the topic that a device subscribes to for ``kind``."""
+    if kind not in DOWN:
+        raise WireError("topic", "no such kind")
+    return (
+        f"{PREFIX}/{check_name('fleet', fleet)}/{check_name('device', device)}/{kind}"
     )
 
 
 def policy_topic(fleet: str, part: str) -> str:
-    """Return the retained topic of the fleet's policy bundle or its timestamp."""
+    """Return the retained topic of the fleet's policy bundle or of its timestamp."""
     if part not in POLICY:
         raise WireError("topic", "no such part of a policy")
-    return "/".join((ROOT, check_name("fleet name", fleet), _POLICY_LEVEL, part))
+    return f"{PREFIX}/{check_name('fleet', fleet)}/{RESERVED}/{part}"
 
 
-def collector_filters(fleet: str) -> tuple[str, ...]:
-    """Return the subscriptions of a collector: every kind, from every device."""
-    return tuple(f"{ROOT}/{check_name('fleet name', fleet)}/+/{kind}" for kind in UP)
+def up_filters(fleet: str) -> list[str]:
+    """Return the subscriptions of a collector of the fleet."""
+    return [f"{PREFIX}/{check_name('fleet', fleet)}/+/{kind}" for kind in sorted(UP)]
 
 
-def device_filters(fleet: str, device: str) -> tuple[str, ...]:
-    """Return the subscriptions of a device."""
-    own = tuple(device_topic(fleet, device, kind) for kind in DOWN)
-    return own + tuple(policy_topic(fleet, part) for part in POLICY)
-
-
-def parse_topic(topic: str, fleet: str) -> tuple[str, str]:
-    """Return (device, kind) of a device topic of ``fleet``; WireError if it is none."""
-    if len(topic) > TOPIC_BYTES_MAX:
-        raise WireError("topic", f"longer than {TOPIC_BYTES_MAX}")
+def parse_up(topic: str) -> tuple[str, str, str]:
+    """Return (fleet, device, kind) of an up topic; WireError where it is none."""
     parts = topic.split("/")
-    if len(parts) != 5 or "/".join(parts[:2]) != ROOT or parts[2] != fleet:
-        raise WireError("topic", "is not of this fleet")
-    kind = parts[4]
-    if kind not in UP + DOWN:
-        raise WireError("topic", "no such kind of message")
-    return check_name("device name", parts[3]), kind
+    if len(parts) != 5 or "/".join(parts[:2]) != PREFIX or parts[4] not in UP:
+        raise WireError("topic", "not sg/1/<fleet>/<device>/<kind>")
+    return check_name("fleet", parts[2]), check_name("device", parts[3]), parts[4]

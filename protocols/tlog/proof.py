@@ -1,7 +1,8 @@
 """Inclusion and consistency proofs: made from stored nodes, verified by anyone.
 
 Verification follows RFC 9162 sections 2.1.3.2 and 2.1.4.2 (the same algorithms as for
-RFC 6962 trees). A proof that does not hold raises ``ProofError``.
+RFC 6962 trees); subtrees follow draft-ietf-plants-merkle-tree-certs, of which these are
+the case start = 0. A proof that does not hold raises ``ProofError``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from protocols.tlog.tree import Growth, frontier, node_hash
+from protocols.tlog.tree import EMPTY_ROOT, Growth, frontier, node_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,32 +62,90 @@ def verify_consistency(
             raise ProofError("equal sizes need no proof")
         _same(root1, root2)
         return
+    _climb((0, size1 - 1, size2 - 1), root1, root2, proof)
+
+
+def verify_subtree_inclusion(
+    index: int,
+    subtree: tuple[int, int],
+    leaf: bytes,
+    proof: Sequence[bytes],
+    root: bytes,
+) -> None:
+    """Return where ``leaf`` is number ``index`` of the log, within ``subtree``.
+
+    ``subtree`` is [start, end) as draft-ietf-plants-merkle-tree-certs has it; ``root``
+    is its hash.
+    """
+    start, end = subtree
+    _check_subtree(start, end)
+    verify_inclusion(index - start, end - start, leaf, proof, root)
+
+
+def verify_subtree_consistency(
+    subtree: tuple[int, int],
+    size: int,
+    subtree_root: bytes,
+    root: bytes,
+    proof: Sequence[bytes],
+) -> None:
+    """Return where the tree of ``size`` leaves holds ``subtree`` [start, end) as it is.
+
+    draft-ietf-plants-merkle-tree-certs; RFC 9162's consistency is the case start = 0.
+    """
+    start, end = subtree
+    if end > size:
+        raise ProofError("the subtree ends outside the tree")
+    if 0 <= start == end and not proof:  # nothing is part of every tree
+        _same(EMPTY_ROOT, subtree_root)
+        return
+    _check_subtree(start, end)
+    _climb((start, end - 1, size - 1), subtree_root, root, proof)
+
+
+def _check_subtree(start: int, end: int) -> None:
+    if not 0 <= start < end:
+        raise ProofError("a subtree is not 0 <= start < end")
+    if start & ((1 << (end - start - 1).bit_length()) - 1):
+        raise ProofError("no subtree begins there")
+
+
+def _climb(
+    places: tuple[int, int, int],
+    subtree_root: bytes,
+    root: bytes,
+    proof: Sequence[bytes],
+) -> None:
+    """Rebuild both roots from the proof, from the subtree's right edge upwards.
+
+    ``places``: first and last leaf of the subtree, last leaf of the tree.
+    """
+    first, last, end = places
+    # Up to the largest perfect subtree at the right edge: its hash begins both sides.
+    while first != last and (last == end or last & 1):
+        first, last, end = first >> 1, last >> 1, end >> 1
     path = list(proof)
+    if first == last:
+        path.insert(0, subtree_root)
     if not path:
         raise ProofError("the proof is empty")
-    if size1 & (size1 - 1) == 0:
-        path.insert(0, root1)
-    place, last = size1 - 1, size2 - 1
-    while place & 1:
-        place >>= 1
-        last >>= 1
-    old = new = path[0]
+    inner = outer = path[0]
     for node in path[1:]:
-        if last == 0:
+        if end == 0:
             raise ProofError("the proof is too long")
-        if place & 1 or place == last:
-            old, new = node_hash(node, old), node_hash(node, new)
-            while not place & 1 and place:
-                place >>= 1
-                last >>= 1
+        if last & 1 or last == end:
+            if first < last:
+                inner = node_hash(node, inner)
+            outer = node_hash(node, outer)
+            while not last & 1 and last:
+                first, last, end = first >> 1, last >> 1, end >> 1
         else:
-            new = node_hash(new, node)
-        place >>= 1
-        last >>= 1
-    if last:
+            outer = node_hash(outer, node)
+        first, last, end = first >> 1, last >> 1, end >> 1
+    if end:
         raise ProofError("the proof is too short")
-    _same(old, root1)
-    _same(new, root2)
+    _same(inner, subtree_root)
+    _same(outer, root)
 
 
 def _same(found: bytes, wanted: bytes) -> None:
