@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from agent.records import (
         Commit,
+        CounterRow,
         Eviction,
         Incoming,
         Outgoing,
@@ -99,6 +100,12 @@ class Store(Protocol):
 
     def evidence_receipted(self, size: int, root: bytes) -> bool:
         """Remember that the collector has ``size`` entries; False: not our history."""
+
+    def counters(self) -> list[CounterRow]:
+        """Return the compliance counters, summed over the store's life."""
+
+    def untold_counters(self) -> list[CounterRow]:
+        """Return what grew since the last commit with a ``snapshot``, it included."""
 
     def statistics(self) -> StoreStatistics:
         """Return how the store is."""

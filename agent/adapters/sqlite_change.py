@@ -41,7 +41,7 @@ _INSERT_RETAINED: Final = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _COUNT: Final = (
-    "INSERT INTO counters VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+    "INSERT INTO counters VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0) ON CONFLICT DO UPDATE"
     " SET samples = samples + excluded.samples, bytes = bytes + excluded.bytes"
 )
 _LOSE: Final = (
@@ -161,6 +161,13 @@ class Change:
             retained_bytes=self.state.retained_bytes - sum(one.size for one in lost),
         )
         return lost
+
+    def tell_counters(self) -> None:
+        """Remember that a count.snap in evidence told all that is counted so far."""
+        self._database.execute(
+            "UPDATE counters SET told_samples = samples, told_bytes = bytes"
+            " WHERE told_samples <> samples OR told_bytes <> bytes"
+        )
 
     def count(self, rows: Iterable[CounterRow]) -> None:
         """Add to the compliance counters."""

@@ -94,6 +94,8 @@ class SqliteStore:
         with self._changing("commit") as change:
             evicted, refused = change.spool(commit.records, self._spool_max)
             expelled, turned_away = change.retain(commit.retained, self._retained_max)
+            if commit.snapshot:
+                change.tell_counters()
             change.count(commit.counters)
             change.testify(commit.evidence)
             lost = change.lose("evicted", evicted + expelled)
@@ -288,11 +290,26 @@ class SqliteStore:
 
     def counters(self) -> list[CounterRow]:
         """Return the compliance counters, summed over the store's life."""
+        return self._counters("samples", "bytes")
+
+    def untold_counters(self) -> list[CounterRow]:
+        """Return what was counted since the last commit with a ``snapshot``.
+
+        The counters of that very commit are among it: its count.snap was encoded
+        before they were durable.
+        """
+        return self._counters("samples - told_samples", "bytes - told_bytes")
+
+    def _counters(self, samples: str, used: str) -> list[CounterRow]:
+        query = (
+            f"SELECT destination, label, rule, action, outcome, {samples}, {used}"  # noqa: S608  # our own column names
+            f" FROM counters WHERE {samples} <> 0 OR {used} <> 0"
+        )
         with self._connection.reading("counters") as database:
-            rows = database.execute("SELECT * FROM counters").fetchall()
+            rows = database.execute(query).fetchall()
         return [
-            CounterRow(to, label, rule, action, Outcome(outcome), samples, used)
-            for to, label, rule, action, outcome, samples, used in rows
+            CounterRow(to, label, rule, action, Outcome(outcome), count, size)
+            for to, label, rule, action, outcome, count, size in rows
         ]
 
     def totals(self) -> Totals:

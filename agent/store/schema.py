@@ -90,6 +90,8 @@ TABLES: Final = (
     outcome INTEGER NOT NULL,
     samples INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
+    told_samples INTEGER NOT NULL,
+    told_bytes INTEGER NOT NULL,
     PRIMARY KEY (destination, label, rule, action, outcome)
 ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE losses (

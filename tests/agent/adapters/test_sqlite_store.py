@@ -80,6 +80,23 @@ def test_a_commit_is_there_after_reopening(path: Path) -> None:
     assert check_all(path) == []
 
 
+def test_what_a_snapshot_has_told_is_remembered(path: Path) -> None:
+    def counted(samples: int) -> CounterRow:
+        return CounterRow("oem", 5, "rule", "encrypt", Outcome.SENT, samples, 10)
+
+    store = opened(path)
+    store.commit(Commit(counters=(counted(3),)))
+    assert store.untold_counters() == [counted(3)]
+    store.commit(Commit(evidence=(b"3 told",), counters=(counted(4),), snapshot=True))
+    store.close()
+    store = opened(path)
+    assert store.untold_counters() == [counted(4)]
+    store.commit(Commit(evidence=(b"4 told",), snapshot=True))
+    assert store.untold_counters() == []
+    assert [row.samples for row in store.counters()] == [7]
+    store.close()
+
+
 def test_the_oldest_of_the_lowest_rank_leaves_and_evidence_says_so(path: Path) -> None:
     store = opened(path, cap_bytes=1000)
     store.commit(
