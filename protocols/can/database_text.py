@@ -33,10 +33,8 @@ _BOUNDS: Final = (
     ("message length", "sym", r"\bLen\s*=\s*(\d+)", PAYLOAD_BYTES_MAX),
     ("signal place", "sym",
      r"\b(?:unsigned|signed|bit|char|string|raw)\s+(\d+)", PAYLOAD_BITS_MAX),
-    ("signal place", "sym", r"\b(?:Sig|Var|Mux)\s*=[^\n,]*?(\d+)(?:,(\d+))?\s",
-     PAYLOAD_BITS_MAX),
     ("length or position", "arxml",
-     r"<(?:[\w.-]+:)?[\w-]*(?:LENGTH|POSITION)(?:\s[^>/]*)?>([^<]*(?:<!)?)",
+     r"<(?:[\w.-]+:)?[\w-]*(?:LENGTH|POSITION)(?:\s[^<>/]*)?>([^<]*(?:<!)?)",
      PAYLOAD_BITS_MAX),
 )  # fmt: skip
 _WORDS: Final = ("auto", "")  # what may stand in a number's place: KCD's "auto"
@@ -47,7 +45,10 @@ _DBC_IDENT: Final = re.compile(
     re.MULTILINE,
 )
 _DBC_MESSAGE: Final = re.compile(r"^[ \t]*BO_[ \t]+(\d+)[ \t]+(\w+)", re.MULTILINE)
-_RANGE: Final = re.compile(r"(\d+)\s*-\s*(\d+)")
+# Quantifiers are bounded so that no text makes the search more than linear.
+_RANGE: Final = re.compile(r"(\d{1,20}) ?- ?(\d{1,20})")
+_SYM_PLACE: Final = re.compile(r"\b(?:Sig|Var|Mux)\s*=")
+_QUOTED: Final = re.compile(r'"[^"]*"')
 _SYM_RANGE: Final = re.compile(r"\bID\s*=\s*([0-9A-Fa-f]+)h\s*-\s*([0-9A-Fa-f]+)h")
 
 
@@ -97,11 +98,25 @@ def _check_ranges(text: str, kind: str, file: str) -> None:
                 reason = f"more than {MULTIPLEX_VALUES_MAX} multiplexer values"
                 raise DatabaseError(file, _line(text, position), reason)
     if kind == "sym":
+        _check_sym_places(text, file)
         for match in _SYM_RANGE.finditer(text):
             first, last = (int(number[:DIGITS_MAX], 16) for number in match.groups())
             total += max(0, last - first + 1)
             if total > SYM_IDENTS_MAX:
                 reason = f"more than {SYM_IDENTS_MAX} identifiers in ranges"
+                raise DatabaseError(file, _line(text, match.start()), reason)
+
+
+def _check_sym_places(text: str, file: str) -> None:
+    """Check the start and length that follow a name (and a type) in SYM entries."""
+    found = list(_SYM_PLACE.finditer(text))
+    for match, after in zip(found, [*found[1:], None], strict=False):
+        entry = text[match.end() : after.start() if after else None]
+        words = _QUOTED.sub("quoted", entry).split(maxsplit=5)[1:5]
+        numbers = [n for word in words for n in word.split(",") if n.isdecimal()]
+        for number in numbers[:2]:
+            if not _is_at_most(number, PAYLOAD_BITS_MAX):
+                reason = f"signal place is no number up to {PAYLOAD_BITS_MAX}"
                 raise DatabaseError(file, _line(text, match.start()), reason)
 
 
@@ -111,9 +126,9 @@ def _multiplex_ranges(text: str) -> Iterator[tuple[int, int, int]]:
     while position >= 0:
         end = text.find(";", position)
         end = len(text) if end < 0 else end
-        for match in _RANGE.finditer(text, position, end):
-            first, last = (int(number[:DIGITS_MAX]) for number in match.groups())
-            yield match.start(), first, last
+        statement = " ".join(text[position:end].split())
+        for match in _RANGE.finditer(statement):
+            yield position, int(match[1]), int(match[2])
         position = text.find("SG_MUL_VAL_", end)
 
 
@@ -127,12 +142,17 @@ def flag_extended(text: str) -> tuple[str, tuple[str, ...]]:
     An identifier above 0x7FF cannot be a standard one, so the flag is missing, not
     meant. One note per message that was mended; the same text where nothing was.
     """
-    notes = tuple(
-        f"{_line(text, match.start())}: message {match.group(2)}: "
-        f"0x{int(match.group(1)):X} taken as a 29-bit identifier"
-        for match in _DBC_MESSAGE.finditer(text)
-        if len(match.group(1)) <= DIGITS_MAX and _lacks_flag(int(match.group(1)))
-    )
+    notes: list[str] = []
+    line, counted = 1, 0
+    for match in _DBC_MESSAGE.finditer(text):
+        digits, name = match.groups()
+        if len(digits) <= DIGITS_MAX and _lacks_flag(int(digits)):
+            line += text.count("\n", counted, match.start())
+            counted = match.start()
+            notes.append(
+                f"line {line}: message {name}: "
+                f"0x{int(digits):X} taken as a 29-bit identifier"
+            )
     if not notes:
         return text, ()
 
@@ -142,4 +162,4 @@ def flag_extended(text: str) -> tuple[str, tuple[str, ...]]:
             return match.group(0)
         return f"{match.group(1)}{int(digits) | CAN_EFF_FLAG}"
 
-    return _DBC_IDENT.sub(mend, text), notes
+    return _DBC_IDENT.sub(mend, text), tuple(notes)

@@ -14,7 +14,13 @@ import numpy as np
 from protocols.can.fields import FieldTable, field_table, last_byte
 from protocols.can.multiplex import MultiplexTable, multiplex_table
 from protocols.errors import DatabaseError
-from protocols.frames import CAN_EFF_FLAG, CAN_EFF_MASK, CAN_SFF_MASK, FD_BYTES_MAX
+from protocols.frames import (
+    CAN_EFF_FLAG,
+    CAN_EFF_MASK,
+    CAN_SFF_MASK,
+    CLASSIC_BYTES_MAX,
+    FD_BYTES_MAX,
+)
 from protocols.samples import Kind
 
 if TYPE_CHECKING:
@@ -133,8 +139,10 @@ def compile_plan(
     rows = _known_messages(databases)
     parts: dict[tuple[int, int], list[_Part]] = {key: [] for key in rows}
     formats: dict[int, ItemFormat] = {}
+    named = {bus: _by_reference(of_bus) for bus, of_bus in databases.items()}
     for binding in bindings:
-        bound = _bind(binding, databases.get(binding.bus, ()))
+        files = ", ".join(d.file for d in databases.get(binding.bus, ())) or "bindings"
+        bound = _bind(binding, named.get(binding.bus), files)
         parts[binding.bus, bound[0].message.ident] += bound
         if binding.item in formats:
             place = f"item {binding.item}"
@@ -185,19 +193,21 @@ def _known_messages(
 ) -> dict[tuple[int, int], tuple[Message, FrameKind]]:
     """Return every message by (bus, identifier); of two definitions the later."""
     return {
-        (bus, message.ident): (message, _kind(message, database))
+        (bus, message.ident): (message, FrameKind.FD if message.is_fd else other)
         for bus in sorted(databases)
         for database in databases[bus]
+        for other in (_kind_of_others(database),)
         for message in database.messages
     }
 
 
-def _kind(message: Message, database: Database) -> FrameKind:
-    """Return the frame kind; a DBC that never says FD but has long messages is mute."""
-    if message.is_fd:
-        return FrameKind.FD
+def _kind_of_others(database: Database) -> FrameKind:
+    """Return the frame kind of messages that are not said to be FD.
+
+    A database that never says FD but has long messages is mute about it.
+    """
     says = any(m.is_fd for m in database.messages)
-    long = any(m.length > 8 for m in database.messages)
+    long = any(m.length > CLASSIC_BYTES_MAX for m in database.messages)
     return FrameKind.CLASSIC if says or not long else FrameKind.ANY
 
 
@@ -232,18 +242,25 @@ def _lookup(rows: list[tuple[int, int]]) -> tuple[I32, int, I64, I32]:
     )
 
 
-def _bind(binding: SignalBinding, databases: Sequence[Database]) -> list[_Part]:
-    files = ", ".join(database.file for database in databases) or "bindings"
+def _by_reference(databases: Sequence[Database]) -> dict[str | int, Message]:
+    """Return messages by name and by identifier; the later of two counts."""
+    messages = [message for d in databases for message in d.messages]
+    found: dict[str | int, Message] = {m.name: m for m in messages}
+    return found | {m.ident: m for m in messages}
+
+
+def _bind(
+    binding: SignalBinding, named: dict[str | int, Message] | None, files: str
+) -> list[_Part]:
     place = f"bus {binding.bus}, message {binding.message}"
-    if not databases:
+    if named is None:
         raise DatabaseError(files, place, "this bus has no database")
-    found = [m for d in databases if (m := d.message(binding.message)) is not None]
-    if not found:
+    message = named.get(binding.message)
+    if message is None:
         raise DatabaseError(files, place, "no such message")
     if not binding.parts:
         raise DatabaseError(files, place, "the binding names no signal")
     is_sum = len(binding.parts) > 1 or binding.parts[0][1] != 1
-    message = found[-1]
     parts: list[_Part] = []
     for name, factor in binding.parts:
         signal = message.signal(name)
