@@ -43,7 +43,7 @@ class RoleHit:
 
 
 class CatalogueSet:
-    """The catalogues of one policy, joined: categories are unique over all of them."""
+    """The catalogues of one policy, joined: a category means one thing in all."""
 
     def __init__(self, documents: Sequence[Document[Catalogue]]) -> None:
         """Compile all patterns.
@@ -62,6 +62,8 @@ class CatalogueSet:
         for document in documents:
             for number, entry in enumerate(document.model.categories):
                 path = ("categories", number)
+                if self.entries.get(entry.category) == entry:
+                    continue  # what belongs to every tree stands in each catalogue
                 if entry.category in self.entries:
                     raise document.error(
                         (*path, "category"), "this category is there already"

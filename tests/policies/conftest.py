@@ -1,9 +1,8 @@
-"""Policies from dictionaries: JSON is YAML, so a test writes what it means."""
+"""A compiler of small policies for all tests here."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +11,7 @@ from policies.compile import Compiled, compile_policy
 from policies.files import shipped_text
 from policies.parse import parse_bindings, parse_catalogue, parse_policy
 from protocols.can.database import parse_database
-
-Compile = Callable[..., Compiled]
+from tests.policies.building import Compile, points_of
 
 DBC = b"""VERSION ""
 BU_: ECU
@@ -26,45 +24,6 @@ BO_ 257 TWIN: 8 ECU
 BO_ 258 TWIN: 8 ECU
  SG_ A : 0|8@1+ (1,0) [0|255] "deg" ECU
 """
-
-
-def policy_of(**fields: Any) -> bytes:
-    """Return the text of a policy with sensible fields where none are given."""
-    base: dict[str, Any] = {
-        "schema": "sluicegate/policy/1",
-        "name": "t",
-        "version": 3,
-        "catalogues": ["cn-auto"],
-        "custodian": "keeper",
-        "destinations": {
-            "oem": {"region": "CN", "recipients": ["oem-key"]},
-            "abroad": {"region": "DE", "recipients": ["de-key"]},
-        },
-        "rules": [],
-    }
-    return json.dumps({**base, **fields}, indent=1).encode()
-
-
-def rule_of(name: str = "r", **fields: Any) -> dict[str, Any]:
-    """Return a rule that encrypts to the maker."""
-    base: dict[str, Any] = {
-        "name": name, "match": {}, "to": "oem", "purpose": "p", "do": ["encrypt"],
-    }  # fmt: skip
-    return {**base, **fields}
-
-
-def points_of(*items: str, **more: Any) -> dict[str, Any]:
-    """Return bindings of one Modbus register for each item, on link ``plc``."""
-    points = [
-        {"item": item, "table": 4, "address": number}
-        for number, item in enumerate(items)
-    ]
-    return {
-        "schema": "sluicegate/bindings/1",
-        "name": "b",
-        "modbus": [{"link": "plc", "unit": 1, "points": points}],
-        **more,
-    }
 
 
 @pytest.fixture(scope="session")

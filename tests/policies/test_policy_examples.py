@@ -1,0 +1,221 @@
+"""The shipped examples compile, lint clean, and say what their comments say."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from policies.derive import slowest_ns
+from policies.errors import PolicyError
+from policies.files import Loaded, load, schema_of, shipped
+from policies.rules import LEAVES
+from policies.schema_tool import MODELS, schema_text
+from policies.tables import NO_RULE, Action, Aggregate, Grid, Pseudonymise, Role
+from protocols.labels import Geo, Pi, unpack
+from protocols.samples import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from policies.compile import Compiled
+
+FLOOR = "policies/examples/owner.floor.yaml"
+
+
+@pytest.fixture(scope="module")
+def rav4(data: Path, root: Path) -> Loaded:
+    folder = data / "can-comma2k19-rav4"
+    return load("passenger-fleet", ["toyota-rav4-2017"], root / FLOOR, folder)
+
+
+@pytest.fixture(scope="module")
+def gnss(data: Path, root: Path) -> Loaded:
+    folder = data / "can-css-gnss"
+    return load(
+        "passenger-fleet", ["css-gnss"], root / FLOOR, folder, buses=("can1", "can2")
+    )
+
+
+def _first(compiled: Compiled, destination: str, item: str) -> str:
+    """Return "rule action" of an unconditional first rule, "" where it is kept back."""
+    (found,) = [d for d in compiled.policy.destinations if d.name == destination]
+    number = found.chain[compiled.policy.items.name.index(item)].tolist()
+    if not number or number[0] == NO_RULE:
+        return ""
+    rule = compiled.policy.rules[number[0]]
+    return f"{rule.name} {rule.action.name.lower()}"
+
+
+def test_what_is_shipped() -> None:
+    assert shipped("examples") == ("factory-line", "lockdown", "passenger-fleet")
+    assert {"css-gnss.bindings", "toyota-rav4-2017.bindings"} <= {*shipped("bindings")}
+
+
+def test_lockdown_is_the_default_and_lets_nothing_out() -> None:
+    loaded = load(None)
+    policy = loaded.compiled.policy
+    assert policy.name == "lockdown"
+    assert policy.rules == ()
+    assert [d.name for d in policy.destinations] == ["device"]
+    assert policy.destinations[0].recipients == ()
+    assert loaded.findings == ()
+
+
+def test_passenger_fleet_passes_its_lint_and_the_owners_floor(
+    rav4: Loaded, gnss: Loaded
+) -> None:
+    for loaded in (rav4, gnss):
+        assert loaded.errors == ()
+        assert loaded.violations == ()
+
+
+def test_every_item_of_the_example_bindings_is_classified(
+    rav4: Loaded, gnss: Loaded
+) -> None:
+    for loaded in (rav4, gnss):
+        items = loaded.compiled.policy.items
+        assert items.classified.all()
+        assert len(items) > 20
+
+
+def test_the_brief_of_passenger_fleet(rav4: Loaded) -> None:
+    compiled = rav4.compiled
+    angle = "Vehicle.Chassis.SteeringWheel.Angle"
+    assert _first(compiled, "oem", angle) == "chassis-thinned encrypt"
+    assert _first(compiled, "supplier", angle) == "brake-wear-abroad encrypt"
+    wheel = "Vehicle.Chassis.Axle.Row1.Wheel.Left.Speed"
+    assert _first(compiled, "oem", wheel) == "speed-thinned encrypt"
+    assert _first(compiled, "supplier", wheel) == ""
+    rpm = "Vehicle.Powertrain.CombustionEngine.Speed"
+    assert _first(compiled, "oem", rpm) == "powertrain-thinned encrypt"
+    vin = "Vehicle.VehicleIdentification.VIN"
+    assert _first(compiled, "oem", vin) == "vin-pseudonym encrypt"
+    assert _first(compiled, "supplier", vin) == ""
+    door = "Vehicle.Cabin.Door.Row1.DriverSide.IsOpen"
+    for destination in ("oem", "supplier"):
+        assert _first(compiled, destination, door) == "cabin-nothing drop"
+    rules = {rule.name: rule for rule in compiled.policy.rules}
+    abroad = rules["brake-wear-abroad"].transforms
+    assert any(isinstance(step, Aggregate) for step in abroad)
+    assert any(
+        isinstance(step, Pseudonymise) for step in rules["vin-pseudonym"].transforms
+    )
+    assert (
+        compiled.policy.items.kind[compiled.policy.items.name.index(vin)] == Kind.TEXT
+    )
+    assert [d.suite for d in compiled.policy.destinations[:2]] == [
+        "x25519-aes256gcm", "mlkem768x25519-aes256gcm",
+    ]  # fmt: skip
+    assert compiled.diagnostics[0].obd == (9, 2)
+
+
+def test_no_precise_position_can_leave_under_passenger_fleet(gnss: Loaded) -> None:
+    """Of every rule that could ever decide on a position, not of a sample of drives."""
+    policy = gnss.compiled.policy
+    places = [
+        row
+        for row in range(len(policy.items))
+        if unpack(int(policy.items.label[row])).geo >= Geo.PRECISE
+    ]
+    assert len(places) == 2 * 9  # nine position items, on two buses
+    for destination in policy.destinations:
+        for row in places:
+            for number in destination.chain[row].tolist():
+                if number == NO_RULE or policy.rules[number].action not in LEAVES:
+                    continue
+                rule = policy.rules[number]
+                assert policy.items.role[row] in {Role.LATITUDE, Role.LONGITUDE}
+                assert destination.name == "oem"
+                sizes = [s.size_m for s in rule.transforms if isinstance(s, Grid)]
+                assert sizes == [1100.0]
+                assert slowest_ns(rule.transforms) == 60 * 10**9
+                label = unpack(int(rule.label_out[row]))
+                assert (label.geo, label.pi) == (Geo.COARSE, Pi.PERSONAL)
+                assert rule.category_out[row] == "location.coarse"
+
+
+def test_positions_of_each_bus_are_a_group_of_their_own(gnss: Loaded) -> None:
+    items = gnss.compiled.policy.items
+    roles = (Role.LATITUDE, Role.LONGITUDE, Role.FIX)
+    by_group = {
+        group: sorted(
+            int(items.role[row])
+            for row in range(len(items))
+            if items.group[row] == group
+        )
+        for group in (0, 1)
+    }
+    for found in by_group.values():
+        assert set(map(int, roles)) <= set(found)
+        assert len(found) == len(set(found))
+
+
+def test_the_speed_of_the_gnss_module_is_in_the_unit_of_vss(gnss: Loaded) -> None:
+    items = gnss.compiled.policy.items
+    row = items.name.index("Vehicle.Speed")
+    assert items.unit[row] == "km/h"
+    factors = [b.parts for b in gnss.compiled.can if b.item == row]
+    assert math.isclose(factors[0][0][1], 3.6)
+
+
+def test_factory_line_keeps_recipes_and_interlocks(tmp_path: Path) -> None:
+    file = tmp_path / "plant.yaml"
+    points = ("Line1.Tank.Level", "Line1.Recipe.Water", "Line1.Interlock.Level",
+              "Line1.Output.Count", "Line1.Pump1.Run",
+              "Line1.Tank.HighAlarm")  # fmt: skip
+    lines = [
+        f"      - {{item: Plant.{name}, table: 4, address: {number}}}"
+        for number, name in enumerate(points)
+    ]
+    head = "schema: sluicegate/bindings/1\nname: plant\nmodbus:\n  - link: plc\n"
+    file.write_text(head + "    unit: 1\n    points:\n" + "\n".join(lines) + "\n")
+    loaded = load("factory-line", [file])
+    compiled = loaded.compiled
+    assert loaded.errors == ()
+    assert _first(compiled, "plant", "Plant.Line1.Tank.Level").startswith(
+        "process-down"
+    )
+    assert _first(compiled, "plant", "Plant.Line1.Recipe.Water") == "recipes-stay drop"
+    interlock = "Plant.Line1.Interlock.Level"
+    assert _first(compiled, "plant", interlock) == "interlocks-kept drop"
+    assert _first(compiled, "device", interlock) == "interlocks-kept keep"
+    assert _first(compiled, "plant", "Plant.Line1.Pump1.Run") == "commands-stay drop"
+    count = "Plant.Line1.Output.Count"
+    assert _first(compiled, "plant", count) == "production-counts encrypt"
+    alarm = "Plant.Line1.Tank.HighAlarm"
+    assert _first(compiled, "maintenance", alarm) == "alarms encrypt"
+    assert compiled.policy.custodian == "plant-safety-2026"
+    assert {r.purpose for r in compiled.policy.rules if r.name == "condition"} == {
+        "maintenance"
+    }
+    keeps = [r for r in compiled.policy.rules if r.action == Action.KEEP]
+    assert len(keeps) == 1
+
+
+def test_files_that_are_not_there_are_one_line(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(PolicyError, match=r"nothing\.yaml: No such file or directory"):
+        load(tmp_path / "nothing.yaml")
+    with pytest.raises(
+        PolicyError, match=r"can\[0\]\.database: no such file: 'gnss\.dbc'"
+    ):
+        load("passenger-fleet", ["css-gnss"])
+    policy = tmp_path / "p.yaml"
+    policy.write_text(
+        "schema: sluicegate/policy/1\nname: p\nversion: 1\ncatalogues: [own.yaml]\n"
+    )
+    with pytest.raises(
+        PolicyError, match=r"p\.yaml:4: catalogues\[0\]: .*own\.yaml: No"
+    ):
+        load(policy)
+    broken = tmp_path / "gnss.dbc"
+    broken.write_bytes(b"BO_ nonsense")
+    with pytest.raises(PolicyError, match=r"can\[0\]\.database: .*gnss\.dbc"):
+        load("passenger-fleet", ["css-gnss"], None, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_shipped_schemas_are_current(name: str) -> None:
+    """Else run ``python -m policies.schema_tool``."""
+    assert schema_of(name) == schema_text(name)
