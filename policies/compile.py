@@ -58,10 +58,6 @@ class Compiled:
     sunspec: tuple[SunSpecBinding, ...]
     forms: tuple[RuleForm, ...]  # beside ``policy.rules``: which file rule each is of
 
-    def is_left_alone(self, rule: int) -> bool:
-        """Tell whether no chain has the rule: it can never decide anything."""
-        return not any((d.chain == rule).any() for d in self.policy.destinations)
-
 
 def compile_policy(
     policy: Document[Policy],

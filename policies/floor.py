@@ -15,13 +15,13 @@ from policies.catalogue import is_under
 from policies.derive import POSITION_ROLES, slowest_ns
 from policies.errors import shown
 from policies.quantities import duration_ns, item_glob, length_m
-from policies.rules import LEAVES
+from policies.rules import LEAVES, listed
 from policies.tables import NO_RULE, Action, Grid
 from protocols.labels import Geo, Pi, Tier
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from policies.compile import Compiled
     from policies.model import Floor, FloorMatch, FloorRule
@@ -75,13 +75,11 @@ def compile_floor(document: Document[Floor]) -> tuple[FloorLine, ...]:
             raise document.error(path, "demands nothing", "such as never_leaves: true")
         if not _names_something(rule.match):
             raise document.error((*path, "match"), "matches nothing in particular")
-        item = rule.match.item
-        globs = [item] if isinstance(item, str) else item or []
         try:
             out.append(
                 FloorLine(
                     rule,
-                    tuple(map(item_glob, globs)),
+                    tuple(map(item_glob, listed(rule.match.item))),
                     0.0 if rule.min_grid is None else length_m(rule.min_grid),
                     0 if rule.max_rate is None else duration_ns(rule.max_rate),
                     Action[(rule.min_action or "allow").upper()],
@@ -100,7 +98,7 @@ def check_floor(compiled: Compiled, floor: Document[Floor]) -> list[Violation]:
     """
     lines = compile_floor(floor)
     for number, line in enumerate(lines):
-        for prefix in _listed(line.rule.match.category):
+        for prefix in listed(line.rule.match.category):
             if not compiled.catalogues.under(prefix):
                 raise floor.error(
                     ("rules", number, "match", "category"),
@@ -134,7 +132,7 @@ def _rows(line: FloorLine, items: ItemTable) -> Bool:
     """Return which items a floor rule is about [N] bool."""
     match = line.rule.match
     rows = np.ones(len(items), np.bool_)
-    prefixes = _listed(match.category)
+    prefixes = listed(match.category)
     if prefixes:
         rows &= _mask(items.category, lambda c: any(is_under(c, p) for p in prefixes))
     if line.globs:
@@ -142,10 +140,10 @@ def _rows(line: FloorLine, items: ItemTable) -> Bool:
     if match.min_tier is not None:
         rows &= items.label >> 8 >= int(Tier[match.min_tier.upper()])
     if match.pi is not None:
-        wanted = [Pi[name.upper()] for name in _listed(match.pi)]
+        wanted = [Pi[name.upper()] for name in listed(match.pi)]
         rows &= np.isin(items.label >> 6 & 3, wanted)
     if match.geo is not None:
-        places = [Geo[name.upper()] for name in _listed(match.geo)]
+        places = [Geo[name.upper()] for name in listed(match.geo)]
         rows &= np.isin(items.label >> 2 & 3, places)
     return rows
 
@@ -198,12 +196,6 @@ def _reasons(
         yield f"needs a grid of {line.grid_m:g} m or more"
     if line.rate_ns > slowest_ns(rule.transforms):
         yield f"may leave once in {line.rate_ns / 1e9:g} s at most"
-
-
-def _listed(value: str | Sequence[str] | None) -> list[str]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else [*value]
 
 
 def _mask(texts: tuple[str, ...], holds: Callable[[str], bool]) -> Bool:

@@ -34,7 +34,7 @@ from policies.compile import unclassified
 from policies.derive import COARSE_CATEGORY
 from policies.errors import nearest
 from policies.quantities import NS, duration_ns
-from policies.rules import LEAVES
+from policies.rules import LEAVES, listed
 from policies.tables import Action, Grid, Mask, Noise, Role, TripEnds
 from protocols.labels import Geo, Pi, Recognition, Tier, unpack
 from protocols.samples import Kind
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.compile import Compiled
+    from policies.model import Match
     from policies.rules import RuleForm
     from policies.tables import Transform
     from policies.yaml_tree import Path
@@ -152,25 +153,22 @@ def _outputs(compiled: Compiled, form: RuleForm) -> set[tuple[str, Label]]:
     match = compiled.document.model.rules[form.number].match
     if match.item is not None or form.transforms or match.category is None:
         return out
-    prefixes = [match.category] if isinstance(match.category, str) else match.category
+    prefixes = listed(match.category)
     for category, label in compiled.catalogues.labels.items():
         if any(is_under(category, one) for one in prefixes) and _fits(match, label):
             out.add((category, label))
     return out
 
 
-def _fits(match: object, label: Label) -> bool:
+def _fits(match: Match, label: Label) -> bool:
     """Tell whether a label passes the bounds of a match."""
-    lowest = getattr(match, "min_tier", None)
-    highest = getattr(match, "max_tier", None)
-    for axis in ("pi", "geo"):
-        wanted = getattr(match, axis, None)
-        names = [wanted] if isinstance(wanted, str) else wanted
-        if names is not None and getattr(label, axis).name.lower() not in names:
-            return False
-    if lowest is not None and label.tier < Tier[lowest.upper()]:
+    pi, geo = listed(match.pi), listed(match.geo)
+    if (pi and label.pi.name.lower() not in pi) or (
+        geo and label.geo.name.lower() not in geo
+    ):
         return False
-    return highest is None or label.tier <= Tier[highest.upper()]
+    lowest, highest = match.min_tier or "G1", match.max_tier or "core"
+    return Tier[lowest.upper()] <= label.tier <= Tier[highest.upper()]
 
 
 def _claims(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Finding]:

@@ -158,7 +158,7 @@ class RuleReader:
                 raise self._document.error((*path, "to"), reason, hint)
         if not wanted or len(set(wanted)) != len(wanted):
             raise self._document.error((*path, "to"), "names no one, or one twice")
-        regions = _listed(rule.match.region)
+        regions = listed(rule.match.region)
         model = self._document.model
         return [
             names.index(name)
@@ -170,7 +170,7 @@ class RuleReader:
         """Return which items the rule could match [N] bool, conditions left aside."""
         items = self._items
         rows = items.classified.copy()
-        prefixes = _listed(match.category)
+        prefixes = listed(match.category)
         for prefix in prefixes:
             if not self._catalogues.under(prefix):
                 raise self._document.error(
@@ -185,7 +185,7 @@ class RuleReader:
             )
         globs = [
             self._steps.quantity(item_glob, pattern, (*path, "item"))
-            for pattern in _listed(match.item)
+            for pattern in listed(match.item)
         ]
         if globs:
             rows &= _mask(any(g.fullmatch(name) for g in globs) for name in items.name)
@@ -195,9 +195,9 @@ class RuleReader:
         if match.max_tier is not None:
             rows &= label >> 8 <= int(Tier[match.max_tier.upper()])
         if match.pi is not None:
-            rows &= np.isin(label >> 6 & 3, [Pi[p.upper()] for p in _listed(match.pi)])
+            rows &= np.isin(label >> 6 & 3, [Pi[p.upper()] for p in listed(match.pi)])
         if match.geo is not None:
-            wanted = [Geo[g.upper()] for g in _listed(match.geo)]
+            wanted = [Geo[g.upper()] for g in listed(match.geo)]
             rows &= np.isin(label >> 2 & 3, wanted)
         return rows
 
@@ -247,7 +247,15 @@ class RuleReader:
                 continue
             label[row] = (claim or derived.label).pack()
             category[row] = rule.becomes or derived.category or category[row]
-        return _Outcome(kept, label, tuple(category), tuple(refused))
+        # Columns that nothing changed are shared: rules times items would be memory.
+        same = np.array_equal(label, items.label)
+        categories = tuple(category)
+        return _Outcome(
+            kept,
+            items.label if same else label,
+            items.category if categories == items.category else categories,
+            tuple(refused),
+        )
 
 
 def _judged(
@@ -264,7 +272,8 @@ def _judged(
     return derived, reason
 
 
-def _listed(value: str | Sequence[str] | None) -> list[str]:
+def listed(value: str | Sequence[str] | None) -> list[str]:
+    """Return one or many names as a list; nothing is none."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else [*value]
