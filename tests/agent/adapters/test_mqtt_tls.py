@@ -150,6 +150,12 @@ def test_the_embedded_broker_speaks_enough_mqtt_5(tmp_path: Path) -> None:
         )
         got = await first(collector, 20)
         codes = await answers
+        await collector.close()  # its session stays, and takes what comes meanwhile
+        codes.append(await link.publish(Outgoing("sg/late", b"late")))
+        collector = await connect(MqttOptions(*where, "collector"))
+        assert collector.session_present
+        (late,) = await first(collector)
+        assert late.body == b"late"
         await link.close()
         await collector.close()
         return codes, [m.body for m in got], link
@@ -158,5 +164,5 @@ def test_the_embedded_broker_speaks_enough_mqtt_5(tmp_path: Path) -> None:
         codes, got, _ = run(work())
     finally:
         rumqttd.stop()
-    assert codes == [0] * 20
+    assert codes == [0] * 21
     assert sorted(got) == [bytes([n]) * 60_000 for n in range(20)]

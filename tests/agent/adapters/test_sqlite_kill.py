@@ -117,7 +117,7 @@ def test_kill_while_a_damaged_store_is_mended(tmp_path: Path, root: Path) -> Non
         ) as child:  # fmt: skip
             assert child.stdout is not None
             child.stdout.readline()
-            for _ in range(rng.randrange(400_000)):
+            for _ in range(rng.randrange(1_500_000)):
                 pass
             child.send_signal(signal.SIGKILL)
     store = opened(path)

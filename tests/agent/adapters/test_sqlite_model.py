@@ -76,9 +76,10 @@ class BothStores(RuleBasedStateMachine):
         queued = self.real.next_to_send(live, backlog)
         assert queued == self.model.next_to_send(live, backlog)
         if taken:
-            self.handed = [q.row for q in queued]
+            rows = [q.row for q in queued]
+            self.handed += rows
             for store in (self.real, self.model):
-                store.mark_sent(self.handed)
+                store.mark_sent(rows)
 
     @precondition(lambda self: self.handed)
     @rule(step=st.integers(1, 3), confirmed=st.booleans())
@@ -89,7 +90,7 @@ class BothStores(RuleBasedStateMachine):
         else:
             self.real.release(rows)
             self.model.release(rows)
-        self.handed = []
+        self.handed = [row for row in self.handed if row not in rows]
 
     @rule()
     def reconnect(self) -> None:

@@ -383,6 +383,43 @@ def test_an_entry_that_changed_on_the_disk_is_never_handed_out(path: Path) -> No
     store.close()
 
 
+class FailingSync:
+    """Stands before the real connection: its fsync fails at the next COMMIT."""
+
+    def __init__(self, real: sqlite3.Connection) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def execute(self, query: str, *values: object) -> sqlite3.Cursor:
+        if query == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return self._real.execute(query, *values)
+
+
+def test_after_a_failed_fsync_nothing_is_claimed_any_more(path: Path) -> None:
+    """No disk here fails an fsync, so this one error is made up."""
+    store = opened(path)
+    store.commit(Commit(evidence=(b"one",)))
+    real = store._connection.raw
+    store._connection.raw = FailingSync(real)  # type: ignore[assignment]  # the fault
+    with pytest.raises(Fatal, match="fsync failed"):
+        store.commit(Commit(evidence=(b"two",)))
+    store._connection.raw = real
+    for _ in range(2):
+        with pytest.raises(Fatal, match="fsync failed"):
+            store.commit(Commit(evidence=(b"three",)))
+        with pytest.raises(Fatal, match="fsync failed"):
+            store.next_to_send(1, 1)
+    store.close()
+    store = opened(path)  # only recovery can tell
+    assert store.evidence_since(0, 9)[0] == b"one"
+    store.close()
+
+
 def test_the_store_may_be_used_from_another_thread(path: Path) -> None:
     store = opened(path)
     with ThreadPoolExecutor(1) as worker:
