@@ -252,6 +252,11 @@ def test_what_is_kept_is_kept_once_and_leaves_nowhere(compile_text: Compile) -> 
     assert _chain(compiled, "Vehicle.Speed", 2) == []
 
 
+def test_a_rule_may_be_about_destinations_of_a_region(compile_text: Compile) -> None:
+    compiled = _one(compile_text, match={"region": ["DE", "FR"]}, to="*")
+    assert [_chain(compiled, "Vehicle.Speed", n) for n in (0, 1)] == [[], ["r"]]
+
+
 def test_an_item_in_no_catalogue_is_matched_by_nothing(compile_text: Compile) -> None:
     compiled = _one(compile_text, match={"item": "**"})
     assert _chain(compiled, "Unknown.Thing") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from policies.derive import slowest_ns
@@ -13,6 +14,8 @@ from policies.files import Loaded, load, schema_of, shipped
 from policies.rules import LEAVES
 from policies.schema_tool import MODELS, schema_text
 from policies.tables import NO_RULE, Action, Aggregate, Grid, Pseudonymise, Role
+from protocols.can.decode import decode
+from protocols.capture.candump import CandumpParser
 from protocols.labels import Geo, Pi, unpack
 from protocols.samples import Kind
 
@@ -78,6 +81,32 @@ def test_every_item_of_the_example_bindings_is_classified(
         items = loaded.compiled.policy.items
         assert items.classified.all()
         assert len(items) > 20
+
+
+def test_the_shipped_bindings_decode_the_recording_to_the_reference(
+    rav4: Loaded, data: Path
+) -> None:
+    """Reference: wheel speeds (m/s) and steering angle that others published."""
+    folder = data / "can-comma2k19-rav4"
+    parser = CandumpParser()
+    frames = parser.feed((folder / "rav4_5s.candump.log").read_bytes())
+    assert parser.buses[rav4.compiled.buses.index("can0")] == "can0"
+    samples = decode(rav4.compiled.plan, frames).samples
+    wheel = "Vehicle.Chassis.Axle.Row{}.Wheel.{}.Speed"
+    names = [wheel.format(row, side) for row in (1, 2) for side in ("Left", "Right")]
+    table = np.genfromtxt(
+        folder / "rav4_5s.reference.csv", delimiter=",", skip_header=1
+    )
+    for column, name in enumerate(names, start=1):
+        row = rav4.compiled.policy.items.name.index(name)
+        value = samples.value[samples.item == row] / 3.6
+        assert len(value) == len(table) == 414
+        assert np.abs(value - table[:, column]).max() < 1e-9
+    row = rav4.compiled.policy.items.name.index("Vehicle.Chassis.SteeringWheel.Angle")
+    mine = samples.item == row
+    at = np.searchsorted(samples.time_ns[mine], (table[:, 0] * 1e9).astype(np.int64))
+    found = samples.value[mine][np.maximum(at - 1, 0)]
+    assert np.abs(found - table[:, 5]).max() < 1e-9
 
 
 def test_the_brief_of_passenger_fleet(rav4: Loaded) -> None:
