@@ -156,7 +156,7 @@ class Opener:
         return None if known is None else known.is_ours
 
     def open(self, device: str, message: bytes) -> list[Column]:
-        """Return the columns of a batch of ``device``; else WireError with the reason."""
+        """Return the columns of a batch of ``device``; WireError with the reason."""
         envelope = parse_envelope(message)  # (1)
         header = envelope.header
         if header.device != device:
