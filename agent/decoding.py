@@ -12,6 +12,7 @@ import numpy as np
 
 from protocols.can.decode import decode as decode_can
 from protocols.can.uds import identifiers
+from protocols.modbus.decode import compile_points
 from protocols.modbus.decode import decode as decode_modbus
 from protocols.samples import (
     TextBatch,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from protocols.can.uds import Identifier
     from protocols.frames import I32
     from protocols.modbus.decode import ModbusPlan
+    from protocols.modbus.values import Point
     from protocols.samples import SampleBatch
 
 
@@ -61,6 +63,10 @@ class Decoder:
         self._diagnostics = diagnostics
         self._identifiers = identifiers
         self._modbus = modbus
+
+    def use_points(self, points: Sequence[Point]) -> None:
+        """Decode these Modbus points from now on (SunSpec discovery found more)."""
+        self._modbus = compile_points(points)
 
     def decode(self, arrival: Arrival) -> Decoded:
         """Return samples and texts of one batch, in order of arrival."""

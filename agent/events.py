@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.inspection.findings import Finding
     from agent.inspection.ocsf import Context
 
+
 class Events:
     """Writes events in OCSF; ``lost`` tells how many frames the sources lost so far."""
 

@@ -21,6 +21,8 @@ from protocols.frames import empty_frames
 from protocols.samples import concat_texts, empty_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.classification.context import Context
     from agent.classification.stage import Classifier
     from agent.decoding import Decoder
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from agent.records import Arrival, Commit
     from agent.tally import ItemTally
     from policies.tables import CompiledDestination, CompiledPolicy
+    from protocols.modbus.values import Point
     from protocols.samples import SampleBatch, TextBatch
 
 
@@ -115,6 +118,10 @@ class Flow:
             made.sealed(gate.destination, bundle, sealed)
             if self._tally is not None:
                 self._tally.sent(gate.index, bundle)
+
+    def use_points(self, points: Sequence[Point]) -> None:
+        """Decode these Modbus points from now on: discovery found more."""
+        self._stages.decoder.use_points(points)
 
     def finish(self, now_ns: int, reason: str) -> Commit:
         """Close windows and trips, tell open findings: the last commit of this flow."""

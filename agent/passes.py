@@ -118,6 +118,9 @@ class Pass:
     def take(self, destination: CompiledDestination, protected: Protected) -> None:
         """Book what became of every sample at one destination."""
         self._held[destination.name] = protected.held
+        for number, failure in protected.failures:
+            cause = f"rule {self._policy.rules[number].name}: {failure}"
+            self._entries.append(self._evidence.loss(self.now_ns, cause, 1))
         for number, outcome, label, samples in protected.cells:
             rule = self._policy.rules[number] if number != NO_RULE else None
             name = rule.name if rule else ""

@@ -56,9 +56,8 @@ class Publisher:
         self._wake = asyncio.Event()
         self._state_wanted = asyncio.Event()
 
-    def receipted(self, log: bytes, size: int) -> None:
-        """A collector says how many entries it has."""
-        del log
+    def receipted(self, size: int) -> None:
+        """A collector at home says how many entries of our log it has."""
         if size < self._receipted:
             self._sent = size  # it has lost some: send them again
         self._receipted = size
@@ -72,6 +71,11 @@ class Publisher:
         """Sign the tree with the next page: the log ends, or an ack needs it."""
         self._checkpointed_ns = None
         self._wake.set()
+
+    def is_level(self, store: SqliteStore) -> bool:
+        """Tell whether a collector has all entries and the spool is empty."""
+        now = store.statistics()
+        return self._receipted >= now.evidence_size and not now.records
 
     async def run(
         self, link: MqttLink, store: SqliteStore, thread: StoreThread

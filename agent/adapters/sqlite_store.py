@@ -205,6 +205,14 @@ class SqliteStore:
             removed += self.confirm_rows(rows)
         return removed
 
+    def destination_of(self, epoch: bytes) -> str | None:
+        """Return whom the spooled records of an epoch are for; None where none is."""
+        with self._connection.reading("epoch") as database:
+            row = database.execute(
+                "SELECT destination FROM spool WHERE epoch = ? LIMIT 1", (epoch,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
     def confirm_rows(self, rows: Sequence[int]) -> int:
         """Remove records that the broker's acknowledgement is enough for."""
         if not rows:

@@ -11,24 +11,23 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from protocols.topics import down_topic, up_topic
-
 from agent.adapters.mqtt import connect
 from agent.errors import Refused, Unavailable
 from agent.records import Outgoing
 from agent.uplink.machine import Event, State, after
 from agent.uplink.verdict import Verdict, judge
+from protocols.topics import down_topic, up_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agent.adapters.mqtt import MqttLink, MqttOptions
     from agent.adapters.publisher import Publisher
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
     from agent.ports import Clock
     from agent.records import Incoming, Queued
+    from agent.uplink.authority import Authority
     from agent.uplink.backoff import Backoff
+    from agent.uplink.receipt import Confirmations
     from agent.uplink.scheduler import Scheduler
 
 IDLE_S: Final = 1.0  # how long an empty spool is believed without a nudge
@@ -49,9 +48,9 @@ class Uplink:
         backoff: Backoff,
         publisher: Publisher,
         clock: Clock,
-        receipts: Callable[[bytes], Receipted],
+        authority: Authority,
     ) -> None:
-        """``names``: (fleet, device); ``receipts`` verifies one receipt message."""
+        """``names``: (fleet, device); ``authority``: whose receipts settle what."""
         self._fleet, self._device = names
         self._options = options
         self._store = store
@@ -60,7 +59,7 @@ class Uplink:
         self._backoff = backoff
         self._publisher = publisher
         self._clock = clock
-        self._receipts = receipts
+        self.authority = authority  # replaced when a policy is swapped
         self.state = State.OFFLINE
         self.problem = ""
         self.counts: Counter[str] = Counter()
@@ -124,15 +123,16 @@ class Uplink:
 
     async def _receipt(self, message: Incoming) -> None:
         """Settle what a collector has; a bad receipt is counted, never obeyed."""
+        authority = self.authority
         try:
-            said = self._receipts(message.body)
+            who, said = authority.open(message.body, self._store.log_id)
         except Refused:
             self.counts["receipts_refused"] += 1
             return
-        removed = await self._thread.run(said.settle, self._store)
+        removed = await self._thread.run(settle, self._store, authority, who, said)
         self.counts["receipted"] += removed
-        if said.evidence_size >= 0:
-            self._publisher.receipted(said.log, said.evidence_size)
+        if said.evidence is not None and authority.may_settle_evidence(who):
+            self._publisher.receipted(said.evidence[0])
         unconfirmed = self._store.unconfirmed
         self._scheduler.receipted(self._clock.monotonic_ns(), unconfirmed)
         if self.state is State.STALLED:
@@ -211,32 +211,19 @@ class Uplink:
         )
 
 
-class Receipted:
-    """What one verified receipt settles."""
-
-    def __init__(
-        self,
-        sequences: tuple[tuple[bytes, tuple[int, ...]], ...],
-        log: bytes,
-        evidence_size: int,
-    ) -> None:
-        """``sequences``: per epoch; 0 stands for its announcement. -1: no evidence."""
-        self.sequences = sequences
-        self.log = log
-        self.evidence_size = evidence_size
-
-    def settle(self, store: SqliteStore) -> int:
-        """Remove what the collector has; runs in the store's thread."""
-        removed = 0
-        for epoch, numbers in self.sequences:
-            data = [number for number in numbers if number]
-            removed += store.confirm(epoch, data)
-            removed += store.confirm(epoch, data, "event")
-            if 0 in numbers:
-                removed += store.confirm(epoch, [0], "key")
-        if self.evidence_size >= 0 and self.log == store.log_id:
-            store.evidence_receipted(self.evidence_size)
-        return removed
+def settle(
+    store: SqliteStore, authority: Authority, who: str, said: Confirmations
+) -> int:
+    """Remove what a recipient has and may settle; runs in the store's thread."""
+    removed = 0
+    for epoch, numbers in said.epochs:
+        destination = store.destination_of(epoch)
+        if destination is None or not authority.may_settle(who, destination):
+            continue
+        removed += store.confirm(epoch, numbers)
+    if said.evidence is not None and authority.may_settle_evidence(who):
+        store.evidence_receipted(*said.evidence)
+    return removed
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

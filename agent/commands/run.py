@@ -1,0 +1,282 @@
+"""`sluicegate run`: opens everything that the daemon needs, then runs it.
+
+No typer and no rich in here: the daemon loads neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent import VERSION
+from agent.adapters.cards import check_cards, load_cards
+from agent.adapters.clock import ClockConfidence, SystemClock
+from agent.adapters.device_key import load_or_create
+from agent.adapters.files import read_limited, read_secret, write_durably
+from agent.adapters.keeper import Keeper
+from agent.adapters.mqtt import MqttOptions
+from agent.adapters.opening import open_bus, open_link
+from agent.adapters.publisher import Publisher
+from agent.adapters.sqlite_open import StoreOptions, open_store
+from agent.adapters.store_thread import StoreThread
+from agent.adapters.systemd import Notifier
+from agent.adapters.uplink import Uplink
+from agent.assembly import Identity
+from agent.config import beside, parse_config
+from agent.control import judge
+from agent.errors import BadInput
+from agent.evidence import Evidence
+from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT
+from agent.protection.keyring import KeyRing
+from agent.runtime import Agent, Parts
+from agent.sources.losses import Losses
+from agent.telemetry.state import Autonomy
+from agent.uplink.authority import Authority
+from agent.uplink.backoff import Backoff
+from agent.uplink.scheduler import Scheduler
+from policies.files import LOCKDOWN, load
+
+if TYPE_CHECKING:
+    from agent.adapters.sqlite_store import SqliteStore
+    from agent.config import Config
+    from agent.control import Accepted
+
+MASTER_BYTES: Final = 32
+RUNNING: Final = b"running"
+STOPPED: Final = b"stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Files of one gateway, resolved against the configuration's folder."""
+
+    config_file: str
+    config: Config
+
+    def of(self, name: str) -> str:
+        """Return a configured path, absolute."""
+        return beside(self.config_file, name)
+
+    def policy(self) -> str | None:
+        """Return the policy's file, the name of a shipped one, or None for lockdown."""
+        named = self.config.policy
+        if not named:
+            return None
+        file = self.of(named)
+        return file if Path(file).exists() or "/" in named or "." in named else named
+
+
+def main(arguments: list[str]) -> int:
+    """Run the daemon; return its exit code."""
+    parser = argparse.ArgumentParser(prog="sluicegate run")
+    parser.add_argument(
+        "--config", "-c", default="/etc/sluicegate/sluicegate.toml", type=Path
+    )
+    config_file: Path = parser.parse_args(arguments).config
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
+    paths = Paths(str(config_file), parse_config(text, str(config_file)))
+    accepted = accept(paths)
+    folder = Path(paths.of(paths.config.state_dir))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or "cannot be made"
+        raise BadInput(str(config_file), "state_dir", reason) from None
+    asyncio.run(_serve(paths, accepted))
+    return 0
+
+
+def accept(paths: Paths) -> Accepted:
+    """Return the policy that may decide; BadInput, PolicyError, Refused say why not."""
+    config = paths.config
+    bindings = [
+        file if Path(file := paths.of(name)).exists() else name
+        for name in config.bindings
+    ]
+    databases = paths.of(config.databases)
+    loaded = load(
+        paths.policy(),
+        bindings,
+        paths.of(config.floor) or None,
+        Path(databases) if databases else None,
+        buses=tuple(can.name for can in config.can),
+        links=tuple(link.name for link in config.modbus),
+    )
+    folder = paths.of(config.recipients)
+    cards = load_cards(folder) if folder else {}
+    check_cards(loaded.compiled.policy, cards, folder or "recipients")
+    return judge(loaded, cards, LOCKDOWN)
+
+
+def authority(paths: Paths, accepted: Accepted) -> Authority:
+    """Return whose receipts settle what under this policy."""
+    return Authority(
+        paths.config.device,
+        accepted.compiled.policy,
+        accepted.compiled.document.model.home_region,
+        {name: card.receipt_key() for name, card in accepted.cards.items()},
+    )
+
+
+async def _serve(paths: Paths, accepted: Accepted) -> None:
+    config = paths.config
+    folder = Path(paths.of(config.state_dir))
+    clock = SystemClock()
+    boot = secrets.token_bytes(16)
+    signer = load_or_create(folder / "device.key", config.device)
+    evidence = Evidence(config.device, boot, VERSION)
+    options = StoreOptions(
+        config.spool.max_bytes,
+        RETAINED_BYTES_DEFAULT,
+        lambda cause, lost: evidence.let_go(clock.now_ns(), cause, lost),
+        lambda found: evidence.broken(clock.now_ns(), found),
+    )
+    identity = Identity(
+        config.device, boot, VERSION, signer, secrets.token_bytes,
+        KeyRing(_master(folder / "pseudonym.key"), secrets.token_bytes),
+    )  # fmt: skip
+    store = open_store(folder / "store.db", options)
+    with StoreThread().working() as thread:
+        try:
+            parts = _parts(paths, accepted, identity, evidence, clock, store, thread)
+            base = await _booted(parts, store, thread)
+            agent = Agent(parts, accepted, base)
+            _on_signals(agent)
+            await agent.run()
+            await thread.run(store.keep_document, "run", STOPPED)
+        finally:
+            await thread.run(store.close)
+
+
+def _parts(
+    paths: Paths,
+    accepted: Accepted,
+    identity: Identity,
+    evidence: Evidence,
+    clock: SystemClock,
+    store: SqliteStore,
+    thread: StoreThread,
+) -> Parts:
+    config, names = paths.config, (paths.config.fleet, paths.config.device)
+    autonomy = Autonomy()
+    agents: list[Agent] = []  # the state is asked for once the agent exists
+    publisher = Publisher(
+        names,
+        identity.signer,
+        clock,
+        lambda: agents[0].state(),  # noqa: PLW0108  # the list fills later
+        accepted.compiled.policy.checkpoint_ns,
+    )
+    uplink = Uplink(
+        names,
+        _mqtt(paths),
+        store,
+        thread,
+        Scheduler(config.spool.live_share),
+        Backoff(random.random),  # spreads reconnects, no secret
+        publisher,
+        clock,
+        authority(paths, accepted),
+    )
+
+    def reload() -> Accepted:
+        again = accept(paths)
+        uplink.authority = authority(paths, again)
+        return again
+
+    return Parts(
+        config=config,
+        identity=identity,
+        evidence=evidence,
+        clock=clock,
+        confidence=ClockConfidence(store.clock_floor_ns),
+        thread=thread,
+        keeper=Keeper(
+            store, thread, evidence, identity.signer, identity.boot, clock, autonomy,
+            uplink.nudge,
+        ),
+        uplink=uplink,
+        publisher=publisher,
+        losses=Losses(),
+        autonomy=autonomy,
+        notifier=Notifier(),
+        open_bus=lambda number: open_bus(config.can[number], number),
+        open_links=lambda policy: [
+            open_link(link, number, policy.compiled, clock)
+            for number, link in enumerate(config.modbus)
+        ],
+        reload=reload,
+        agents=agents,
+    )  # fmt: skip
+
+
+async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> int:
+    """Record the boot and how the last run ended; return the base of state numbers."""
+    now_ns = parts.clock.now_ns()
+    before = await thread.run(store.document, "run")
+    boots = await thread.run(store.document, "boots")
+    count = int(boots or b"0") + 1
+    held = store.totals().held if before == RUNNING else 0
+    await thread.run(store.keep_document, "boots", str(count).encode())
+    await thread.run(store.keep_document, "run", RUNNING)
+    clean = {None: "first start", STOPPED: "clean", RUNNING: "killed"}
+    ended = clean.get(before, "unknown")
+    entries = [
+        parts.evidence.boot(
+            now_ns,
+            parts.identity.signer.public_key(),
+            "unknown",
+            {"ended": ended, "held": held, "boots": count},
+        )
+    ]
+    if held:
+        entries.append(parts.evidence.loss(now_ns, "held at crash", held))
+    await parts.keeper.testify(*entries)
+    return count << 32
+
+
+def _master(file: Path) -> bytes:
+    """Return the master key of the pseudonyms, made at the first start."""
+    if not file.exists():
+        write_durably(file, secrets.token_bytes(MASTER_BYTES))
+    return read_secret(file, MASTER_BYTES)
+
+
+def _mqtt(paths: Paths) -> MqttOptions:
+    mqtt, config = paths.config.mqtt, paths.config
+    password = ""
+    if mqtt.password_file:
+        secret = read_secret(Path(paths.of(mqtt.password_file)), 4096)
+        password = secret.decode("utf-8", "strict").rstrip("\n")
+    return MqttOptions(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=f"sluicegate-{config.fleet}-{config.device}",
+        ca_file=paths.of(mqtt.ca_file),
+        cert_file=paths.of(mqtt.cert_file),
+        key_file=paths.of(mqtt.key_file),
+        username=mqtt.username,
+        password=password,
+        keepalive_s=mqtt.keepalive_s,
+        allow_plaintext=mqtt.allow_plaintext,
+    )
+
+
+def _on_signals(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop)
+    loop.add_signal_handler(signal.SIGHUP, agent.reload)
+    os.umask(0o077)
