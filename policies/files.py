@@ -209,7 +209,8 @@ def _bindings(source: Path | str) -> tuple[Document[Bindings], Path | None]:
     if isinstance(source, str):
         name = source.removesuffix(".bindings") + ".bindings"
         if name in shipped("bindings"):
-            return parse_bindings(shipped_text("bindings", name), name), None
+            folder = Path(str(files("policies").joinpath("examples")))
+            return parse_bindings(shipped_text("bindings", name), name), folder
     path = Path(source)
     return parse_bindings(_read(path), str(source)), path.parent
 
