@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -207,7 +207,10 @@ def measure(given: Input, folder: Path) -> list[Row]:
 
     frames = given.frames
     plan = _plan(load_database(given.dbc))
-    parsed = cantools.database.load_file(given.dbc, strict=False)
+    parsed = cast(
+        "cantools.database.can.Database",
+        cantools.database.load_file(given.dbc, strict=False),
+    )
     known = frozenset(message.frame_id for message in parsed.messages)
     rows = [
         (ident, bytes(payload[:size]))

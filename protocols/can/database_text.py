@@ -48,6 +48,7 @@ _DBC_MESSAGE: Final = re.compile(r"^[ \t]*BO_[ \t]+(\d+)[ \t]+(\w+)", re.MULTILI
 # Quantifiers are bounded so that no text makes the search more than linear.
 _RANGE: Final = re.compile(r"(\d{1,20}) ?- ?(\d{1,20})")
 _SYM_PLACE: Final = re.compile(r"\b(?:Sig|Var|Mux)\s*=")
+_ENDLESS: Final = re.compile(r"[0-9A-F]{65}")
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _SYM_RANGE: Final = re.compile(r"\bID\s*=\s*([0-9A-Fa-f]+)h\s*-\s*([0-9A-Fa-f]+)h")
 
@@ -109,6 +110,10 @@ def _check_ranges(text: str, kind: str, file: str) -> None:
 
 def _check_sym_places(text: str, file: str) -> None:
     """Check the start and length that follow a name (and a type) in SYM entries."""
+    # cantools' own pattern for numbers takes quadratic time on a long one.
+    endless = _ENDLESS.search(text)
+    if endless:
+        raise DatabaseError(file, _line(text, endless.start()), "a number is too long")
     found = list(_SYM_PLACE.finditer(text))
     for match, after in zip(found, [*found[1:], None], strict=False):
         entry = text[match.end() : after.start() if after else None]

@@ -24,7 +24,7 @@ from protocols.frames import (
 from protocols.samples import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from protocols.can.database import Database, Message, Signal
     from protocols.frames import F64, I32, I64, U8, U32, Bool, Index
@@ -137,17 +137,7 @@ def compile_plan(
     if any(not 0 <= bus < BUSES_MAX for bus in databases):
         raise DatabaseError("bindings", "bus", f"must be 0 to {BUSES_MAX - 1}")
     rows = _known_messages(databases)
-    parts: dict[tuple[int, int], list[_Part]] = {key: [] for key in rows}
-    formats: dict[int, ItemFormat] = {}
-    named = {bus: _by_reference(of_bus) for bus, of_bus in databases.items()}
-    for binding in bindings:
-        files = ", ".join(d.file for d in databases.get(binding.bus, ())) or "bindings"
-        bound = _bind(binding, named.get(binding.bus), files)
-        parts[binding.bus, bound[0].message.ident] += bound
-        if binding.item in formats:
-            place = f"item {binding.item}"
-            raise DatabaseError("bindings", place, "is bound more than once")
-        formats[binding.item] = _format(bound)
+    parts, formats = _bind_all(bindings, databases, rows)
     flat = [part for group in parts.values() for part in group]
     fields = field_table([part.signal for part in flat])
     count = np.array([*map(len, parts.values()), 0, 0], np.intp)
@@ -186,6 +176,26 @@ def compile_plan(
         has_uint64=any(_is_uint64(p.signal) for p in flat),
         has_parts=any(p.is_sum for p in flat),
     )
+
+
+def _bind_all(
+    bindings: Sequence[SignalBinding],
+    databases: Mapping[int, Sequence[Database]],
+    rows: Iterable[tuple[int, int]],
+) -> tuple[dict[tuple[int, int], list[_Part]], dict[int, ItemFormat]]:
+    """Return the parts of each message row, in order, and the format of each item."""
+    parts: dict[tuple[int, int], list[_Part]] = {k: [] for k in rows}
+    formats: dict[int, ItemFormat] = {}
+    named = {bus: _by_reference(of_bus) for bus, of_bus in databases.items()}
+    for binding in bindings:
+        files = ", ".join(d.file for d in databases.get(binding.bus, ())) or "bindings"
+        bound = _bind(binding, named.get(binding.bus), files)
+        parts[binding.bus, bound[0].message.ident] += bound
+        if binding.item in formats:
+            place = f"item {binding.item}"
+            raise DatabaseError("bindings", place, "is bound more than once")
+        formats[binding.item] = _format(bound)
+    return parts, formats
 
 
 def _known_messages(

@@ -167,6 +167,29 @@ def test_a_refusal_names_place_and_reason(
     assert caught.value.file == "bad.file"
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("dbc", "SG_MUL_VAL_ 1 A B " + "1" * 200_000 + ";"),
+        ("dbc", "SG_MUL_VAL_ 1 A B 1" + " " * 200_000 + ";"),
+        ("arxml", "<LENGTH " * 50_000),
+        ("sym", "FormatVersion=6.0\n{SIGNALS}\nSig=" + "1" * 200_000),
+        ("sym", 'FormatVersion=6.0\n{SIGNALS}\nSig="a b" unsigned 4000000000'),
+        ("sym", "FormatVersion=6.0\n{SENDRECEIVE}\n[A]\nID=1h\nSig=A 4000000000"),
+        ("sym", "FormatVersion=6.0\n{SENDRECEIVE}\n[A]\nID=1h\nMux=A 0,4000000000"),
+        ("sym", "FormatVersion=6.0\n{SENDRECEIVE}\n[A]\nID=000h-FFFFFFFFh"),
+        ("kcd", '<Signal offset="4000000000"/>'),
+        ("kcd", '<Signal length="&#57;99999999"/>'),
+    ],
+)
+def test_texts_that_would_take_all_time_or_memory_are_refused_at_once(
+    kind: str, text: str
+) -> None:
+    """Were a check quadratic or a bound absent, this test would not come to an end."""
+    with pytest.raises(DatabaseError):
+        parse_database(text.encode(), kind, "hostile")
+
+
 def test_a_chain_of_multiplexers_ends() -> None:
     text = DBC.replace("COUNT m3 ", "COUNT m3M ") + (
         "SG_MUL_VAL_ 256 SPEED COUNT 2-2;\nSG_MUL_VAL_ 256 COUNT COUNT 3-3;\n"
