@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LOCKDOWN: Final = "lockdown"  # the built-in policy: nothing leaves
 EVERY_BUS: Final = "*"
+OPEN_BUSES: Final = ("can0", "can1", "can2", "can3")  # where nothing names any bus
 SUNSPEC_PACKAGE: Final = "sunspec2"
 
 
@@ -100,9 +101,9 @@ def load_text(
     CAN databases are looked for in ``database_folder``, then beside the bindings file.
     ``buses`` and ``links`` are the names behind ``FrameBatch.bus`` and
     ``TransactionBatch.link``; None takes those that the bindings name, in their order
-    (``*`` then means those, or ``can0`` where there are none). PolicyError (file, line,
-    path, reason) whatever is wrong in any of the files; findings of lint and violations
-    of the floor are returned, not raised.
+    (``*`` then means those, or ``OPEN_BUSES`` where there are none). PolicyError (file,
+    line, path, reason) whatever is wrong in any of the files; findings of lint and
+    violations of the floor are returned, not raised.
     """
     document = parse_policy(text, file)
     bound = [_bindings(one) for one in bindings]
@@ -174,7 +175,7 @@ def buses_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
             names = [bus] if isinstance(bus, str) else bus
             is_open |= EVERY_BUS in names
             named |= {name: None for name in names if name != EVERY_BUS}
-    return tuple(named) or (("can0",) if is_open else ())
+    return tuple(named) or (OPEN_BUSES if is_open else ())
 
 
 def links_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
