@@ -7,9 +7,9 @@ that is not on loopback, lockdown policy where none is named.
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 import tomllib
-from pathlib import PurePath
 from typing import Literal
 
 import msgspec
@@ -156,4 +156,4 @@ def is_loopback(host: str) -> bool:
 
 def beside(config_file: str, name: str) -> str:
     """Return ``name`` resolved against the folder of the configuration file."""
-    return str(PurePath(config_file).parent / name) if name else ""
+    return posixpath.join(posixpath.dirname(config_file), name) if name else ""

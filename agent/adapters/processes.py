@@ -73,6 +73,11 @@ class Processes:
             child.wait(END_TIMEOUT_S)
             raise Unavailable(name, "did not end on SIGTERM") from None
 
+    def check_all(self) -> None:
+        """Unavailable where any child has died by itself."""
+        for name in self._children:
+            self.check(name)
+
     def check(self, name: str) -> None:
         """Unavailable with the last line of its log where a child has died."""
         child = self._children[name]

@@ -1,0 +1,85 @@
+"""How the demo ends: the ledger is verified, the gateway's files are searched."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from agent.adapters.processes import run_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.commands.demo_parts import Stage
+
+VERIFY_S: Final = 60.0
+POSITIONS_MAX: Final = 400
+DECIMALS: Final = 5  # about a metre: shorter texts would match by chance
+OURS_ONLY: Final = {"vehicle.truth.jsonl", "plant.truth.jsonl"}  # the simulators' own
+
+
+def verified(stage: Stage) -> tuple[bool, list[str]]:
+    """Return whether every check of the ledger holds, and what to print."""
+    code, output = run_once(stage.verification(), VERIFY_S)
+    try:
+        report = json.loads(output)
+    except ValueError:
+        return False, output.strip().splitlines()[-5:]
+    logs = report if isinstance(report, list) else report.get("logs", [report])
+    lines = []
+    for one in logs:
+        lines.append(
+            f"evidence of {one['device']}: {one['entries']} entries over {one['boots']}"
+            f" starts, {one['checkpoints']} signed checkpoints; {one['envelopes']}"
+            f" messages named, {one['received']} received, {one['waiting']} missing;"
+            f" lost with a cause: {one['lost'] or 'nothing'}"
+        )
+        lines += [f"  problem: {text}" for text in one["problems"]]
+    return code == 0 and bool(logs), lines
+
+
+def leaks(stage: Stage) -> list[str]:
+    """Return where a true position or the VIN stands in what the gateway wrote.
+
+    All files of the gateway, the logs of all processes, and the collector's ledger are
+    searched; only the simulators' own records of the truth are not.
+    """
+    needles = list(_needles(stage.folder / "vehicle.truth.jsonl"))
+    found = []
+    for file in sorted(stage.folder.rglob("*")):
+        if not file.is_file() or file.name in OURS_ONLY or "keys" in file.parts:
+            continue
+        body = file.read_bytes()
+        name = file.relative_to(stage.folder).as_posix()
+        found += [f"{name}: {what}" for what, needle in needles if needle in body]
+    return found
+
+
+def _needles(truth: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (what it is, bytes to look for) from the simulated car's truth."""
+    positions: set[str] = set()
+    with truth.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for name, value in _values(row):
+                if name.endswith((".Latitude", ".Longitude")):
+                    positions.add(f"{float(str(value)):.{DECIMALS}f}")
+                elif name.endswith("VIN") and isinstance(value, str):
+                    yield "VIN", value.encode()
+    step = max(1, len(positions) // POSITIONS_MAX)
+    for text in sorted(positions)[::step]:
+        yield "position", text.encode()
+
+
+def _values(row: object) -> Iterator[tuple[str, object]]:
+    """Yield every (name, value) of a JSON row, however deep."""
+    if isinstance(row, dict):
+        for name, value in row.items():
+            if isinstance(value, dict | list):
+                yield from _values(value)
+            else:
+                yield str(name), value
+    elif isinstance(row, list):
+        for value in row:
+            yield from _values(value)
