@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.processes import run_once
@@ -58,28 +59,19 @@ def leaks(stage: Stage) -> list[str]:
 
 def _needles(truth: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (what it is, bytes to look for) from the simulated car's truth."""
-    positions: set[str] = set()
+    positions: set[float] = set()
     with truth.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            for name, value in _values(row):
-                if name.endswith((".Latitude", ".Longitude")):
-                    positions.add(f"{float(str(value)):.{DECIMALS}f}")
-                elif name.endswith("VIN") and isinstance(value, str):
-                    yield "VIN", value.encode()
+            if "vin" in row:
+                yield "VIN", str(row["vin"]).encode()
+            positions |= {
+                value
+                for name, value in row.get("values", {}).items()
+                if name.endswith((".Latitude", ".Longitude"))
+            }
     step = max(1, len(positions) // POSITIONS_MAX)
-    for text in sorted(positions)[::step]:
-        yield "position", text.encode()
-
-
-def _values(row: object) -> Iterator[tuple[str, object]]:
-    """Yield every (name, value) of a JSON row, however deep."""
-    if isinstance(row, dict):
-        for name, value in row.items():
-            if isinstance(value, dict | list):
-                yield from _values(value)
-            else:
-                yield str(name), value
-    elif isinstance(row, list):
-        for value in row:
-            yield from _values(value)
+    for value in sorted(positions)[::step]:
+        yield "position as text", f"{value:.{DECIMALS + 2}f}"[:-2].encode()
+        yield "position as float64", struct.pack("<d", value)
+        yield "position as float64", struct.pack(">d", value)

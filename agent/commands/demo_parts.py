@@ -46,9 +46,7 @@ class Stage:
     def prepare(self) -> None:
         """Make keys, cards, the device's identity and the broker's configuration."""
         if self.ledger.exists():
-            raise BadInput(
-                str(self.folder), "", "holds an earlier demo", "name another"
-            )
+            raise BadInput(str(self.folder), "", "holds a demo already", "name another")
         cards = self.gateway / "cards"
         for folder in (cards, self.registry, self.folder / "keys"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,8 +104,7 @@ class Stage:
         return [
             sys.executable,
             "-c",
-            "import sys; from iotcore import IotCoreBroker;"
-            " IotCoreBroker(config_path=sys.argv[1]).run_forever()",
+            IOTCORE,
             str(file),
         ]
 
@@ -204,6 +201,10 @@ class Stage:
         return self.collected().get("online") is True
 
 
+IOTCORE: Final = (
+    "import sys; from iotcore import IotCoreBroker;"
+    " IotCoreBroker(config_path=sys.argv[1]).run_forever()"
+)
 # rumqttd (in the iotcore wheel) with the sizes that envelopes need; MQTT 5 listener.
 RUMQTTD: Final = """\
 id = 0

@@ -100,7 +100,8 @@ class View:
                 f"agent {online if state else 'away'}, {spool} messages wait, "
                 f"{state.get('evidence_size', '-')} evidence entries | collector: "
                 f"{got.get('batches', 0)} envelopes, {got.get('samples', 0)} samples "
-                f"opened, {got.get('entries', 0)} entries, {got.get('refused', 0)} refused"
+                f"opened, {got.get('entries', 0)} entries, "
+                f"{got.get('refused', 0)} refused"
             ),
         )
         table.add_column("samples")
