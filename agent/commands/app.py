@@ -119,6 +119,14 @@ def doctor(
 
 
 @app.command()
+def identity(config: ConfigFile = DEFAULT_CONFIG) -> int:
+    """Print the device's name and public key, to enrol it with `sluicectl devices add`."""
+    from agent.commands.identity import show as show_identity
+
+    return show_identity(config)
+
+
+@app.command()
 def demo(
     folder: Annotated[
         Path | None,

@@ -181,7 +181,7 @@ def _parts(
     )
     uplink = Uplink(
         names,
-        _mqtt(paths),
+        mqtt_options(paths),
         store,
         thread,
         Scheduler(config.spool.live_share),
@@ -254,7 +254,8 @@ def _master(file: Path) -> bytes:
     return read_secret(file, MASTER_BYTES)
 
 
-def _mqtt(paths: Paths) -> MqttOptions:
+def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
+    """Return how to reach the broker; ``suffix`` makes another client id."""
     mqtt, config = paths.config.mqtt, paths.config
     password = ""
     if mqtt.password_file:
@@ -263,7 +264,7 @@ def _mqtt(paths: Paths) -> MqttOptions:
     return MqttOptions(
         host=mqtt.host,
         port=mqtt.port,
-        client_id=f"sluicegate-{config.fleet}-{config.device}",
+        client_id=f"sluicegate-{config.fleet}-{config.device}{suffix}",
         ca_file=paths.of(mqtt.ca_file),
         cert_file=paths.of(mqtt.cert_file),
         key_file=paths.of(mqtt.key_file),

@@ -1,0 +1,254 @@
+"""`sluicegate doctor`: looks at everything the daemon will need, and says how to mend it.
+
+Each check is a function that returns what it found; a check that cannot run because an
+earlier one failed says so. Nothing is changed: the store is opened read-only, a bus is
+opened for listening and closed again, the broker sees one clean connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from agent.adapters.cards import check_cards, load_cards, stale_cards
+from agent.adapters.clock import BUILD_FLOOR_NS, SystemClock
+from agent.adapters.device_key import load_or_create
+from agent.adapters.files import read_limited
+from agent.adapters.mqtt import connect
+from agent.adapters.opening import open_bus
+from agent.adapters.sqlite_check import check_all
+from agent.commands.run import Paths, accept, mqtt_options
+from agent.config import parse_config
+from agent.errors import BadInput, SluicegateError
+from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT
+from policies.errors import PolicyError
+from policies.rows import EVENT_ITEM
+from policies.tables import NO_RULE
+from protocols.errors import DatabaseError, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.control import Accepted
+
+GOOD: Final = "good"
+WARN: Final = "warn"
+BAD: Final = "bad"
+TROUBLE: Final = (SluicegateError, PolicyError, DatabaseError, WireError, OSError)
+CONNECT_S: Final = 3.0
+EXPIRY_WARN_NS: Final = 30 * 86_400 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One check: what was looked at, how it is, and what to do."""
+
+    what: str
+    verdict: str  # good | warn | bad
+    said: str
+    mend: str = ""
+
+
+def examine(config_file: Path, as_json: bool) -> int:
+    """Run every check; 0 where none is bad."""
+    found = list(_examined(config_file))
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode([asdict(f) for f in found]) + b"\n")
+    else:
+        _print(found)
+    return 1 if any(one.verdict == BAD for one in found) else 0
+
+
+def _examined(config_file: Path) -> Iterator[Found]:
+    try:
+        text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
+        paths = Paths(str(config_file), parse_config(text, str(config_file)))
+    except BadInput as error:
+        yield Found("configuration", BAD, str(error), "mend the file, run doctor again")
+        return
+    yield Found("configuration", GOOD, str(config_file))
+    accepted: Accepted | None = None
+    try:
+        accepted = accept(paths)
+        policy = accepted.compiled.policy
+        yield Found("policy", GOOD, f"{policy.name} {policy.version}, {accepted.state}")
+    except TROUBLE as error:
+        yield Found("policy", BAD, str(error), "mend the file that the line names")
+    if accepted is not None:
+        yield from _policy(accepted)
+        yield from _cards(paths, accepted)
+    yield from _state(paths)
+    yield from _clock()
+    yield from _buses(paths)
+    yield from _links(paths)
+    yield _broker(paths)
+    metrics = paths.config.metrics
+    if not (metrics.socket or metrics.port):
+        yield Found("status", WARN, "no status socket", "set metrics.socket")
+
+
+def _policy(accepted: Accepted) -> Iterator[Found]:
+    policy = accepted.compiled.policy
+    unclassified = [
+        name
+        for name, known in zip(
+            policy.items.name, policy.items.classified.tolist(), strict=True
+        )
+        if not known
+    ]
+    if unclassified:
+        shown = ", ".join(unclassified[:3]) + (" ..." if len(unclassified) > 3 else "")
+        yield Found(
+            "coverage",
+            WARN,
+            f"{len(unclassified)} items are in no catalogue and stay: {shown}",
+            "name a category in the bindings",
+        )
+    row = policy.items.name.index(EVENT_ITEM)
+    chains = [destination.chain[row] for destination in policy.destinations]
+    if accepted.state == "active" and not any((c != NO_RULE).any() for c in chains):
+        yield Found(
+            "events",
+            WARN,
+            "no rule lets inspection's events leave",
+            "add a rule for category security.event",
+        )
+
+
+def _cards(paths: Paths, accepted: Accepted) -> Iterator[Found]:
+    folder = paths.of(paths.config.recipients)
+    if not folder:
+        return
+    cards = load_cards(folder)
+    check_cards(accepted.compiled.policy, cards, folder)
+    now_ns = SystemClock().now_ns()
+    stale = stale_cards(accepted.compiled.policy, cards, now_ns)
+    soon = stale_cards(accepted.compiled.policy, cards, now_ns + EXPIRY_WARN_NS)
+    mend = "make a new card with `sluicectl keys new` and copy it"
+    for destination, reason in soon.items():
+        verdict = BAD if destination in stale else WARN
+        said = f"{destination}: {stale.get(destination, reason)}"
+        yield Found("recipients", verdict, said, mend)
+    if not soon:
+        yield Found("recipients", GOOD, f"{len(cards)} cards in {folder}")
+
+
+def _state(paths: Paths) -> Iterator[Found]:
+    folder = Path(paths.of(paths.config.state_dir))
+    if not folder.is_dir():
+        yield Found(
+            "state", WARN, f"{folder}: not there yet", "made at the first start"
+        )
+        return
+    key = folder / "device.key"
+    if key.exists():
+        yield _tried("device key", lambda: _identity(key, paths.config.device))
+    need = paths.config.spool.max_bytes + RETAINED_BYTES_DEFAULT
+    free = shutil.disk_usage(folder).free
+    yield Found(
+        "disk",
+        GOOD if free > need else WARN,
+        f"{free >> 20} MiB free, spool and retained data may take {need >> 20} MiB",
+        "" if free > need else "lower spool.max_bytes or free space",
+    )
+    store = folder / "store.db"
+    if store.exists():
+        yield _tried("store", lambda: _store(store))
+
+
+def _identity(key: Path, device: str) -> str:
+    public = load_or_create(key, device).public_key()
+    return f"{device}, public key {public.hex()[:16]}..."
+
+
+def _store(store: Path) -> str:
+    troubles = check_all(store)
+    if troubles:
+        raise BadInput(str(store), "", troubles[0], "it is salvaged at the next start")
+    return "every page, sum and tree node checks"
+
+
+def _clock() -> Iterator[Found]:
+    clock = SystemClock()
+    now_ns = clock.now_ns()
+    if now_ns < BUILD_FLOOR_NS:
+        yield Found("clock", BAD, "before this version was made", "set the time")
+    elif not clock.is_synchronised():
+        yield Found("clock", WARN, "no time service keeps it", "enable a time service")
+    else:
+        yield Found("clock", GOOD, "synchronised")
+
+
+def _buses(paths: Paths) -> Iterator[Found]:
+    if not (paths.config.can or paths.config.modbus):
+        yield Found(
+            "sources", WARN, "no bus is configured", "add [[can]] or [[modbus]]"
+        )
+    for number, can in enumerate(paths.config.can):
+
+        def look(can: object = can, number: int = number) -> str:
+            source = open_bus(paths.config.can[number], number)
+            source.close()
+            return f"{paths.config.can[number].interface} opens"
+
+        yield _tried(f"bus {can.name}", look)
+
+
+def _links(paths: Paths) -> Iterator[Found]:
+    for link in paths.config.modbus:
+        if link.kind == "rtu":
+            there = Path(link.device).exists()
+            yield Found(
+                f"link {link.name}",
+                GOOD if there else BAD,
+                f"{link.device} {'is there' if there else 'is not there'}",
+                "" if there else "check the cable and modbus.device",
+            )
+            continue
+
+        def look(host: str = link.host, port: int = link.port) -> str:
+            with socket.create_connection((host, port), CONNECT_S):
+                return f"{host}:{port} accepts"
+
+        yield _tried(f"link {link.name}", look)
+
+
+def _broker(paths: Paths) -> Found:
+    async def look() -> str:
+        link = await connect(mqtt_options(paths, "-doctor"))
+        await link.close()
+        return f"{paths.config.mqtt.host}:{paths.config.mqtt.port} lets us in"
+
+    return _tried("broker", lambda: asyncio.run(look()))
+
+
+def _tried(what: str, look: Callable[[], str]) -> Found:
+    try:
+        return Found(what, GOOD, look())
+    except BadInput as error:
+        return Found(what, BAD, str(error), error.hint)
+    except TROUBLE as error:
+        return Found(what, BAD, str(error), "see the line")
+
+
+def _print(found: list[Found]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    colours = {GOOD: "green", WARN: "yellow", BAD: "red"}
+    for one in found:
+        table.add_row(
+            f"[{colours[one.verdict]}]{one.verdict}[/]", one.what, one.said, one.mend
+        )
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    with contextlib.suppress(BrokenPipeError):
+        console.print(table)
