@@ -128,6 +128,8 @@ class Flow:
         stages = self._stages
         made = self._pass(now_ns)
         texts = stages.events.texts(stages.inspector.flush(), now_ns)
+        if self._tally is not None:
+            self._tally.seen(empty_samples(), texts)
         made.read_texts(texts)
         for gate in stages.gates:
             made.take(

@@ -20,7 +20,7 @@ class ItemTally:
     """Samples per item: read, decided by which rule, and rows that left.
 
     ``decisions[d]``: int64 [items, rules + 1], last column NO_RULE. ``left[d]``:
-    int64 [items] rows in envelopes (statistics count as rows).
+    int64 [items, rules] rows in envelopes (statistics count as rows).
     """
 
     def __init__(self, policy: CompiledPolicy) -> None:
@@ -31,7 +31,9 @@ class ItemTally:
         self.decisions: list[I64] = [
             np.zeros((items, self._rules + 1), np.int64) for _ in range(places)
         ]
-        self.left: list[I64] = [np.zeros(items, np.int64) for _ in range(places)]
+        self.left: list[I64] = [
+            np.zeros((items, self._rules), np.int64) for _ in range(places)
+        ]
 
     def seen(self, samples: SampleBatch, texts: TextBatch) -> None:
         """Count what was read."""
@@ -60,4 +62,5 @@ class ItemTally:
         """Count rows that went into envelopes."""
         for part in bundle.parts:
             for item in (part.released.samples.item, part.released.texts.item):
-                self.left[destination] += np.bincount(item, minlength=len(self.read))
+                column = self.left[destination][:, part.released.rule]
+                column += np.bincount(item, minlength=len(self.read))

@@ -178,6 +178,19 @@ def buses_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
     return tuple(named) or (OPEN_BUSES if is_open else ())
 
 
+def bus_names(bindings: Sequence[Path | str]) -> tuple[tuple[str, ...], bool]:
+    """Return the bus names that bindings use, and whether one says ``*``.
+
+    Who reads then says which buses there are (``load``: ``buses``).
+    """
+    models = [_bindings(one)[0].model for one in bindings]
+    said = [b.bus for m in models for b in m.can]
+    said += [b.bus for m in models for b in m.diagnostics]
+    names = [n for bus in said for n in ([bus] if isinstance(bus, str) else bus)]
+    named = dict.fromkeys(name for name in names if name != EVERY_BUS)
+    return tuple(named), EVERY_BUS in names
+
+
 def links_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
     """Return the link names that bindings use, in order of their first use."""
     links: list[str] = []

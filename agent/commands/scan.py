@@ -2,43 +2,81 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.commands.scanning import Request, ScanResult, prepare, scan_one
+from agent.commands.scan_result import Failed
+from agent.commands.scan_table import print_result
+from agent.commands.scanning import Request, prepare, try_scan
+from agent.errors import BadInput, SluicegateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rich.console import Console
     from rich.progress import Progress
 
-    from agent.commands.scanning import ItemResult
+    from agent.commands.scan_result import ScanResult
 
 __all__ = ["Request", "scan_all"]
 
 
 def scan_all(captures: list[Path], request: Request, jobs: int, as_json: bool) -> int:
-    """Scan every capture and print the results in the order given; 0 when done."""
-    from rich.console import Console
+    """Scan every capture and print the results in the order given; 0 when done.
 
+    What cannot be read does not stop the others: its line comes last, on stderr, and
+    the exit code is 2.
+    """
+    _check_names(captures, request)
     prepare(request)  # a bad policy is told once, before any work
-    results = _run(captures, request, min(jobs, len(captures)))
+    outcomes = _run(captures, request, min(jobs, len(captures)))
+    results = [one for one in outcomes if not isinstance(one, Failed)]
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(results) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        for result in results:
+            print_result(result, sys.stdout, _width())
+        sys.stdout.flush()
+    return _tell([one if isinstance(one, Failed) else one.failed for one in outcomes])
+
+
+def _width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _tell(outcomes: list[Failed | None]) -> int:
+    """Raise the last failure, having told the others: one line each."""
+    failed = [one for one in outcomes if one is not None]
+    if not failed:
         return 0
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    for result in results:
-        _print(console, result)
-    return 0
+    for one in failed[:-1]:
+        sys.stderr.write(f"sluicegate: {one.line}\n")
+    line = failed[-1].line
+    if any(one.is_bad_input for one in failed):
+        raise BadInput("", "", line)
+    raise SluicegateError(line)
 
 
-def _run(captures: list[Path], request: Request, jobs: int) -> list[ScanResult]:
+def _check_names(captures: list[Path], request: Request) -> None:
+    """Refuse two captures that would write to one store."""
+    seen: dict[str, Path] = {}
+    for path in captures if request.out else []:
+        first = seen.setdefault(path.name, path)
+        if first is not path:
+            reason = f"has the name of {first}: their stores would be one file"
+            raise BadInput(str(path), "", reason, "scan them into two folders")
+
+
+def _run(
+    captures: list[Path], request: Request, jobs: int
+) -> list[ScanResult | Failed]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -54,89 +92,31 @@ def _run(captures: list[Path], request: Request, jobs: int) -> list[ScanResult]:
     with progress:
         if jobs == 1:
             return [
-                scan_one(path, request, _reporter(progress, path)) for path in captures
+                try_scan(path, request, _reporter(progress, path)) for path in captures
             ]
         task = progress.add_task(f"{len(captures)} captures", total=len(captures))
-        found: dict[int, ScanResult] = {}
+        found: dict[int, ScanResult | Failed] = {}
         # spawn: a fork would share SQLite and OpenSSL state with the parent.
         with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
             waiting = {
-                pool.submit(scan_one, path, request): number
+                pool.submit(try_scan, path, request): number
                 for number, path in enumerate(captures)
             }
             for done in as_completed(waiting):
-                found[waiting[done]] = done.result()
+                try:
+                    found[waiting[done]] = done.result()
+                except BrokenProcessPool:
+                    path = captures[waiting[done]]
+                    line = f"{path}: the process that read it died (out of memory?)"
+                    found[waiting[done]] = Failed(line, is_bad_input=False)
                 progress.advance(task)
         return [found[number] for number in range(len(captures))]
 
 
 def _reporter(progress: Progress, path: Path) -> Callable[[int, int], None]:
-
     task = progress.add_task(path.name, total=None)
 
     def report(position: int, size: int) -> None:
         progress.update(task, completed=position, total=size or 1)
 
     return report
-
-
-def _print(console: Console, result: ScanResult) -> None:
-    from rich.table import Table
-
-    console.print(
-        f"{result.file}: {result.format}, {result.frames} frames, "
-        f"{result.seconds:.1f} s",
-        markup=False,
-    )
-    table = Table(box=None, pad_edge=False)
-    for name, justify in (
-        ("item", "left"),
-        ("category", "left"),
-        ("label", "left"),
-        ("samples", "right"),
-        ("to", "left"),
-        ("rule", "left"),
-        ("action", "left"),
-        ("decided", "right"),
-        ("leaves", "right"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's literal type
-    for item in result.items:
-        for row in _rows(item):
-            table.add_row(*row)
-    console.print(table)
-    skipped = ", ".join(f"{count} {cause}" for cause, count in result.skipped)
-    console.print(
-        f"coverage {result.coverage:.1%} ({result.classified} samples classified, "
-        f"{result.unclassified} not: they stay)\n"
-        f"{result.envelopes} messages, {result.envelope_bytes} bytes would leave; "
-        f"{result.evidence} evidence entries\n"
-        f"inspection: {result.alerts} alerts, {result.notices} notices"
-        + (f"\nnot read: {skipped}" if skipped else "")
-        + (f"\nkept in {result.store}" if result.store else ""),
-        markup=False,
-    )
-    console.print()
-
-
-def _rows(item: ItemResult) -> list[tuple[str, ...]]:
-    head = (
-        item.name,
-        item.category if item.classified else "unclassified",
-        item.label if item.classified else "",
-        str(item.samples),
-    )
-    rows: list[tuple[str, ...]] = []
-    for number, made in enumerate(item.decisions):
-        shown = head if number == 0 else ("", "", "", "")
-        rows.append(
-            (
-                *shown,
-                f"{made.destination} ({made.region})",
-                made.rule or "-",
-                made.action if item.classified else "stays",
-                str(made.samples),
-                str(made.rows_left),
-            )
-        )
-    return rows or [(*head, "-", "-", "stays", str(item.samples), "0")]

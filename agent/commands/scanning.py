@@ -7,8 +7,11 @@ one holds.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,27 +25,33 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.assembly import Identity, assemble
-from agent.errors import BadInput
+from agent.commands.scan_result import (
+    DestinationResult,
+    Failed,
+    ScanResult,
+    item_results,
+)
+from agent.errors import BadInput, SluicegateError
 from agent.evidence import Evidence
 from agent.limits import BATCH_FRAMES_MAX, RETAINED_BYTES_DEFAULT, SPOOL_BYTES_DEFAULT
 from agent.merging import CommitGroup
 from agent.protection.keyring import KeyRing
-from agent.records import Arrival
+from agent.protection.transforms import SHUTDOWN
+from agent.records import Arrival, Commit
 from agent.tally import ItemTally
-from policies.files import load
+from policies.errors import PolicyError
+from policies.files import bus_names, load
+from protocols.errors import DatabaseError, WireError
 from protocols.frames import FrameBatch
-from protocols.labels import unpack
 from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.adapters.captures import Capture
     from agent.adapters.sqlite_store import SqliteStore
     from agent.flow import Flow
-    from agent.records import Commit
     from policies.compile import Compiled
-    from policies.files import Loaded
 
 DEVICE: Final = "scan"
 GROUP_PASSES: Final = 16  # passes in one transaction: a scan has no deadline
@@ -59,75 +68,50 @@ class Request:
     out: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one rule did with one item at one destination."""
-
-    destination: str
-    region: str
-    rule: str  # "" = no rule: kept back
-    action: str
-    samples: int
-    rows_left: int  # rows in envelopes; the same number stands at every rule of an item
-
-
-@dataclass(frozen=True, slots=True)
-class ItemResult:
-    """One item of the capture."""
-
-    name: str
-    source: str
-    category: str
-    label: str
-    classified: bool
-    samples: int
-    decisions: tuple[Decision, ...]
+def try_scan(
+    path: Path, request: Request, progress: Callable[[int, int], None] | None = None
+) -> ScanResult | Failed:
+    """Scan one capture; what is wrong with it comes back as a value."""
+    try:
+        return scan_one(path, request, progress)
+    except (BadInput, PolicyError, DatabaseError, WireError) as error:
+        return Failed(str(error), is_bad_input=True)
+    except SluicegateError as error:
+        return Failed(str(error), is_bad_input=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ScanResult:
-    """What one capture holds and what of it would leave."""
+def prepare(request: Request, buses: Sequence[str] = ()) -> Compiled:
+    """Return the compiled policy; BadInput where lint refuses it.
 
-    file: str
-    format: str
-    frames: int
-    seconds: float
-    items: tuple[ItemResult, ...]
-    classified: int
-    unclassified: int
-    envelopes: int
-    envelope_bytes: int
-    evidence: int
-    notices: int
-    alerts: int
-    skipped: tuple[tuple[str, int], ...]
-    store: str  # where the envelopes are kept, "" where they are not
-
-    @property
-    def coverage(self) -> float:
-        """Return classified / all samples, 0..1; 1 where there are none."""
-        total = self.classified + self.unclassified
-        return self.classified / total if total else 1.0
-
-
-def prepare(request: Request) -> Loaded:
-    """Return the compiled policy; BadInput where lint refuses it."""
+    ``buses``: of the capture, for bindings that say ``*``.
+    """
+    # cantools warns of what is the database's author's to mend; stderr is for errors.
+    logging.getLogger("cantools").setLevel(logging.ERROR)
+    folder = Path(request.databases) if request.databases else None
     loaded = load(
-        request.policy,
-        request.bindings,
-        None,
-        Path(request.databases) if request.databases else None,
+        request.policy, request.bindings, None, folder, buses=tuple(buses) or None
     )
     if loaded.errors:
         raise BadInput("", "", str(loaded.errors[0]))
-    return loaded
+    return loaded.compiled
+
+
+def buses_of_capture(path: Path) -> list[str]:
+    """Return the names of a capture's buses, as far as it can be read."""
+    with open_capture(path, BATCH_FRAMES_MAX) as capture:
+        with contextlib.suppress(BadInput):  # told when the frames are read
+            for _ in capture.batches():
+                pass
+        return list(capture.buses)
 
 
 def scan_one(
     path: Path, request: Request, progress: Callable[[int, int], None] | None = None
 ) -> ScanResult:
     """Scan one capture; ``progress`` is told (bytes read, bytes in all)."""
-    compiled = prepare(request).compiled
+    named, is_open = bus_names(request.bindings)
+    present = buses_of_capture(path) if is_open else []
+    compiled = prepare(request, list(dict.fromkeys([*named, *present])))
     with tempfile.TemporaryDirectory(prefix="sluicegate-scan-") as temporary:
         folder = Path(request.out) if request.out else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,6 +161,9 @@ class _Scan:
             compiled, identity, cards, self._evidence, closed=closed, tally=self._tally
         )
         self._group = CommitGroup(GROUP_PASSES)
+        self._sent: dict[str, list[int]] = {}  # destination: messages, bytes, rows
+        self._unbound: Counter[str] = Counter()
+        self._held = 0
 
     def run(
         self,
@@ -186,47 +173,89 @@ class _Scan:
         *,
         keep: bool,
     ) -> ScanResult:
-        """Move every batch through the flow."""
-        frames, first_ns, last_ns = 0, 0, 0
-        for batch in capture.batches():
-            if not len(batch):
-                continue
-            first_ns = first_ns or int(batch.time_ns[0])
-            last_ns = max(last_ns, int(batch.time_ns[-1]))
-            frames += len(batch)
-            known = self._renumbered(batch, capture.buses)
-            self._commit(self._flow.process(Arrival(last_ns, known)))
-            if progress is not None:
-                progress(capture.position_bytes, capture.size_bytes)
-        self._commit(self._flow.finish(last_ns, "end of capture"), last=True)
-        self._close()
-        statistics = self.store.statistics()
+        """Move every batch through the flow; what breaks off is told with the rest."""
+        frames, first_ns, last_ns, failed = 0, 0, 0, ""
+        try:
+            for batch in capture.batches():
+                if not frames:
+                    first_ns = last_ns = int(batch.time_ns[0])
+                    self._begin(first_ns)
+                last_ns = max(last_ns, int(batch.time_ns[-1]))
+                frames += len(batch)
+                known = self._renumbered(batch, capture.buses)
+                self._commit(self._flow.process(Arrival(last_ns, known)))
+                if progress is not None:
+                    progress(capture.position_bytes, capture.size_bytes)
+        except BadInput as error:
+            if not frames:
+                raise
+            failed = str(error)
+        self._commit(self._flow.finish(last_ns, SHUTDOWN), last=True)
+        self._close(first_ns, last_ns)
+        return self._result(
+            str(path), capture, frames, (last_ns - first_ns) / 1e9,
+            str(self._file) if keep else "", failed,
+        )  # fmt: skip
+
+    def _result(
+        self, file: str, capture: Capture, frames: int, seconds: float, store: str,
+        failed: str,
+    ) -> ScanResult:  # fmt: skip
+        statistics, totals = self.store.statistics(), self.store.totals()
         inspected = self._flow.inspected()
-        totals = self.store.totals()
         return ScanResult(
-            file=str(path),
+            file=file,
             format=capture.format,
             frames=frames,
-            seconds=(last_ns - first_ns) / 1e9,
-            items=self._items(),
+            seconds=seconds,
+            items=item_results(self._policy, self._tally),
+            destinations=tuple(
+                DestinationResult(
+                    one.name, one.region, *self._sent.get(one.name, (0, 0, 0))
+                )
+                for one in self._policy.destinations
+            ),
             classified=totals.classified,
             unclassified=totals.unclassified,
             envelopes=statistics.records,
-            envelope_bytes=statistics.bytes_used,
+            envelope_bytes=sum(size for _, size, _ in self._sent.values()),
+            kept_records=statistics.retained_records,
+            evicted_records=statistics.evicted_records,
             evidence=statistics.evidence_size,
             notices=inspected.notices,
             alerts=inspected.alerts,
             skipped=tuple(sorted(capture.skipped.items())),
-            store=str(self._file) if keep else "",
+            unbound_buses=tuple(sorted(self._unbound.items())),
+            store=store,
+            error=failed,
         )
 
+    def _begin(self, now_ns: int) -> None:
+        """Open the evidence: who we are, which policy holds."""
+        public_key, reason = self._signer.public_key(), "scan"
+        entries = (
+            self._evidence.boot(now_ns, public_key, "recording", {}),
+            self._evidence.policy(now_ns, self._policy, "active", reason),
+        )
+        self._commit(Commit(evidence=entries))
+
     def _commit(self, commit: Commit, *, last: bool = False) -> None:
+        self._held = commit.held
+        for record in commit.records:
+            sent = self._sent.setdefault(record.destination, [0, 0, 0])
+            sent[0] += 1
+            sent[1] += len(record.body)
+            sent[2] += record.samples
         ready = self._group.add(commit, last=last)
         if ready is not None:
             self.store.commit(ready)
 
-    def _close(self) -> None:
-        """Sign the tree, so that the store alone can be verified."""
+    def _close(self, first_ns: int, last_ns: int) -> None:
+        """Tell the counters to the evidence and sign the tree: verifiable alone."""
+        rows = self.store.untold_counters()
+        told = self._evidence.counters(first_ns, last_ns, rows, self._held)
+        if told:
+            self.store.commit(Commit(evidence=told, held=self._held, snapshot=True))
         size, root = self.store.root()
         origin = f"sluicegate/{DEVICE}/{DEVICE}/{self.store.log_id.hex()}"
         note = sign_checkpoint(Checkpoint(origin, size, root), self._signer)
@@ -242,40 +271,10 @@ class _Scan:
         numbers = [known.index(name) if name in known else len(known) for name in buses]
         if numbers == list(range(len(numbers))):
             return batch
+        for number, count in enumerate(np.bincount(batch.bus).tolist()):
+            if count and buses[number] not in known:
+                self._unbound[buses[number]] += count
         bus = np.array(numbers, np.uint8)[batch.bus]
         return FrameBatch(
             batch.time_ns, bus, batch.ident, batch.size, batch.flags, batch.payload
         )
-
-    def _items(self) -> tuple[ItemResult, ...]:
-        items, policy = self._policy.items, self._policy
-        found = []
-        for row in np.flatnonzero(self._tally.read).tolist():
-            decisions = []
-            for place, destination in enumerate(policy.destinations):
-                left = int(self._tally.left[place][row])
-                counts = self._tally.decisions[place][row]
-                for number in np.flatnonzero(counts).tolist():
-                    rule = policy.rules[number] if number < len(policy.rules) else None
-                    decisions.append(
-                        Decision(
-                            destination.name,
-                            destination.region,
-                            rule.name if rule else "",
-                            rule.action.name.lower() if rule else "kept back",
-                            int(counts[number]),
-                            left if rule else 0,
-                        )
-                    )
-            found.append(
-                ItemResult(
-                    items.name[row],
-                    items.source[row] if items.source else "",
-                    items.category[row],
-                    str(unpack(int(items.label[row]))),
-                    bool(items.classified[row]),
-                    int(self._tally.read[row]),
-                    tuple(decisions),
-                )
-            )
-        return tuple(sorted(found, key=lambda item: item.name))
