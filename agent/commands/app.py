@@ -120,7 +120,7 @@ def doctor(
 
 @app.command()
 def identity(config: ConfigFile = DEFAULT_CONFIG) -> int:
-    """Print the device's name and public key, to enrol it with `sluicectl devices add`."""
+    """Print the device's name and public key, to enrol it with `sluicectl`."""
     from agent.commands.identity import show as show_identity
 
     return show_identity(config)

@@ -1,4 +1,4 @@
-"""`sluicegate doctor`: looks at everything the daemon will need, and says how to mend it.
+"""`sluicegate doctor`: looks at all that the daemon will need, says how to mend it.
 
 Each check is a function that returns what it found; a check that cannot run because an
 earlier one failed says so. Nothing is changed: the store is opened read-only, a bus is
@@ -13,6 +13,7 @@ import shutil
 import socket
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,7 @@ from protocols.errors import DatabaseError, WireError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from agent.config import Can
     from agent.control import Accepted
 
 GOOD: Final = "good"
@@ -193,13 +195,12 @@ def _buses(paths: Paths) -> Iterator[Found]:
             "sources", WARN, "no bus is configured", "add [[can]] or [[modbus]]"
         )
     for number, can in enumerate(paths.config.can):
+        yield _tried(f"bus {can.name}", partial(_opened, can, number))
 
-        def look(can: object = can, number: int = number) -> str:
-            source = open_bus(paths.config.can[number], number)
-            source.close()
-            return f"{paths.config.can[number].interface} opens"
 
-        yield _tried(f"bus {can.name}", look)
+def _opened(can: Can, number: int) -> str:
+    open_bus(can, number).close()
+    return f"{can.interface} opens"
 
 
 def _links(paths: Paths) -> Iterator[Found]:

@@ -7,6 +7,7 @@ on, becomes a ``DatabaseError`` with file, place and reason.
 from __future__ import annotations
 
 import binascii
+import logging
 import math
 import re
 import struct
@@ -23,6 +24,9 @@ from protocols.frames import CAN_EFF_FLAG
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+# cantools warns on stderr of what is the database's author's to mend.
+logging.getLogger("cantools").setLevel(logging.ERROR)
 
 DATABASE_BYTES_MAX: Final = 64 * 1024 * 1024  # the largest ARXML seen: 40 MB
 MULTIPLEX_DEPTH_MAX: Final = 8
