@@ -17,6 +17,7 @@ import numpy as np
 import zstandard
 
 from protocols.columns import Packed, Rows, empty_rows, pack_columns, unpack_columns
+from protocols.envelope import unpacked
 from protocols.errors import WireError
 from protocols.samples import Kind, TextBatch, empty_texts
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 CONTENT_BYTES_MAX: Final = 16 * 1024 * 1024  # decompressed; ROWS_MAX rows take <= 6 MiB
 DEFINITIONS_MAX: Final = 65_536
 TEXT_BYTES_MAX: Final = 64 * 1024
-NAME_CHARACTERS_MAX: Final = 1024
 LEVEL: Final = 3  # zstd: level 9 saves 1 % more and costs six times the time
 _WINDOW_BYTES_MAX: Final = 32 * 1024 * 1024
 _I64: Final = range(-(2**63), 2**63)
@@ -118,7 +118,8 @@ def empty_content() -> tuple[Rows, Bool, TextBatch]:
 
 def decode_content(data: bytes) -> Content:
     """Return the content of its bytes; WireError where the format forbids them."""
-    body = _unpacked(_decompressed(data))
+    plain = _decompressed(data)
+    body = unpacked("content", plain, CONTENT_BYTES_MAX, DEFINITIONS_MAX)
     match body:
         case [list(definitions), list(texts), columns]:
             pass
@@ -144,21 +145,6 @@ def _decompressed(data: bytes) -> bytes:
         return reader.decompress(data, allow_extra_data=False)
     except zstandard.ZstdError:
         raise WireError("content", "is not one zstd frame") from None
-
-
-def _unpacked(data: bytes) -> object:
-    try:
-        body: object = msgpack.unpackb(
-            data,
-            max_array_len=DEFINITIONS_MAX,
-            max_bin_len=CONTENT_BYTES_MAX,
-            max_str_len=4 * NAME_CHARACTERS_MAX,
-            max_map_len=0,
-            max_ext_len=0,
-        )
-    except (ValueError, msgpack.UnpackException) as error:
-        raise WireError("content", f"is not msgpack: {type(error).__name__}") from None
-    return body
 
 
 def _definitions(said: list[object]) -> dict[int, Definition]:

@@ -192,6 +192,11 @@ def pack(parts: list[object]) -> bytes:
     return encoded
 
 
+def _no_extension(code: int, data: bytes) -> object:
+    """Refuse what no format here has; a timestamp comes as a type that no field is."""
+    raise ValueError(f"extension {code} of {len(data)} bytes")
+
+
 def unpacked(what: str, data: bytes, bytes_max: int, array_max: int = 16) -> object:
     """Return what msgpack ``data`` holds; WireError where it is broken or too large."""
     try:
@@ -201,7 +206,7 @@ def unpacked(what: str, data: bytes, bytes_max: int, array_max: int = 16) -> obj
             max_bin_len=bytes_max,
             max_str_len=bytes_max,
             max_map_len=0,
-            max_ext_len=0,
+            ext_hook=_no_extension,
         )
     except (ValueError, msgpack.UnpackException) as error:
         raise WireError(what, f"is not msgpack: {type(error).__name__}") from None
