@@ -1,34 +1,58 @@
 """What the collector does with a message: verify, open, deduplicate, store, receipt.
 
-Pure of the network: ``Collector.take`` is given a topic and bytes and writes to the
-ledger; ``fleet/collect.py`` moves messages. Nothing is used before its signature or its
-AEAD tag holds; what is refused becomes a finding with its rule.
+Pure of the network: ``Collector.take`` is given a topic's parts and bytes and writes to
+the ledger; ``fleet/collect.py`` moves messages. Nothing is used before its signature or
+its AEAD tag holds; what is refused becomes a finding with its rule, never with a value.
+
+A receipt names only what one of our keys opened and the ledger keeps; it is made after
+the ledger's transaction and signed by each key whose owner the batch was sealed to.
+Batches are told apart by (device, epoch, sequence): the kind stands in the topic alone,
+and a batch that comes again under another topic is a replay too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
-
-from protocols.receipts import Receipt, ranges
-from protocols.signed import open_signed
-from protocols.tlog.checkpoint import CheckpointError, open_checkpoint
-from protocols.tlog.tree import Growth, leaf_hash
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from fleet.errors import Refused
-from fleet.ledger import Batch, Row, digest
+from fleet.ledger import digest
+from fleet.ledger_schema import Batch
+from fleet.logs import Logs
+from fleet.opener import Opener
+from protocols.announcement import ANNOUNCEMENT, open_announcement
 from protocols.audit import parse_page
+from protocols.envelope import OPEN
 from protocols.errors import WireError
+from protocols.receipts import Receipt, encode_receipt, ranges
+from protocols.signed import open_signed
 from protocols.telemetry import decode_state, decode_telemetry
+from protocols.topics import parse_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from fleet.keys import RecipientKeys
     from fleet.ledger import Ledger
-    from fleet.opener import Opener
+    from fleet.opener import Column
+    from protocols.envelope import Header
+    from protocols.receipts import Ranges
 
-Log: TypeAlias = tuple[str, bytes]
-KINDS: Final = ("key", "data", "event", "audit", "state", "telemetry")
+UNOPENED_BYTES_MAX: Final = 256 * 1024 * 1024  # of one device
+RANGES_A_RECEIPT: Final = 2048  # below what protocols/receipts.py takes
+_I64: Final = range(-(2**63), 2**63)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came from one device since start."""
+
+    batches: int = 0
+    samples: int = 0
+    bytes_used: int = 0
+    entries: int = 0
+    refused: int = 0
+    last_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -38,199 +62,306 @@ class Totals:
     batches: int = 0
     samples: int = 0
     bytes_used: int = 0
+    sealed: int = 0  # kept without being opened: for others, or before their key
     replays: int = 0
     refused: int = 0
     events: int = 0
     entries: int = 0
     by_destination: dict[str, int] = field(default_factory=dict)
+    devices: dict[str, Seen] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Owed:
-    """What the next receipt of a device will say."""
+    """What the next receipts of a device will say."""
 
     sequences: dict[bytes, set[int]] = field(default_factory=dict)
-    evidence: bool = False
+    logs: set[bytes] = field(default_factory=set)
 
 
 class Collector:
     """One fleet's receiving end."""
 
     def __init__(
-        self, fleet: str, ledger: Ledger, opener: Opener, devices: Mapping[str, bytes]
+        self,
+        fleet: str,
+        ledger: Ledger,
+        keys: Sequence[RecipientKeys],
+        devices: Mapping[str, bytes],
     ) -> None:
-        """Take the ledger, the private keys' opener and the enrolled device keys."""
+        """Take the ledger, our private keys and the enrolled devices' public keys.
+
+        What the ledger holds sealed and a new key of ours opens is opened now.
+        """
         self._fleet = fleet
         self._ledger = ledger
-        self._opener = opener
+        self._keys = tuple(keys)
+        self._opener = Opener(keys, devices)
         self._devices = devices
+        self._logs = Logs(fleet, ledger, self._keys)
+        self._readers: dict[tuple[str, bytes], tuple[int, ...]] = {}
         self._owed: dict[str, _Owed] = {}
-        self._trees: dict[Log, Growth] = {}
-        self._log: dict[str, bytes] = {}
+        self._unopened: dict[str, int] = {}
         self.totals = Totals()
-        for device, body in ledger.announcements():
-            opener.announce(device, body)
-        for device, log in ledger.logs():
-            self._tree(device, log)
-            self._log[device] = log
+        with ledger.transaction():
+            self._reopen()
+
+    def _reopen(self) -> None:
+        for device, epoch in self._ledger.foreign():
+            try:
+                if device in self._devices and self._epoch(device, epoch):
+                    self._ledger.own_epoch(device, epoch)
+                    self._open_waiting(device, epoch, 0)
+            except (Refused, WireError):
+                continue  # of a device that has another key now
+
+    # --- what comes -----------------------------------------------------------------
+
+    def take_topic(self, topic: str, message: bytes, now_ns: int) -> None:
+        """Handle one MQTT message; see ``take``."""
+        try:
+            fleet, device, kind = parse_up(topic)
+        except WireError as error:
+            self._find("", "topic", error.reason, now_ns)
+            return
+        if fleet == self._fleet:
+            self.take(device, kind, message, now_ns)
+        else:
+            self._find("", "topic", "of another fleet", now_ns)
 
     def take(self, device: str, kind: str, message: bytes, now_ns: int) -> None:
-        """Handle one message; a refusal is stored as a finding."""
+        """Handle one message within the caller's transaction.
+
+        ``now_ns``: wall clock. Never raises for what the bytes are: a refusal is
+        stored as a finding.
+        """
         try:
-            if device not in self._devices:
-                raise Refused("device", "is not enrolled")
-            match kind:
-                case "key":
-                    self._announcement(device, message, now_ns)
-                case "data" | "event":
-                    self._batch(device, kind, message, now_ns)
-                case "audit":
-                    self._audit(device, message)
-                case "state" | "telemetry":
-                    self._signed(device, kind, message, now_ns)
-                case _:
-                    raise Refused("topic", "no such kind of message")
-        except (Refused, WireError) as error:
-            self.totals.refused += 1
-            rule = error.rule if isinstance(error, Refused) else error.what
-            self._ledger.find(device, rule, error.reason, now_ns)
+            self._take(device, kind, message, now_ns)
+        except Refused as error:
+            self._find(device, error.rule, error.reason, now_ns)
+        except WireError as error:
+            self._find(device, error.what, error.reason, now_ns)
+        else:
+            self._seen(device).last_ns = now_ns
+
+    def _take(self, device: str, kind: str, message: bytes, now_ns: int) -> None:
+        if device not in self._devices:
+            raise Refused("device", "is not enrolled")
+        match kind:
+            case "key":
+                self._announcement(device, message, now_ns)
+            case "data" | "event":
+                self._batch(device, kind, message, now_ns)
+            case "audit":
+                self._audit(device, message, now_ns)
+            case "state" | "telemetry":
+                self._signed(device, kind, message, now_ns)
+            case _:
+                raise Refused("topic", "no such kind of message")
+
+    def _find(self, device: str, rule: str, reason: str, now_ns: int) -> None:
+        self.totals.refused += 1
+        if device in self._devices:
+            self._seen(device).refused += 1
+        self._ledger.find(device, rule, reason, now_ns)
+
+    def _seen(self, device: str) -> Seen:
+        return self.totals.devices.setdefault(device, Seen())
 
     # --- keys and data --------------------------------------------------------------
 
     def _announcement(self, device: str, message: bytes, now_ns: int) -> None:
+        epoch = self._learn(device, message)
         said = self._opener.announce(device, message)
-        new = self._ledger.add_epoch(
-            device, said.epoch, (said.destination, said.label), message, said.is_ours
-        )
-        self._owe(device).sequences.setdefault(said.epoch, set()).add(0)
+        place = (said.destination, said.label, said.suite)
+        new = self._ledger.add_epoch(device, epoch, place, message, said.is_ours)
+        if said.is_ours:
+            self._owe(device, epoch, 0)
         if not new:
             self.totals.replays += 1
             return
-        for batch in self._ledger.waiting(device, said.epoch):
-            self._open(batch)
-        del now_ns
+        self._open_waiting(device, epoch, now_ns)
+
+    def _learn(self, device: str, message: bytes) -> bytes:
+        """Take an announcement in, new or from the ledger; return its epoch."""
+        said = open_announcement(message, self._devices[device])
+        known = self._ledger.announcement(device, said.epoch)
+        if known is not None and known != message:
+            raise Refused(ANNOUNCEMENT, "the epoch was announced before, differently")
+        self._opener.announce(device, message)
+        wrapped = {wrap.key_id for wrap in said.wraps}
+        self._readers[device, said.epoch] = tuple(
+            number
+            for number, keys in enumerate(self._keys)
+            if said.suite == OPEN or keys.card().key_id(said.suite) in wrapped
+        )
+        return said.epoch
+
+    def _epoch(self, device: str, epoch: bytes) -> tuple[int, ...] | None:
+        """Return which of our keys open an epoch; None where it is not announced."""
+        if (device, epoch) not in self._readers:
+            body = self._ledger.announcement(device, epoch)
+            if body is None:
+                return None
+            self._learn(device, body)
+        return self._readers[device, epoch]
 
     def _batch(self, device: str, kind: str, message: bytes, now_ns: int) -> None:
         header = self._opener.header(message)
         if header.device != device:
-            raise Refused("header", "names another device than the topic")
-        batch = Batch(
-            device, header.epoch, header.sequence, kind, header.destination,
-            header.label, header.policy, digest(message), len(message), 0, now_ns,
-            "waiting", message,
-        )  # fmt: skip
-        if not self._ledger.add_batch(batch):
+            raise Refused("batch", "names another device than its topic")
+        sha256 = digest(message)
+        known = self._ledger.batch_digest(device, header.epoch, header.sequence)
+        readers = self._epoch(device, header.epoch)
+        if known == sha256:
             self.totals.replays += 1
-        else:
-            self.totals.batches += 1
-            self.totals.bytes_used += len(message)
-            self._open(batch)
-        self._owe(device).sequences.setdefault(header.epoch, set()).add(header.sequence)
-
-    def _open(self, batch: Batch) -> None:
-        """Open a batch whose key is known; what is not ours stays sealed, kept."""
-        knows = self._opener.knows(batch.device, batch.epoch)
-        if knows is None:
-            return  # its announcement has not come yet
-        if not knows:
-            self._ledger.settle(replace(batch, status="sealed"))
+            self._owe(device, header.epoch, header.sequence)
             return
-        try:
-            columns = self._opener.open(batch.device, batch.body)
-        except WireError as error:
-            self._ledger.settle(replace(batch, status="refused"))
-            raise Refused("batch", error.reason) from None
-        count = 0
-        for column in columns:
-            rows = [
-                Row(
-                    column.item, column.statistic, column.unit, time_ns, value, text,
-                    batch.label, batch.destination,
-                )
-                for time_ns, value, text in column.rows()
-            ]  # fmt: skip
-            self._ledger.add_rows(batch.device, rows)
-            count += len(rows)
-        self._ledger.settle(replace(batch, status="opened", samples=count, body=b""))
-        totals = self.totals
-        totals.samples += count
-        totals.events += count if batch.kind == "event" else 0
-        places = totals.by_destination
-        places[batch.destination] = places.get(batch.destination, 0) + count
+        batch = _batch_of(header, kind, sha256, len(message), now_ns)
+        if not readers:
+            status = "waiting" if readers is None else "sealed"
+            self._keep_sealed(batch, status, message)
+            return
+        columns = self._opener.open(device, message)
+        if known is not None:
+            raise Refused("nonce", "an epoch's sequence was used for two batches")
+        self._store(batch, columns)
 
-    # --- evidence -------------------------------------------------------------------
+    def _keep_sealed(self, batch: Batch, status: str, message: bytes) -> None:
+        device = batch.device
+        if device not in self._unopened:
+            self._unopened[device] = self._ledger.unopened_bytes(device)
+        if self._unopened[device] + len(message) > UNOPENED_BYTES_MAX:
+            raise Refused("unopened", "too much waits for its key")
+        if self._ledger.add_unopened(batch, status, message):
+            self._unopened[device] += len(message)
+            self.totals.sealed += 1
+        else:
+            self.totals.replays += 1
 
-    def _audit(self, device: str, message: bytes) -> None:
-        page = parse_page(message)
-        origin = f"sluicegate/{self._fleet}/{device}/{page.log.hex()}"
-        tree = self._tree(device, page.log)
-        self._log[device] = page.log
-        self._owe(device).evidence = True
-        if page.start > tree.size:
-            return  # a gap: the receipt tells the device where to go on
-        fresh = page.entries[tree.size - page.start :]
-        grown = tree.copy()
-        grown.append([leaf_hash(entry) for entry in fresh])
-        if page.checkpoint:
+    def _open_waiting(self, device: str, epoch: bytes, now_ns: int) -> None:
+        """Open what came before its key; what does not open was forged."""
+        if not self._readers[device, epoch]:
+            self._ledger.seal(device, epoch)
+            return
+        for one in self._ledger.unopened(device, epoch):
+            message = self._ledger.take_unopened(one)
+            self._unopened.pop(device, None)
             try:
-                note = open_checkpoint(page.checkpoint, origin, self._devices[device])
-            except CheckpointError as error:
-                raise Refused("checkpoint", str(error)) from None
-            if note.size == grown.size and note.root != grown.root():
-                raise Refused("evidence", "the log was rewritten: another root")
-            if note.size == grown.size:
-                self._ledger.add_checkpoint(
-                    device, page.log, note.size, note.root, page.checkpoint
-                )
-        if fresh:
-            self._ledger.add_entries(device, page.log, tree.size, fresh)
-            self.totals.entries += len(fresh)
-            self._trees[device, page.log] = grown
+                self._batch(device, one.kind, message, one.received_ns)
+            except Refused as error:
+                self._find(device, error.rule, error.reason, now_ns)
+            except WireError as error:
+                self._find(device, error.what, error.reason, now_ns)
 
-    def _tree(self, device: str, log: bytes) -> Growth:
-        tree = self._trees.get((device, log))
-        if tree is None:
-            tree = Growth(0, {})
-            tree.append([leaf_hash(e) for e in self._ledger.entries(device, log)])
-            self._trees[device, log] = tree
-        return tree
+    def _store(self, batch: Batch, columns: Sequence[Column]) -> None:
+        rows = self._ledger.add_batch(batch, columns)
+        self._owe(batch.device, batch.epoch, batch.sequence)
+        totals, seen = self.totals, self._seen(batch.device)
+        totals.batches += 1
+        totals.samples += rows
+        totals.bytes_used += batch.size
+        totals.events += rows if batch.kind == "event" else 0
+        places = totals.by_destination
+        places[batch.destination] = places.get(batch.destination, 0) + rows
+        seen.batches += 1
+        seen.samples += rows
+        seen.bytes_used += batch.size
 
-    # --- the rest -------------------------------------------------------------------
+    # --- evidence, state, telemetry -------------------------------------------------
+
+    def _audit(self, device: str, message: bytes, now_ns: int) -> None:
+        page = parse_page(message)
+        if page.start + len(page.entries) not in _I64:
+            raise Refused("audit page", "start out of range")
+        # Owed even where the page is refused: the receipt says where to go on.
+        self._owed.setdefault(device, _Owed()).logs.add(page.log)
+        new = self._logs.take(device, self._devices[device], page, now_ns)
+        self.totals.entries += new
+        self._seen(device).entries += new
 
     def _signed(self, device: str, kind: str, message: bytes, now_ns: int) -> None:
         body = open_signed(kind, message, self._devices[device])
         if kind == "state":
             state = decode_state(body)
-            number, named = state.number, state.device
+            self._check_named(kind, device, state.device, state.number)
+            new = self._ledger.keep_state(device, state.number, now_ns, body)
         else:
             told = decode_telemetry(body)
-            number, named = told.evidence_index, told.device
+            self._check_named(kind, device, told.device, told.evidence_index)
+            place = (told.boot[:64], told.evidence_index)
+            new = self._ledger.keep_telemetry(device, place, now_ns, body)
+            if not new and self._ledger.telemetry_body(device, place) != body:
+                raise Refused(kind, "two different ones for one evidence entry")
+        self.totals.replays += not new
+
+    @staticmethod
+    def _check_named(kind: str, device: str, named: str, number: int) -> None:
         if named != device:
-            raise Refused(kind, "names another device than the topic")
-        if not self._ledger.add_message(device, kind, number, now_ns, body):
-            self.totals.replays += 1
+            raise Refused(kind, "names another device than its topic")
+        if number not in _I64:
+            raise Refused(kind, "a number out of range")
 
-    def _owe(self, device: str) -> _Owed:
-        return self._owed.setdefault(device, _Owed())
+    # --- receipts -------------------------------------------------------------------
 
-    def receipts(self, now_ns: int) -> list[Receipt]:
-        """Return what is to be receipted; call after the ledger's transaction ended."""
-        made = []
-        for device, owed in self._owed.items():
-            log = self._log.get(device, b"")
-            tree = self._trees.get((device, log))
-            made.append(
-                Receipt(
-                    device=device,
-                    time_ns=now_ns,
-                    epochs=tuple(
-                        (epoch, ranges(sequences))
-                        for epoch, sequences in sorted(owed.sequences.items())
-                    ),
-                    log=log,
-                    evidence_size=tree.size if tree is not None else 0,
-                    evidence_root=tree.root() if tree is not None else b"",
-                )
-            )
-        self._owed.clear()
+    @property
+    def is_owing(self) -> bool:
+        """Tell whether receipts are to be made."""
+        return bool(self._owed)
+
+    def _owe(self, device: str, epoch: bytes, sequence: int) -> None:
+        owed = self._owed.setdefault(device, _Owed())
+        owed.sequences.setdefault(epoch, set()).add(sequence)
+
+    def receipts(self, now_ns: int) -> list[tuple[str, bytes]]:
+        """Return (device, signed receipt) of what is owed.
+
+        Call it after the transaction ended: a receipt is a promise. One per key and
+        device, more where there is more to say than one may hold.
+        """
+        owed, self._owed = self._owed, {}
+        made: list[tuple[str, bytes]] = []
+        for device, what in owed.items():
+            heads = [(log, *self._logs.head(device, log)) for log in sorted(what.logs)]
+            for number, keys in enumerate(self._keys):
+                spans = {
+                    epoch: ranges(sequences)
+                    for epoch, sequences in sorted(what.sequences.items())
+                    if number in (self._epoch(device, epoch) or ())
+                }
+                parts = list(_parts(spans))
+                for place in range(max(len(parts), len(heads))):
+                    epochs = parts[place] if place < len(parts) else ()
+                    head = heads[place] if place < len(heads) else (b"", 0, b"")
+                    receipt = Receipt(device, now_ns, epochs, *head)
+                    made.append((device, encode_receipt(receipt, keys.sign)))
         return made
+
+
+def _batch_of(
+    header: Header, kind: str, sha256: bytes, size: int, now_ns: int
+) -> Batch:
+    return Batch(
+        header.device, header.epoch, header.sequence, kind, header.destination,
+        header.label, header.policy, header.created_ns, sha256, size, now_ns,
+    )  # fmt: skip
+
+
+def _parts(
+    spans: Mapping[bytes, Ranges],
+) -> Iterator[tuple[tuple[bytes, Ranges], ...]]:
+    """Yield what one receipt each may say, RANGES_A_RECEIPT ranges at most."""
+    part: list[tuple[bytes, Ranges]] = []
+    room = RANGES_A_RECEIPT
+    for epoch, every in spans.items():
+        start = 0
+        while start < len(every):
+            some = every[start : start + room]
+            part.append((epoch, some))
+            start += len(some)
+            room -= len(some)
+            if not room:
+                yield tuple(part)
+                part, room = [], RANGES_A_RECEIPT
+    if part:
+        yield tuple(part)

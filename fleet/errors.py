@@ -1,7 +1,8 @@
 """Errors of the operator's side.
 
-BadInput   a file or argument that a person must mend: one line, exit code 2
-Refused    bytes from a device that are not acceptable: a finding, never used
+BadInput     a file or argument that a person must mend: one line, exit code 2
+Refused      bytes from a device that are not acceptable: a finding, never used
+Unavailable  broker or disk is away: one line, exit code 1
 """
 
 
@@ -25,4 +26,14 @@ class Refused(FleetError):
         """Name the rule that refused and the reason, without any value."""
         super().__init__(f"{rule}: {reason}")
         self.rule = rule
+        self.reason = reason
+
+
+class Unavailable(FleetError):
+    """Something of the world is away for now; ``what`` names it."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        """Name what is away and why."""
+        super().__init__(f"{what}: {reason}")
+        self.what = what
         self.reason = reason

@@ -1,7 +1,9 @@
 """The collector's ledger on SQLite: what came, what it said, what is missing.
 
 One transaction per group of messages; receipts are made only from what is committed.
-Every table is keyed by device, so that one ledger serves a fleet.
+Every table is keyed by device, so that one ledger serves a fleet. ``batches`` holds
+what was authenticated; ``unopened`` what could not be yet (its key did not come) or is
+sealed to others, by digest, so that a forged one never stands in the way of a true one.
 """
 
 from __future__ import annotations
@@ -9,97 +11,59 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fleet.errors import BadInput
+from fleet.ledger_schema import APPLICATION_ID, SCHEMA, VERSION, Batch, Unopened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-APPLICATION_ID: Final = 0x536C4C67  # "SlLg"
-VERSION: Final = 1
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS epochs (
-  device TEXT, epoch BLOB, destination TEXT, label INTEGER, body BLOB, opened INTEGER,
-  PRIMARY KEY (device, epoch)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batches (
-  device TEXT, epoch BLOB, sequence INTEGER, kind TEXT, destination TEXT, label INTEGER,
-  policy BLOB, sha256 BLOB, bytes INTEGER, samples INTEGER, received_ns INTEGER,
-  status TEXT, body BLOB,
-  PRIMARY KEY (device, epoch, sequence, kind)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS samples (
-  device TEXT, item TEXT, statistic TEXT, unit TEXT, time_ns INTEGER, value REAL,
-  text BLOB, label INTEGER, destination TEXT);
-CREATE INDEX IF NOT EXISTS samples_by_item ON samples (device, item, time_ns);
-CREATE TABLE IF NOT EXISTS entries (
-  device TEXT, log BLOB, position INTEGER, body BLOB,
-  PRIMARY KEY (device, log, position)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checkpoints (
-  device TEXT, log BLOB, size INTEGER, root BLOB, note BLOB,
-  PRIMARY KEY (device, log, size)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS messages (
-  device TEXT, kind TEXT, number INTEGER, received_ns INTEGER, body BLOB,
-  PRIMARY KEY (device, kind, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS findings (
-  device TEXT, rule TEXT, reason TEXT, count INTEGER, first_ns INTEGER, last_ns INTEGER,
-  PRIMARY KEY (device, rule, reason)) WITHOUT ROWID;
-"""
+    from fleet.opener import Column
 
+FINDINGS_MAX: Final = 10_000  # beyond it, findings are counted under no device's name
+BUSY_MS: Final = 5_000
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A received envelope. ``status``: opened, sealed (not ours to open), waiting."""
-
-    device: str
-    epoch: bytes
-    sequence: int
-    kind: str
-    destination: str
-    label: int
-    policy: bytes
-    sha256: bytes
-    size: int
-    samples: int
-    received_ns: int
-    status: str
-    body: bytes  # kept while it waits for its key; empty once it is opened
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One opened sample or text."""
-
-    item: str
-    statistic: str
-    unit: str
-    time_ns: int
-    value: float | None
-    text: bytes | None
-    label: int
-    destination: str
+Series: TypeAlias = tuple[str, str, int, str, str, str, str, str, str]
 
 
 class Ledger:
-    """All that a collector knows. One writer."""
+    """All that a collector knows. One writer; used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open or make the database; BadInput where the file is something else."""
+        if read_only and not path.is_file():
+            raise BadInput(str(path), "", "no such ledger")
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            (found,) = self._db.execute("PRAGMA application_id").fetchone()
-            if found not in {0, APPLICATION_ID}:
-                raise BadInput(
-                    str(path), "", "is a database, but no collector's ledger"
-                )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(SCHEMA)
-            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {VERSION}")
+            name = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            self._db = sqlite3.connect(
+                name, isolation_level=None, uri=True, check_same_thread=False
+            )
+            self._prepare(str(path), read_only=read_only)
         except sqlite3.Error as error:
             raise BadInput(str(path), "", f"cannot be used: {error}") from None
+        self._series: dict[Series, int] = {}
+
+    def _prepare(self, path: str, *, read_only: bool) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        (found,) = self._db.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        if found != APPLICATION_ID and (found or tables or read_only):
+            raise BadInput(path, "", "is a database, but no collector's ledger")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if tables and version != VERSION:
+            raise BadInput(path, "", f"version {version} of the ledger, not {VERSION}")
+        if read_only:
+            return
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        if not tables:
+            with self.transaction():
+                for statement in SCHEMA:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close; everything committed stays."""
@@ -112,80 +76,147 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._series = {}
+            if self._db.in_transaction:  # a full disk rolls back by itself
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
     # --- keys and batches -----------------------------------------------------------
 
     def add_epoch(
-        self,
-        device: str,
-        epoch: bytes,
-        place: tuple[str, int],
-        body: bytes,
-        opened: bool,
-    ) -> bool:
-        """Keep an announcement; False where it is known already."""
+        self, device: str, epoch: bytes, place: tuple[str, int, str], body: bytes,
+        is_ours: bool,
+    ) -> bool:  # fmt: skip
+        """Keep an announcement; ``place``: destination, label, suite. False: known."""
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?, ?, ?)",
-            (device, epoch, *place, body, opened),
+            "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (device, epoch, *place, body, is_ours),
         )
         return cursor.rowcount > 0
 
-    def announcements(self) -> list[tuple[str, bytes]]:
-        """Return (device, announcement) of every epoch, to open them again at start."""
-        return list(self._db.execute("SELECT device, body FROM epochs"))
+    def own_epoch(self, device: str, epoch: bytes) -> None:
+        """Note that a key of ours, new since, opens an epoch."""
+        self._db.execute(
+            "UPDATE epochs SET ours = 1 WHERE device = ? AND epoch = ?", (device, epoch)
+        )
 
-    def add_batch(self, batch: Batch) -> bool:
-        """Keep a batch; False where (device, epoch, sequence) is a replay."""
-        cursor = self._db.execute(
-            "INSERT OR IGNORE INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    def announcement(self, device: str, epoch: bytes) -> bytes | None:
+        """Return the announcement of an epoch as it came; None where it did not."""
+        return self._one(
+            "SELECT body FROM epochs WHERE device = ? AND epoch = ?", (device, epoch)
+        )
+
+    def foreign(self) -> list[tuple[str, bytes]]:
+        """Return (device, epoch) of every epoch that none of our keys opened."""
+        rows = self._db.execute("SELECT device, epoch FROM epochs WHERE NOT ours")
+        return list(rows)
+
+    def batch_digest(self, device: str, epoch: bytes, sequence: int) -> bytes | None:
+        """Return the SHA-256 of an authenticated batch; None where it is not here."""
+        return self._one(
+            "SELECT sha256 FROM batches"
+            " WHERE device = ? AND epoch = ? AND sequence = ?",
+            (device, epoch, sequence),
+        )
+
+    def _one(self, query: str, values: Sequence[object]) -> bytes | None:
+        row = self._db.execute(query, values).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def add_batch(self, batch: Batch, columns: Sequence[Column]) -> int:
+        """Keep an authenticated batch and its rows; return how many rows."""
+        rows = sum(len(column.time_ns) for column in columns)
+        self._db.execute(
+            "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 batch.device, batch.epoch, batch.sequence, batch.kind,
-                batch.destination, batch.label, batch.policy, batch.sha256,
-                batch.size, batch.samples, batch.received_ns, batch.status, batch.body,
+                batch.destination, batch.label, batch.policy, batch.created_ns,
+                batch.sha256, batch.size, rows, batch.received_ns,
+            ),
+        )  # fmt: skip
+        for column in columns:
+            number = self._series_of(batch, column)
+            times = column.time_ns.tolist()
+            count = len(times)
+            texts = column.texts or (None,) * count
+            values = (None,) * count if column.texts else column.value.tolist()
+            self._db.executemany(
+                "INSERT INTO points VALUES (?, ?, ?, ?)",
+                zip((number,) * count, times, values, texts, strict=True),
+            )
+        return rows
+
+    def _series_of(self, batch: Batch, column: Column) -> int:
+        said = column.definition
+        key = (
+            batch.device, batch.destination, batch.label, said.name, said.statistic,
+            said.unit, said.category, said.purpose, said.source,
+        )  # fmt: skip
+        number = self._series.get(key)
+        if number is None:
+            self._db.execute(
+                "INSERT OR IGNORE INTO series (device, destination, label, item,"
+                " statistic, unit, category, purpose, source)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                key,
+            )
+            (number,) = self._db.execute(
+                "SELECT id FROM series WHERE (device, destination, label, item,"
+                " statistic, unit, category, purpose, source)"
+                " = (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                key,
+            ).fetchone()
+            self._series[key] = number
+        return int(number)
+
+    # --- what cannot be opened ------------------------------------------------------
+
+    def add_unopened(self, batch: Batch, status: str, body: bytes) -> bool:
+        """Keep a message that is not authenticated; False where it is here already."""
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO unopened VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                batch.device, batch.epoch, batch.sequence, batch.sha256, batch.kind,
+                batch.destination, batch.label, batch.size, batch.received_ns, status,
+                body,
             ),
         )  # fmt: skip
         return cursor.rowcount > 0
 
-    def settle(self, batch: Batch) -> None:
-        """Tell what became of a batch that waited; its bytes are no longer needed."""
-        self._db.execute(
-            "UPDATE batches SET status = ?, samples = ?, body = ? WHERE device = ?"
-            " AND epoch = ? AND sequence = ? AND kind = ?",
-            (batch.status, batch.samples, batch.body, batch.device, batch.epoch,
-             batch.sequence, batch.kind),
-        )  # fmt: skip
-
-    def waiting(self, device: str, epoch: bytes) -> list[Batch]:
-        """Return the batches of an epoch that came before its key."""
-        rows = self._db.execute(
-            "SELECT * FROM batches WHERE device = ? AND epoch = ? AND"
-            " status = 'waiting' ORDER BY sequence",
-            (device, epoch),
-        ).fetchall()
-        return [Batch(r[0], r[1], r[2], r[3], *r[4:]) for r in rows]
-
-    def add_rows(self, device: str, rows: Iterable[Row]) -> None:
-        """Store opened samples."""
-        self._db.executemany(
-            "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (device, r.item, r.statistic, r.unit, r.time_ns, r.value, r.text,
-                 r.label, r.destination)
-                for r in rows
-            ),
-        )  # fmt: skip
-
-    # --- evidence -------------------------------------------------------------------
-
-    def log_size(self, device: str, log: bytes) -> int:
-        """Return how many entries of a log are here, from 0 without a gap."""
+    def unopened_bytes(self, device: str) -> int:
+        """Return how much is kept of a device without being opened."""
         (size,) = self._db.execute(
-            "SELECT COUNT(*) FROM entries WHERE device = ? AND log = ?", (device, log)
+            "SELECT COALESCE(SUM(bytes), 0) FROM unopened WHERE device = ?", (device,)
         ).fetchone()
         return int(size)
+
+    def unopened(self, device: str, epoch: bytes) -> list[Unopened]:
+        """Return what came before its key, in order; bodies are read one by one."""
+        rows = self._db.execute(
+            "SELECT sequence, sha256, kind, received_ns FROM unopened"
+            " WHERE device = ? AND epoch = ? ORDER BY sequence",
+            (device, epoch),
+        )
+        return [Unopened(device, epoch, *row) for row in rows]
+
+    def take_unopened(self, one: Unopened) -> bytes:
+        """Return the message and delete it: it is opened now, or was forged."""
+        (body,) = self._db.execute(
+            "DELETE FROM unopened WHERE device = ? AND epoch = ? AND sequence = ?"
+            " AND sha256 = ? RETURNING body",
+            (one.device, one.epoch, one.sequence, one.sha256),
+        ).fetchone()
+        return bytes(body)
+
+    def seal(self, device: str, epoch: bytes) -> None:
+        """Tell that an epoch is sealed to others: what waits for it stays sealed."""
+        self._db.execute(
+            "UPDATE unopened SET status = 'sealed' WHERE device = ? AND epoch = ?",
+            (device, epoch),
+        )
+
+    # --- evidence -------------------------------------------------------------------
 
     def add_entries(
         self, device: str, log: bytes, start: int, entries: Sequence[bytes]
@@ -196,75 +227,107 @@ class Ledger:
             ((device, log, start + i, body) for i, body in enumerate(entries)),
         )
 
-    def entries(self, device: str, log: bytes, start: int = 0) -> Iterator[bytes]:
-        """Yield entries in order."""
+    def drop_entries(self, device: str, log: bytes, size: int) -> None:
+        """Forget entries from ``size`` on: nothing signed stands for them."""
+        self._db.execute(
+            "DELETE FROM entries WHERE device = ? AND log = ? AND position >= ?",
+            (device, log, size),
+        )
+
+    def entries(
+        self, device: str, log: bytes, start: int = 0, end: int = 2**62
+    ) -> Iterator[bytes]:
+        """Yield entries [start, end) in order."""
         for (body,) in self._db.execute(
-            "SELECT body FROM entries WHERE device = ? AND log = ? AND position >= ?"
-            " ORDER BY position",
-            (device, log, start),
+            "SELECT body FROM entries WHERE device = ? AND log = ?"
+            " AND position >= ? AND position < ? ORDER BY position",
+            (device, log, start, end),
         ):
             yield body
 
     def add_checkpoint(
-        self, device: str, log: bytes, size: int, root: bytes, note: bytes
-    ) -> None:
-        """Keep a verified checkpoint."""
+        self, device: str, log: bytes, head: tuple[int, bytes], note: bytes,
+        cosigned: bytes,
+    ) -> None:  # fmt: skip
+        """Keep a signed note; ``cosigned`` is empty where it does not fit the log."""
         self._db.execute(
-            "INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
-            (device, log, size, root, note),
+            "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET note = excluded.note, cosigned = excluded.cosigned"
+            " WHERE cosigned = x''",
+            (device, log, *head, note, cosigned),
         )
 
-    def checkpoints(self, device: str, log: bytes) -> list[tuple[int, bytes, bytes]]:
-        """Return (size, root, note) in order of size."""
+    def checkpoints(
+        self, device: str, log: bytes
+    ) -> list[tuple[int, bytes, bytes, bytes]]:
+        """Return (size, root, note, cosigned note) in order of size."""
         return list(
             self._db.execute(
-                "SELECT size, root, note FROM checkpoints WHERE device = ? AND log = ?"
-                " ORDER BY size",
+                "SELECT size, root, note, cosigned FROM checkpoints"
+                " WHERE device = ? AND log = ? ORDER BY size, root",
                 (device, log),
             )
         )
 
-    def logs(self) -> list[tuple[str, bytes]]:
-        """Return every (device, log)."""
-        return list(
-            self._db.execute("SELECT DISTINCT device, log FROM entries ORDER BY 1, 2")
+    def logs(self, device: str) -> list[bytes]:
+        """Return every log of a device, signed or not, in the order of arrival."""
+        rows = self._db.execute(
+            "SELECT log FROM logs WHERE device = ? ORDER BY number", (device,)
+        )
+        return [log for (log,) in rows]
+
+    def add_log(self, device: str, log: bytes) -> None:
+        """Note that a device has a log of this id."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO logs (device, log) VALUES (?, ?)", (device, log)
         )
 
     # --- the rest -------------------------------------------------------------------
 
-    def add_message(
-        self, device: str, kind: str, number: int, received_ns: int, body: bytes
+    def keep_state(
+        self, device: str, number: int, received_ns: int, body: bytes
     ) -> bool:
-        """Keep a state or telemetry body; False where it is known already."""
+        """Keep a state unless a newer one is here; False where it is older."""
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)",
-            (device, kind, number, received_ns, body),
+            "INSERT INTO states VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " number = excluded.number, received_ns = excluded.received_ns,"
+            " body = excluded.body WHERE excluded.number > number",
+            (device, number, received_ns, body),
         )
         return cursor.rowcount > 0
 
-    def messages(self, device: str, kind: str) -> list[bytes]:
-        """Return bodies in order of their number."""
-        return [
-            body
-            for (body,) in self._db.execute(
-                "SELECT body FROM messages WHERE device = ? AND kind = ?"
-                " ORDER BY number",
-                (device, kind),
-            )
-        ]
+    def keep_telemetry(
+        self, device: str, place: tuple[str, int], received_ns: int, body: bytes
+    ) -> bool:
+        """Keep counters; ``place``: boot, evidence index. False where it is known."""
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO telemetry VALUES (?, ?, ?, ?, ?)",
+            (device, *place, received_ns, body),
+        )
+        return cursor.rowcount > 0
+
+    def telemetry_body(self, device: str, place: tuple[str, int]) -> bytes | None:
+        """Return counters as they came; None where they did not."""
+        return self._one(
+            "SELECT body FROM telemetry WHERE device = ? AND boot = ? AND number = ?",
+            (device, *place),
+        )
 
     def find(self, device: str, rule: str, reason: str, now_ns: int) -> None:
         """Count a refusal."""
+        (known,) = self._db.execute("SELECT COUNT(*) FROM findings").fetchone()
+        if known >= FINDINGS_MAX:  # a flood of names must not grow the ledger
+            device, reason = "", "more"
         self._db.execute(
             "INSERT INTO findings VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
             " count = count + 1, last_ns = excluded.last_ns",
-            (device, rule, reason, now_ns, now_ns),
+            (device, rule, reason[:200], now_ns, now_ns),
         )
 
     def query(
         self, statement: str, values: Sequence[object] = ()
     ) -> list[tuple[object, ...]]:
-        """Run one read-only statement of ours (tables, tests, the live view)."""
+        """Run one statement of ours that only reads (tables, tests, the live view)."""
         return list(self._db.execute(statement, values))
 
 
