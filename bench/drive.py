@@ -24,12 +24,13 @@ from policies.files import load
 from protocols.frames import FrameBatch, concat_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from agent.adapters.sqlite_store import SqliteStore
     from agent.flow import Flow
     from agent.records import Commit
     from policies.compile import Compiled
+    from protocols.recipients import RecipientCard
 
 FOLDER = "can-comma2k19-rav4"
 FLEET = "passenger-fleet"
@@ -108,13 +109,15 @@ def policy_file(name: str, folder: Path) -> str:
     return str(path)
 
 
-def compiled(data: Path, policy: str, bindings: str = RAV4) -> Compiled:
-    """Return a policy compiled with the RAV4's bindings."""
-    return load(policy, (bindings,), None, data / FOLDER).compiled
+def compiled(databases: Path, policy: str, bindings: str = RAV4) -> Compiled:
+    """Return a policy compiled with bindings and the databases of a folder."""
+    return load(policy, (bindings,), None, databases).compiled
 
 
-def put_together(policy: Compiled, folder: Path) -> Line:
-    """Return a new flow and a new store, sealed to keys that nobody holds."""
+def put_together(
+    policy: Compiled, folder: Path, cards: Mapping[str, RecipientCard] | None = None
+) -> Line:
+    """Return a new flow and a new store; without cards sealed to nobody."""
     boot = secrets.token_bytes(16)
     evidence = Evidence("bench", boot, "bench")
     options = StoreOptions(
@@ -128,7 +131,7 @@ def put_together(policy: Compiled, folder: Path) -> Line:
         "bench", boot, "bench", load_or_create(folder / f"{name}.key", "bench"),
         secrets.token_bytes, KeyRing(secrets.token_bytes(32), secrets.token_bytes),
     )  # fmt: skip
-    flow = assemble(policy, identity, None, evidence)
+    flow = assemble(policy, identity, cards, evidence)
     return Line(flow, open_store(folder / f"{name}.store", options))
 
 

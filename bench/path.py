@@ -44,7 +44,7 @@ def _seconds(
 ) -> dict[str, float]:
     """Return the median per side; a new flow and store for every run, not timed."""
     policies = {
-        name: drive.compiled(data, drive.policy_file(policy, folder))
+        name: drive.compiled(data / drive.FOLDER, drive.policy_file(policy, folder))
         for name, (policy, _) in sides.items()
     }
     taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -70,7 +70,7 @@ def rows(data: Path) -> list[Row]:
     """Return DESIGN section 11's rows for the path."""
     one_core()
     recorded, buses = drive.drive(data, COPIES)
-    known = drive.compiled(data, drive.FLEET).buses
+    known = drive.compiled(data / drive.FOLDER, drive.FLEET).buses
     frames = drive.renumbered(recorded, buses, known)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -48,7 +48,7 @@ def measure(data: Path, frames: FrameBatch) -> Measured | str:
     reason = _install()
     if reason:
         return reason
-    plan = drive.compiled(data, drive.FLEET)
+    plan = drive.compiled(data / drive.FOLDER, drive.FLEET)
     given = {
         "nodes": _nodes(plan),
         "frames": [

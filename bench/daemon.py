@@ -1,0 +1,131 @@
+"""The daemon itself, `sluicegate run`, started as systemd would start it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.adapters.device_key import load_or_create
+from agent.adapters.processes import free_port
+from fleet.keys import generate
+from protocols.recipients import encode_card
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEVICE = "bench"
+POLICY = "passenger-fleet"
+RECIPIENTS = ("oem-2026", "brakes-gmbh", "oem-legal-2026")
+GROUP = "239.74.163.2"
+BUSES = ("can0", "can1", "can2", "can3")  # the simulated car fills the first three
+READY_S = 30.0
+STOP_S = 10.0
+SPOOL_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon that has said READY."""
+
+    process: subprocess.Popen[bytes]
+    start_s: float  # from fork to READY=1
+
+    def rss_bytes(self) -> int:
+        """Return its resident memory now (Linux)."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError("no VmRSS")
+
+
+def prepare(folder: Path, can_port: int | None) -> Path:
+    """Write keys, cards and configuration; return the configuration's path.
+
+    ``can_port``: first UDP port of four python-can buses; None: no bus at all. The
+    broker is a port where nobody listens: the uplink keeps trying, the spool keeps.
+    """
+    cards = folder / "cards"
+    cards.mkdir()
+    today = dt.datetime.now(dt.UTC).date()
+    for name in RECIPIENTS:
+        card = generate(name, today, today + dt.timedelta(days=2)).card()
+        (cards / f"{name}.card.json").write_bytes(encode_card(card))
+    state = folder / "state"
+    state.mkdir(mode=0o700)
+    load_or_create(state / "device.key", DEVICE)
+    buses = ""
+    if can_port is not None:
+        buses = "".join(
+            f'[[can]]\nname = "{name}"\ninterface = "udp_multicast"\n'
+            f'channel = "{GROUP}"\nfd = {"true" if name == "can2" else "false"}\n'
+            f"options = {{port = {can_port + number}}}\n"
+            for number, name in enumerate(BUSES)
+        )
+    else:
+        # The bindings name these buses; nothing ever comes on them.
+        buses = "".join(
+            f'[[can]]\nname = "{name}"\ninterface = "virtual"\n' for name in BUSES[:3]
+        )
+    config = folder / "sluicegate.toml"
+    config.write_text(
+        f'device = "{DEVICE}"\nfleet = "bench"\nstate_dir = "state"\n'
+        f'policy = "{POLICY}"\nbindings = ["sim-vehicle"]\nrecipients = "cards"\n'
+        f"{buses}[mqtt]\nport = {free_port()}\n[spool]\nmax_bytes = {SPOOL_BYTES}\n"
+        f'[metrics]\nsocket = "{folder / "status.sock"}"\n'
+    )
+    return config
+
+
+@contextlib.contextmanager
+def running(config: Path) -> Iterator[Running]:
+    """Start the daemon, wait for READY=1, stop it at the end."""
+    with tempfile.TemporaryDirectory() as temporary:
+        name = str(Path(temporary, "notify"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(name)
+            listener.settimeout(READY_S)
+            command = [sys.executable, "-c", "from agent.main import main; main()"]
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [*command, "run", "-c", str(config)],
+                env={**os.environ, "NOTIFY_SOCKET": name},
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                while b"READY=1" not in listener.recv(4096):
+                    pass
+                yield Running(process, time.perf_counter() - start)
+            finally:
+                process.terminate()
+                try:
+                    process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+@contextlib.contextmanager
+def vehicle(can_port: int) -> Iterator[None]:
+    """Keep a simulated car driving on the first three buses."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "firmware_sim", "vehicle", "city-drive",
+            "--interface", "udp_multicast", "--channel", GROUP,
+            "--port", str(can_port), "--forever", "--truth", os.devnull,
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_S)
