@@ -52,7 +52,12 @@ def _first(compiled: Compiled, destination: str, item: str) -> str:
 
 
 def test_what_is_shipped() -> None:
-    assert shipped("examples") == ("factory-line", "lockdown", "passenger-fleet")
+    assert shipped("examples") == (
+        "demo",
+        "factory-line",
+        "lockdown",
+        "passenger-fleet",
+    )
     assert {"css-gnss.bindings", "toyota-rav4-2017.bindings"} <= {*shipped("bindings")}
 
 
