@@ -28,6 +28,7 @@ SIGNATURES_MAX: Final = 64
 HASH_BYTES: Final = 32
 KEY_ID_BYTES: Final = 4
 ED25519: Final = b"\x01"
+SIZE_DIGITS_MAX: Final = 18
 DASH: Final = "\u2014 "  # an em dash and a space begin every signature line
 
 
@@ -73,13 +74,6 @@ def sign_checkpoint(checkpoint: Checkpoint, key: Key) -> bytes:
     blob = key_id(checkpoint.origin, key.public_key()) + key.sign(text.encode())
     line = f"{DASH}{checkpoint.origin} {base64.b64encode(blob).decode('ascii')}\n"
     return f"{text}\n{line}".encode()
-
-
-def cosign(note: bytes, name: str, key: Key) -> bytes:
-    """Return the note with one more signature over the same text."""
-    text, _ = _split(note)
-    blob = key_id(name, key.public_key()) + key.sign(text.encode())
-    return note + f"{DASH}{name} {base64.b64encode(blob).decode('ascii')}\n".encode()
 
 
 def open_checkpoint(
@@ -144,6 +138,10 @@ def _parse(text: str) -> Checkpoint:
     size = lines[1]
     if not size.isascii() or not size.isdigit() or (size[0] == "0" and size != "0"):
         raise CheckpointError("the size is no number")
+    if len(size) > SIZE_DIGITS_MAX:
+        raise CheckpointError("the size is too large")
+    if not all(lines[3:-1]):  # what stands behind the last newline is no line
+        raise CheckpointError("an extension line is empty")
     root = _base64(lines[2], "root")
     if len(root) != HASH_BYTES:
         raise CheckpointError(f"the root has not {HASH_BYTES} bytes")

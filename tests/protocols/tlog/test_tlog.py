@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from protocols.tlog.checkpoint import (
     Checkpoint,
     CheckpointError,
-    cosign,
     open_checkpoint,
     sign_checkpoint,
 )
@@ -170,14 +169,49 @@ def test_a_published_signed_note_verifies() -> None:
         open_checkpoint(note.encode(), "x", public[1:], name="PeterNeumann")
 
 
-def test_a_cosigned_checkpoint_verifies_under_both_keys() -> None:
-    device, collector = Key(1), Key(2)
-    note = sign_checkpoint(Checkpoint(ORIGIN, 3, bytes(32)), device)
-    both = cosign(note, "collector.example", collector)
-    assert open_checkpoint(both, ORIGIN, device.public_key()).size == 3
-    assert open_checkpoint(
-        both, ORIGIN, collector.public_key(), "collector.example"
-    ).root == bytes(32)
+def test_signatures_of_unknown_keys_are_passed_over() -> None:
+    """C2SP tlog-checkpoint: so that keys can be rotated and witnesses can cosign."""
+    note = sign_checkpoint(Checkpoint(ORIGIN, 3, bytes(32)), Key(1))
+    other = base64.b64encode(b"key!" + bytes(72)).decode()
+    more = note + f"\u2014 witness.example.com/w1 {other}\n".encode()
+    assert open_checkpoint(more, ORIGIN, Key(1).public_key()).size == 3
+    with pytest.raises(CheckpointError, match="not signed by this key"):
+        open_checkpoint(more, ORIGIN, Key(2).public_key())
+
+
+def signed_text(text: str) -> bytes:
+    """Return a note of any text under our key."""
+    key = Key(1)
+    hashed = hashlib.sha256(ORIGIN.encode() + b"\n\x01" + key.public_key()).digest()
+    blob = base64.b64encode(hashed[:4] + key.sign(text.encode())).decode()
+    return f"{text}\n\u2014 {ORIGIN} {blob}\n".encode()
+
+
+ROOT = base64.b64encode(bytes(32)).decode()
+
+
+def test_extension_lines_are_taken_and_mean_nothing() -> None:
+    note = signed_text(f"{ORIGIN}\n5\n{ROOT}\nextension\n")
+    assert open_checkpoint(note, ORIGIN, Key(1).public_key()).size == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{ORIGIN}\n5\n", "not origin"),
+        (f"{ORIGIN}\n05\n{ROOT}\n", "no number"),
+        (f"{ORIGIN}\n-5\n{ROOT}\n", "no number"),
+        (f"{ORIGIN}\n\u0665\n{ROOT}\n", "no number"),
+        (f"{ORIGIN}\n{'9' * 5000}\n{ROOT}\n", "too large"),
+        (f"{ORIGIN}\n5\n{ROOT[:-4]}\n", "32 bytes"),
+        (f"{ORIGIN}\n5\n?\n", "no base64"),
+        (f"{ORIGIN}\n5\n{ROOT}\n\nextension\n", "extension line is empty"),
+        (f"other\n5\n{ROOT}\n", "another log"),
+    ],
+)
+def test_a_signed_note_that_is_no_checkpoint_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        open_checkpoint(signed_text(text), ORIGIN, Key(1).public_key())
 
 
 @pytest.mark.parametrize(
