@@ -46,6 +46,9 @@ KEY: Final = "key"
 KEEP: Final = "keep"
 EVENT: Final = "event"
 DICTIONARY_BYTES_MAX: Final = 256 * 1024
+# A reader takes 65,536 texts and 16 MiB of content; ROWS_MAX rows are at most 6 MiB.
+TEXTS_MAX: Final = 32_768
+TEXTS_BYTES_MAX: Final = 4 * 1024 * 1024
 _OVERHEAD_BYTES: Final = 640  # header, tag or signature, and msgpack around them
 
 Piece: TypeAlias = "tuple[int, Part]"  # index of the part in its bundle, and the part
@@ -228,7 +231,12 @@ class Sealer:
         if not worded.size:
             return
         content = b""
-        if len(worded.rows) <= ROWS_MAX:
+        text_bytes = sum(map(len, worded.texts.text))
+        if (
+            len(worded.rows) <= ROWS_MAX
+            and len(worded.texts) <= TEXTS_MAX
+            and text_bytes <= TEXTS_BYTES_MAX
+        ) or worded.size == 1:
             content = self._encoder.encode(
                 worded.rows, worded.is_float, worded.texts, worded.definitions
             )

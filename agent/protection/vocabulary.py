@@ -57,14 +57,12 @@ class Worded:
         return len(self.rows) + len(self.texts)
 
     def halves(self) -> tuple[Worded, Worded]:
-        """Return the first and the second half, of rows as long as there are two."""
+        """Return the first and the second half of rows and texts; needs two of them."""
         rows, texts = len(self.rows), len(self.texts)
-        if rows > 1:
-            return self._cut(slice(0, rows // 2), slice(0, texts)), self._cut(
-                slice(rows // 2, rows), slice(texts, texts)
-            )
-        return self._cut(slice(0, rows), slice(0, texts // 2)), self._cut(
-            slice(rows, rows), slice(texts // 2, texts)
+        row, text = (rows + 1) // 2, texts // 2  # neither half is empty
+        return (
+            self._cut(slice(0, row), slice(0, text)),
+            self._cut(slice(row, rows), slice(text, texts)),
         )
 
     def _cut(self, rows: slice, texts: slice) -> Worded:

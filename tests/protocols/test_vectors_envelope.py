@@ -104,6 +104,31 @@ def test_the_independent_reader_opens_what_we_seal(suite: str) -> None:
     assert len(theirs(key, messages)) == 61
 
 
+@given(
+    st.sampled_from([SPEED, COUNTER]),
+    st.lists(I64, min_size=1, max_size=12),
+    st.lists(st.floats(width=64, allow_nan=False), min_size=1, max_size=4),
+    st.lists(st.binary(max_size=20), max_size=3),
+)
+@settings(max_examples=60)
+def test_the_independent_reader_opens_whatever_we_seal(
+    item: int, raw: list[int], where: list[float], told: list[bytes]
+) -> None:
+    rules = policy(suite=SUITES[1])
+    sealer = Sealer(rules, Device(), entropy(), bytes(16), CARDS)
+    what = bundle(
+        rules, [numbers(item, raw), floats(LATITUDE, where)], texts(VIN, *told)
+    )
+    made = sealer.seal(rules.destinations[0], what, NOW_NS)
+    messages = [record.body for record in made.records]
+    key = Device().public_key()
+    found = theirs(key, messages)
+    assert found == ours(key, messages)
+    assert [row[3] for row in found[: len(raw)]] == raw
+    assert [row[4] for row in found[len(raw) : -len(told) or None]] == where
+    assert [row[5] for row in found if row[5] is not None] == told
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_recorded_messages_open_with_both_readers(root: Path, suite: str) -> None:
     file = root / "docs" / "formats" / "vectors" / f"envelope-{suite}.json"

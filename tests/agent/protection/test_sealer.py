@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import agent.protection.sealer as sealer_module
 import agent.protection.vocabulary as vocabulary_module
 from agent.errors import Refused
 from agent.limits import ENVELOPE_BYTES_MAX
@@ -245,6 +246,24 @@ def test_what_is_too_large_becomes_several_envelopes_that_add_up() -> None:
     assert np.concatenate(raw).tolist() == noise[0].raw.tolist()
 
 
+@pytest.mark.parametrize("limit", ["TEXTS_MAX", "TEXTS_BYTES_MAX"])
+def test_more_texts_than_a_reader_takes_become_several_envelopes(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(sealer_module, limit, 3)
+    rules = policy()
+    told = texts(VIN, *(b"%d" % i for i in range(8)))
+    made = sealer(rules).seal(
+        rules.destinations[0], bundle(rules, [numbers(SPEED, [1])], told), NOW_NS
+    )
+    data = made.records[1:]
+    assert len(data) > 2
+    assert sum(record.samples for record in data) == 9
+    assert sum(made.rows[r.epoch, r.sequence][0] for r in data) == 9
+    found = [c.texts for batch in opened(made) for c in batch if c.texts]
+    assert sum(found, ()) == told.text
+
+
 def test_items_beyond_the_dictionary_are_defined_in_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -339,6 +358,5 @@ def test_any_samples_come_back_exactly(
 
 
 def test_the_sealing_side_has_no_code_that_opens() -> None:
-    for module in (epochs, vocabulary_module, inspect.getmodule(Sealer)):
-        assert module is not None
+    for module in (epochs, vocabulary_module, sealer_module):
         assert ".decrypt(" not in inspect.getsource(module)
