@@ -86,14 +86,20 @@ def prepare(folder: Path, can_port: int | None) -> Path:
 
 
 @contextlib.contextmanager
-def running(config: Path) -> Iterator[Running]:
-    """Start the daemon, wait for READY=1, stop it at the end."""
+def running(config: Path, *, extras: bool = True) -> Iterator[Running]:
+    """Start the daemon, wait for READY=1, stop it at the end.
+
+    ``extras``: as it is installed here, where python-can finds asammdf and imports it
+    with all of pandas. Without: as on a gateway, where nobody installs ``[mf4]``.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         name = str(Path(temporary, "notify"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(name)
             listener.settimeout(READY_S)
-            command = [sys.executable, "-c", "from agent.main import main; main()"]
+            hidden = "" if extras else "import sys; sys.modules['asammdf'] = None; "
+            code = f"{hidden}from agent.main import main; main()"
+            command = [sys.executable, "-c", code]
             start = time.perf_counter()
             process = subprocess.Popen(
                 [*command, "run", "-c", str(config)],

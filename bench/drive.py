@@ -21,6 +21,7 @@ from agent.merging import CommitGroup
 from agent.protection.keyring import KeyRing
 from agent.records import Arrival
 from policies.files import load
+from protocols.can.database import load_database
 from protocols.frames import FrameBatch, concat_frames
 
 if TYPE_CHECKING:
@@ -112,6 +113,23 @@ def policy_file(name: str, folder: Path) -> str:
 def compiled(databases: Path, policy: str, bindings: str = RAV4) -> Compiled:
     """Return a policy compiled with bindings and the databases of a folder."""
     return load(policy, (bindings,), None, databases).compiled
+
+
+def bind_all(dbc: Path, folder: Path) -> str:
+    """Return the file of bindings that name every signal of a database on can0."""
+    lines = [
+        "schema: sluicegate/bindings/1", "name: bench-all", "can:",
+        f"  - bus: can0\n    database: {dbc.name}\n    signals:",
+    ]  # fmt: skip
+    lines += [
+        f"      {message.name}.{signal.name}:"
+        f" Vehicle.Chassis.Bench.{message.name}.{signal.name}"
+        for message in load_database(dbc).messages
+        for signal in message.signals
+    ]
+    path = folder / f"{dbc.stem}.bindings.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
 
 
 def put_together(

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import drive
 from protocols.can.decode import decode
 
 if TYPE_CHECKING:
@@ -43,12 +42,11 @@ class Measured(NamedTuple):
     version: str
 
 
-def measure(data: Path, frames: FrameBatch) -> Measured | str:
+def measure(plan: Compiled, frames: FrameBatch) -> Measured | str:
     """Return what the converter takes per frame, or why that is not known."""
     reason = _install()
     if reason:
         return reason
-    plan = drive.compiled(data / drive.FOLDER, drive.FLEET)
     given = {
         "nodes": _nodes(plan),
         "frames": [

@@ -25,7 +25,7 @@ import zstandard
 from agent.records import Arrival
 from bench import drive
 from bench.row import Row
-from firmware_sim.scenario import load_scenario
+from firmware_sim.scenario import VehicleScenario, load_scenario
 from firmware_sim.traffic import Traffic
 from fleet.keys import generate
 from protocols.can.decode import decode
@@ -176,6 +176,7 @@ def rows(data: Path) -> list[Row]:
         folder = Path(temporary)
         file = drive.policy_file("everything", folder)
         scenario = load_scenario("city-drive")
+        assert isinstance(scenario, VehicleScenario)
         traffic = Traffic(scenario)
         simulated = traffic.frames(0, DRIVE_NS)
         city = drive.compiled(SCENARIOS, file, "sim-vehicle")

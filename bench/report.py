@@ -1,0 +1,125 @@
+"""Writes docs/performance.md from the rows that ``bench/run.py`` gathered."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "numpy", "cryptography", "msgpack", "zstandard", "cantools", "python-can",
+    "asammdf", "pyarrow",
+)  # fmt: skip
+MEANING = {
+    "decode": "Frames in memory to samples, every signal of the database: ours in"
+    " batches of 1,024 frames, cantools frame by frame, asammdf with"
+    " `extract_bus_logging` over the whole file.",
+    "captures": "A capture file in the page cache to frames: ours as `scan` reads it,"
+    " beside python-can's reader of the same file.",
+    "path": "A recording to committed envelopes, on one core: decode, inspect,"
+    " classify, transform, seal, evidence, and one synced SQLite transaction for every"
+    " 16 batches of 4,096 frames. Beside it the converter of thingsboard-gateway alone"
+    " (no bus, no queue, no storage, no protection), frame by frame, giving the same"
+    " signals; a frame that no signal is bound to costs it one dictionary look-up. The"
+    " rates are over all frames of the recording. `sparse` is the real drive with the"
+    " 41 signals of the shipped bindings (two frames of three carry none of them);"
+    " `dense` is 60 messages of six signals, random payloads, every signal bound.",
+    "wire": "Bytes of whole envelopes by samples in them, beside the same samples (item"
+    " as dictionary, time as int64, value as double) in the smallest of eight ways of"
+    " Parquet with zstd, and as JSON lines with zstd. The verdict counts the epoch's"
+    " announcement as if it served these few seconds alone (it serves a day); so does"
+    " the ratio in brackets. A batch is 4,096 frames, or what the daemon gathers in"
+    " 100 ms.",
+    "memory": "Resident memory of `sluicegate run` (the largest of six seconds after"
+    " READY), with no broker to send to; and the time to open its store.",
+    "start": "From the fork of `sluicegate run` to READY=1 on its notify socket.",
+    "evidence": "Evidence entries encoded, hashed into the RFC 6962 tree and committed"
+    " in synced transactions.",
+    "audit": "Entries that the offline verifier checks in a second.",
+}  # fmt: skip
+INTRODUCTION = (
+    "Written by `make bench`; do not edit. Ours and a peer's numbers of a row come from"
+    " one run on the same input; each is a median of several repetitions. Budgets are"
+    " those of DESIGN section 11."
+)
+NOT_MEASURED = (
+    "live SocketCAN at 100 % of eight buses: needs kernel CAN interfaces",
+    "the Modbus proxy beside modbus-proxy: the proxy is not built yet",
+    "policy published to enforced: policies over MQTT are not built yet",
+    "memory flat over hours: no run of this benchmark is that long",
+)
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [
+        ln.partition(":")[2].strip() for ln in text.splitlines() if "model name" in ln
+    ]
+    return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} missing"
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the rows of one section as a Markdown table."""
+    verdict = {True: "met", False: "**not met**", None: "-"}
+    lines = [
+        "| what | ours | peer | peer's | ratio | budget | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [
+            row["what"], row["ours"], row["peer"], row["peer_value"], row["ratio"],
+            row["budget"], verdict[row["met"]],
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    return lines
+
+
+def document(results: dict[str, list[dict[str, Any]]], now: dt.datetime) -> str:
+    """Return the whole file."""
+    rows = [row for section in results.values() for row in section]
+    judged = [row for row in rows if row["met"] is not None]
+    met = sum(row["met"] for row in judged)
+    system = f"{platform.system()} {platform.release()}"
+    lines = [
+        "# Performance",
+        "",
+        INTRODUCTION,
+        "",
+        f"* date: {now:%Y-%m-%d %H:%M} UTC",
+        f"* machine: {_cpu()}, {os.cpu_count()} cores, {system}",
+        f"* Python {platform.python_version()}; {', '.join(map(_version, PACKAGES))}",
+        "* command: `make bench` (`bench/run.py`); one section: `bench/run.py path`",
+        "",
+        f"{met} of {len(judged)} rows with a budget meet it.",
+    ]
+    for section, found in results.items():
+        lines += ["", f"## {section}", "", MEANING.get(section, ""), "", *table(found)]
+    lines += ["", "## Not measured here", ""]
+    lines += [f"* {what}" for what in NOT_MEASURED]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Read the rows from standard input and write the file that is named."""
+    text = document(json.load(sys.stdin), dt.datetime.now(dt.UTC))
+    Path(sys.argv[1]).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
