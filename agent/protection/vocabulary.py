@@ -102,10 +102,9 @@ class Vocabulary:
             if texts_only:
                 items = items[policy.items.kind[items] == Kind.TEXT]
             for statistic in _statistics(rule):
-                if len(definitions) + len(items) > DICTIONARY_MAX:
-                    break
+                room = DICTIONARY_MAX - len(definitions)
                 variant = (number, statistic, gives_floats(rule))
-                numbers[variant] = self._name(variant, items, definitions)
+                numbers[variant] = self._name(variant, items[:room], definitions)
         return Wording(numbers, definitions, _floats(definitions, 0))
 
     def word(self, wording: Wording, pieces: Sequence[Part]) -> Worded:
