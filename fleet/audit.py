@@ -1,252 +1,302 @@
-"""Offline verification of one device's evidence log: one command, no trust needed.
+"""Offline verification of one device's evidence: one command, no trust needed.
 
-Steps, in order (docs/formats/evidence-log.md):
+Steps (docs/formats/evidence-log.md):
 (1) every checkpoint is signed by the device and its root is the root of the entries
-(2) entries decode, and count without a gap within each boot
-(3) no (epoch, sequence) stands for two different envelopes: no nonce was used twice
-(4) sequences of every epoch are contiguous from 1
+(2) entries decode; their numbers rise within each boot; a boot never comes back
+(3) no (epoch, sequence) stands for two envelopes: no nonce was used twice
+(4) an epoch is announced before it is used, and its sequences have no gap
 (5) every envelope that the log names was received with that digest, or its loss is
     recorded with a cause; every received envelope is named by the log
-(6) the counters add up: read = sum of outcomes + held, at every destination
-(7) what was sent by count equals what the envelopes say
+(6) the counters add up (``fleet/audit_books.py``)
+(7) what was sent by count equals what the envelopes say, and what was opened
 (8) published telemetry says what the log's count.snap says
+(9) the newest signed state knows of no more entries than are here
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+import itertools
+from typing import TYPE_CHECKING, Final
 
-import msgpack
+from fleet.audit_books import Books
+from fleet.audit_entries import (
+    Boot,
+    Change,
+    Destroy,
+    Entry,
+    Key,
+    Loss,
+    Out,
+    Snap,
+    Stop,
+    decode_entry,
+)
+from fleet.audit_report import Named, Place, Report, told
+from fleet.audit_tree import Head
 from protocols.tlog.checkpoint import CheckpointError, open_checkpoint
-from protocols.tlog.tree import Growth, leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from protocols.telemetry import Telemetry
 
-Place: TypeAlias = tuple[bytes, int, str]  # epoch, sequence, kind
-ENVELOPES: Final = ("flow.out", "key.life")
-PROBLEMS_MAX: Final = 100  # told one by one; the rest is a number
-SENT: Final = ("sent", "merged")
-
-
-@dataclass(slots=True)
-class Report:
-    """What was checked and what was found; no problem = every check held."""
-
-    device: str
-    log: str
-    entries: int = 0
-    boots: int = 0
-    checkpoints: int = 0
-    covered: int = 0  # entries under the newest good checkpoint
-    envelopes: int = 0  # that left, by the log
-    received: int = 0
-    kept: int = 0  # envelopes that stay on the device
-    lost: dict[str, int] = field(default_factory=dict)  # cause -> count
-    waiting: int = 0  # named by the log, not received, not lost: still on the way
-    samples_sent: int = 0
-    problems: list[str] = field(default_factory=list)
-    problems_more: int = 0
-
-    def problem(self, text: str) -> None:
-        """Note a problem; past PROBLEMS_MAX only count it."""
-        if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(text)
-        else:
-            self.problems_more += 1
+CHUNK: Final = 4096
+UNKNOWN: Final = -1
+DIGEST_BYTES: Final = 32
 
 
 class Verifier:
-    """Reads a log front to back once; memory grows with envelopes, not with values."""
+    """Reads a device's logs front to back; memory grows with envelopes only."""
 
-    def __init__(self, device: str, log: bytes, origin: str, public_key: bytes) -> None:
-        """Name the log and the device's Ed25519 public key (32 bytes)."""
-        self._report = Report(device, log.hex())
-        self._origin = origin
+    def __init__(
+        self, device: str, public_key: bytes, *, behind_ok: bool = False
+    ) -> None:
+        """Name the device and its 32-byte Ed25519 public key.
+
+        ``behind_ok``: the device has not sent all yet, so what is named and not here,
+        here and not named, or not signed yet is told as a number and is no problem.
+        """
+        self.report = Report(device)
         self._key = public_key
-        self._named: dict[Place, bytes] = {}
-        self._last: dict[tuple[bytes, str], int] = {}
-        self._number: dict[bytes, int] = {}
-        self._lost: list[tuple[bytes, int, int]] = []
-        self._sums: dict[tuple[str, str], int] = defaultdict(int)
-        self._rows: dict[str, int] = defaultdict(int)
-        self._snaps: dict[int, tuple[object, ...]] = {}
-        self._held = 0
+        self._behind_ok = behind_ok
+        self._named: dict[Place, Named] = {}
+        self._sequence: dict[bytes, int] = {}
+        self._gone: list[tuple[bytes, int, int]] = []
+        self._gone_unnamed = 0  # envelopes lost without their names; UNKNOWN: any
+        self._lost_entries = False  # some entries were lost with a store
+        self._snaps: dict[tuple[str, int], Snap] = {}
+        self._sizes: dict[str, int] = {}  # boot -> entries of its log
+        self._boot = b""
+        self._boots: dict[bytes, int] = {}  # -> last number
+        self._last: Entry | None = None
+        self._books = Books()
 
-    def run(
+    # --- one log --------------------------------------------------------------------
+
+    def log(
         self,
+        origin: str,
         entries: Iterable[bytes],
         checkpoints: Sequence[tuple[int, bytes, bytes]],
-    ) -> None:
-        """Check the log itself: steps 1 to 4, gathering what 5 to 8 need."""
-        marks = {size: (root, note) for size, root, note in checkpoints}
-        tree = Growth(0, {})
-        for index, entry in enumerate(entries):
-            tree.append([leaf_hash(entry)])
-            self._read(index, entry)
-            if tree.size in marks:
-                self._checkpoint(tree.size, tree.root(), marks.pop(tree.size)[1])
-        self._report.entries = tree.size
-        for size in sorted(marks):
-            self._report.problem(f"checkpoint of {size} entries, but only {tree.size}")
+    ) -> Books:
+        """Check a log: steps 1 to 4 and 6. Logs of a device come oldest first.
 
-    def _checkpoint(self, size: int, root: bytes, note: bytes) -> None:
+        ``origin``: of its checkpoints; ``checkpoints``: (size, root, signed note).
+        """
+        marks: dict[int, list[tuple[bytes, bytes]]] = {}
+        for size, root, note in checkpoints:
+            marks.setdefault(size, []).append((root, note))
+        tree = Head()
+        self._books = Books()
+        before = set(self._boots)
+        source = iter(entries)
+        stops = [*sorted(marks), 2**62]
+        covered = 0
+        for stop in stops:
+            while tree.size < stop:
+                chunk = list(itertools.islice(source, min(CHUNK, stop - tree.size)))
+                if not chunk:
+                    break
+                first = tree.size
+                tree.append(chunk)
+                for index, entry in enumerate(chunk, first):
+                    self._read(index, entry)
+            for root, note in marks.get(stop, ()):
+                if self._checkpoint(origin, stop, tree, root, note):
+                    covered = stop
+        self._close_log(tree.size, covered)
+        for boot in self._boots.keys() - before:
+            self._sizes[boot.hex()] = tree.size
+        return self._books
+
+    def _checkpoint(
+        self, origin: str, size: int, tree: Head, root: bytes, note: bytes
+    ) -> bool:
+        problem = self.report.problem
+        if tree.size != size:
+            problem(f"a checkpoint of {size} entries, but only {tree.size} are here")
+            return False
         try:
-            signed = open_checkpoint(note, self._origin, self._key)
+            signed = open_checkpoint(note, origin, self._key)
         except CheckpointError as error:
-            self._report.problem(f"checkpoint of {size} entries: {error}")
-            return
-        if signed.size != size or signed.root != root:
-            self._report.problem(f"checkpoint of {size} entries: another root")
-            return
-        self._report.checkpoints += 1
-        self._report.covered = max(self._report.covered, size)
+            problem(f"checkpoint of {size} entries: {error}")
+            return False
+        if signed.size != size or not tree.root() == signed.root == root:
+            problem(f"checkpoint of {size} entries: the entries give another root")
+            return False
+        self.report.checkpoints += 1
+        return True
 
-    def _read(self, index: int, entry: bytes) -> None:
-        try:
-            facts = msgpack.unpackb(entry, raw=False)
-            kind, boot, number = facts["type"], facts["boot"], facts["n"]
-        except (ValueError, KeyError, TypeError, msgpack.UnpackException):
-            self._report.problem(f"entry {index}: cannot be read")
-            return
-        expected = self._number.get(boot, 0)
-        if number != expected:
-            self._report.problem(f"entry {index}: number {number}, not {expected}")
-        self._number[boot] = number + 1
-        if kind in ENVELOPES:
-            self._envelope(index, facts)
-        elif kind == "loss.rec":
-            self._loss(facts)
-        elif kind == "count.snap":
-            self._snap(index, facts)
+    def _close_log(self, size: int, covered: int) -> None:
+        report = self.report
+        report.logs += 1
+        report.boots = len(self._boots)
+        report.entries += size
+        report.covered += covered
+        report.samples_sent += self._books.sent_total
+        if covered < size and not self._behind_ok:
+            report.problem(f"the last {size - covered} entries are not signed")
 
-    def _envelope(self, index: int, facts: Mapping[str, object]) -> None:
-        epoch, sequence = facts["epoch"], facts["seq"]
-        kind, digest = facts["kind"], facts["sha256"]
-        assert isinstance(epoch, bytes)
-        assert isinstance(sequence, int)
-        assert isinstance(kind, str)
-        assert isinstance(digest, bytes)
-        key = "key" if kind == "key" else "batch"
-        place = (epoch, sequence, key)
-        if self._named.get(place, digest) != digest or (
-            place in self._named and key == "batch"
-        ):
-            self._report.problem(f"entry {index}: epoch and sequence used twice")
-        if key == "batch":
-            last = self._last.get((epoch, key), 0)
-            if sequence != last + 1:
-                self._report.problem(f"entry {index}: sequence {sequence} after {last}")
-            self._last[epoch, key] = sequence
-            for name, rows, is_aggregate in facts["rules"]:  # type: ignore[attr-defined]  # msgpack list, checked by the format tests
-                if not is_aggregate:
-                    self._rows[f"{facts['dest']}|{name}"] += rows
-        if kind == "keep":
-            self._report.kept += 1
+    def _read(self, index: int, body: bytes) -> None:
+        entry = decode_entry(body)
+        if entry is None or entry.v != 1:
+            self.report.problem(f"entry {index}: cannot be read")
+            return
+        self._count(index, entry)
+        match entry:
+            case Key() | Out():
+                self._envelope(index, entry)
+            case Loss() | Destroy():
+                self._loss(entry)
+            case Snap():
+                self._snap(index, entry)
+            case Change():
+                self._books.policy(entry.policy)
+            case Boot():
+                if entry.device != self.report.device:
+                    self.report.problem(f"entry {index}: of another device")
+                if entry.key != self._key:
+                    self.report.problem(f"entry {index}: another device key")
+        self._last = entry
+
+    def _count(self, index: int, entry: Entry) -> None:
+        if entry.boot != self._boot:
+            if entry.boot in self._boots:
+                self.report.problem(f"entry {index}: a boot that had ended")
+            self._books.boot(clean=self._last is None or isinstance(self._last, Stop))
+            self._boot = entry.boot
+            self._boots.setdefault(entry.boot, -1)
+        if entry.n <= self._boots[entry.boot]:
+            self.report.problem(f"entry {index}: its number does not rise")
+        self._boots[entry.boot] = entry.n
+
+    def _envelope(self, index: int, entry: Key | Out) -> None:
+        problem = self.report.problem
+        is_key = isinstance(entry, Key)
+        place = (entry.epoch, 0 if is_key else entry.seq)
+        if place in self._named:
+            problem(f"entry {index}: epoch and sequence used twice")
+        if len(entry.sha256) != DIGEST_BYTES or (entry.kind == "key") != is_key:
+            problem(f"entry {index}: kind or digest is none")
+        kept = entry.kind == "keep"
+        if is_key:
+            self._sequence.setdefault(entry.epoch, 0)
         else:
-            self._named[place] = digest
+            last = self._sequence.get(entry.epoch)
+            if last is None and not self._lost_entries:
+                problem(f"entry {index}: an epoch that was not announced")
+            if entry.seq != (last or 0) + 1 and not self._lost_entries:
+                problem(f"entry {index}: sequence {entry.seq} after {last or 0}")
+            self._sequence[entry.epoch] = entry.seq
+            if entry.samples != sum(rows for _, rows, _ in entry.rules):
+                problem(f"entry {index}: its rows are not its samples")
+            self._books.out(entry)
+            self.report.kept += kept
+        self._named[place] = Named(entry.sha256, entry.samples, kept)
 
-    def _loss(self, facts: Mapping[str, object]) -> None:
-        cause, count = str(facts["cause"]), facts["count"]
-        assert isinstance(count, int)
-        lost = self._report.lost
-        lost[cause] = lost.get(cause, 0) + count
-        for row in facts.get("rows", ()):  # type: ignore[attr-defined]  # msgpack list
-            self._lost += [(epoch, first, last) for epoch, first, last in row[5]]
+    def _loss(self, entry: Loss | Destroy) -> None:
+        lost = self.report.lost
+        lost[entry.cause] = lost.get(entry.cause, 0) + entry.count
+        self._gone += [span for row in entry.rows for span in row[5]]
+        self._books.lost(entry.cause, entry.count)
+        if isinstance(entry, Loss) and (entry.entries_lost or not entry.continued):
+            self._lost_entries = True
+            self._books.unknowable = "entries were lost with a damaged store"
+            self.report.note(self._books.unknowable)
+        if isinstance(entry, Loss) and entry.spool_lost:
+            known = self._gone_unnamed != UNKNOWN and entry.spool_lost > 0
+            more = self._gone_unnamed + entry.spool_lost
+            self._gone_unnamed = more if known else UNKNOWN
 
-    def _snap(self, index: int, facts: Mapping[str, object]) -> None:
-        rows = facts["rows"]
-        assert isinstance(rows, list)
-        for destination, _label, _rule, _action, outcome, samples, _bytes in rows:
-            self._sums[destination, outcome] += samples
-        held = facts["held"]
-        assert isinstance(held, int)
-        self._held = held
-        self._snaps[index] = tuple(tuple(row) for row in rows)
+    def _snap(self, index: int, entry: Snap) -> None:
+        self._snaps[entry.boot.hex(), index] = entry
+        for problem in self._books.snap(entry):
+            self.report.problem(f"entry {index}: {problem}")
 
-    def received(self, batches: Iterable[tuple[Place, bytes]]) -> None:
-        """Steps 5: hold what was received against what the log names."""
-        here = dict(batches)
-        report = self._report
-        report.envelopes = len(self._named)
-        for place, digest in here.items():
+    # --- against what came ----------------------------------------------------------
+
+    def received(self, batches: Iterable[tuple[Place, bytes, int]]) -> None:
+        """Step 5 and 7: hold what was received against what the logs name.
+
+        ``batches``: place, SHA-256, rows that were opened (-1: sealed to others).
+        """
+        report = self.report
+        here: set[Place] = set()
+        for place, digest, samples in batches:
             named = self._named.get(place)
             if named is None:
-                report.problem(f"received {_told(place)}, which the log does not name")
-            elif named != digest:
-                report.problem(f"received {_told(place)} with another digest")
+                self._not_named(place)
+            elif named.digest != digest:
+                if samples >= 0:  # else it was never authenticated: anybody's bytes
+                    report.problem(f"received {told(place)} with another digest")
             else:
-                report.received += 1
-        lost = self._lost_places()
-        for place in self._named.keys() - here.keys() - lost:
-            report.waiting += 1
-            report.problem(f"{_told(place)} is named by the log and was not received")
+                here.add(place)
+                if samples not in {UNKNOWN, named.samples}:
+                    report.problem(
+                        f"{told(place)} holds {samples} rows, the log says"
+                        f" {named.samples}"
+                    )
+        report.received = len(here)
+        leaving = {place for place, named in self._named.items() if not named.kept}
+        report.envelopes = len(leaving)
+        self._missing(leaving - here)
 
-    def _lost_places(self) -> set[Place]:
-        return {
-            (epoch, sequence, "batch")
-            for epoch, first, last in self._lost
-            for sequence in range(first, last + 1)
-        }
+    def _not_named(self, place: Place) -> None:
+        self.report.not_named += 1
+        if not (self._behind_ok or self._lost_entries):
+            self.report.problem(f"received {told(place)}, which the log does not name")
 
-    def sums(self, *, complete: bool) -> None:
-        """Steps 6 and 7; ``complete``: the log ends with a snapshot of everything."""
-        destinations = {d for d, _ in self._sums if d}
-        read = self._sums["", "read"]
-        for destination in sorted(destinations):
-            parts = sum(
-                count
-                for (place, outcome), count in self._sums.items()
-                if place == destination and outcome not in {"read", "held"}
-            )
-            # What is held is one number over all destinations: it bounds each.
-            if not parts <= read <= parts + self._held:
-                self._report.problem(
-                    f"{destination}: {read} samples read, {parts} accounted for,"
-                    f" {self._held} held"
+    def _missing(self, places: set[Place]) -> None:
+        """Take off what is lost with a cause, and keys of epochs that only keep."""
+        for epoch, first, last in self._gone:
+            if last - first > len(places):
+                places = {
+                    p for p in places if not (p[0] == epoch and first <= p[1] <= last)
+                }
+            else:
+                places -= {(epoch, number) for number in range(first, last + 1)}
+        self.report.waiting = len(places)
+        if self._behind_ok or self._gone_unnamed == UNKNOWN:
+            return
+        if len(places) > self._gone_unnamed:
+            for place in sorted(places)[self._gone_unnamed :]:
+                self.report.problem(
+                    f"{told(place)} is named by the log and was not received"
                 )
-            if complete:
-                self._compare(destination)
 
-    def _compare(self, destination: str) -> None:
-        counted = self._sums[destination, "sent"] + self._sums[destination, "kept"]
-        rows = sum(
-            n for name, n in self._rows.items() if name.split("|")[0] == destination
-        )
-        self._report.samples_sent += self._sums[destination, "sent"]
-        if counted != rows:
-            self._report.problem(
-                f"{destination}: counters say {counted} samples in envelopes,"
-                f" the envelopes' entries say {rows}"
-            )
+    def stored(self, place: Place, digest: bytes) -> None:
+        """Hold an envelope that the device itself still has against its log."""
+        named = self._named.get(place)
+        if named is None:
+            self._not_named(place)
+        elif named.digest != digest:
+            self.report.problem(f"stored {told(place)} has another digest")
+        else:
+            self.report.waiting += 1
 
-    def telemetry(self, told: Iterable[Telemetry]) -> None:
-        """Step 8: published counters against the log's."""
-        for one in told:
-            rows = self._snaps.get(one.evidence_index)
-            said = tuple(
+    def telemetry(self, published: Iterable[Telemetry | None]) -> None:
+        """Step 8: published counters against the log's; None: it could not be read."""
+        for one in published:
+            if one is None:
+                continue
+            snap = self._snaps.get((one.boot, one.evidence_index))
+            where = f"telemetry of entry {one.evidence_index}"
+            if snap is None:
+                if not (self._behind_ok or self._lost_entries):
+                    self.report.problem(f"{where}: the log has no count.snap there")
+                continue
+            self.report.telemetry += 1
+            rows = [
                 (r.destination, r.rule, r.action, r.outcome, r.samples, r.bytes_used)
                 for r in one.rows
+            ]
+            if rows != [(r[0], *r[2:]) for r in snap.rows] or one.held != snap.held:
+                self.report.problem(f"{where} says other numbers than the log")
+
+    def state(self, boot: str, evidence_size: int) -> None:
+        """Step 9: a signed state knows how long its log was."""
+        here = self._sizes.get(boot, 0)
+        if evidence_size > here and not self._behind_ok:
+            self.report.problem(
+                f"the device had {evidence_size} entries, only {here} are here"
             )
-            if rows is None:
-                self._report.problem(
-                    f"telemetry names entry {one.evidence_index}, no count.snap"
-                )
-            elif said != tuple((r[0], *r[2:]) for r in rows):
-                self._report.problem(
-                    f"telemetry of entry {one.evidence_index} says other numbers"
-                )
-
-    def report(self) -> Report:
-        """Return the report; the verifier is done."""
-        self._report.boots = len(self._number)
-        return self._report
-
-
-def _told(place: Place) -> str:
-    epoch, sequence, kind = place
-    return f"{kind} {epoch.hex()[:12]}/{sequence}"

@@ -104,6 +104,7 @@ class Collector:
         self._unopened: dict[str, int] = {}
         self.totals = Totals()
         with ledger.transaction():
+            ledger.enrol(devices)
             self._reopen()
 
     def _reopen(self) -> None:
@@ -285,13 +286,13 @@ class Collector:
         if kind == "state":
             state = decode_state(body)
             self._check_named(kind, device, state.device, state.number)
-            new = self._ledger.keep_state(device, state.number, now_ns, body)
+            new = self._ledger.keep_state(device, state.number, now_ns, message)
         else:
             told = decode_telemetry(body)
             self._check_named(kind, device, told.device, told.evidence_index)
             place = (told.boot[:64], told.evidence_index)
-            new = self._ledger.keep_telemetry(device, place, now_ns, body)
-            if not new and self._ledger.telemetry_body(device, place) != body:
+            new = self._ledger.keep_telemetry(device, place, now_ns, message)
+            if not new and self._ledger.telemetry_body(device, place) != message:
                 raise Refused(kind, "two different ones for one evidence entry")
         self.totals.replays += not new
 

@@ -17,7 +17,7 @@ from fleet.errors import BadInput
 from fleet.ledger_schema import APPLICATION_ID, SCHEMA, VERSION, Batch, Unopened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fleet.opener import Column
@@ -83,6 +83,16 @@ class Ledger:
         self._db.execute("COMMIT")
 
     # --- keys and batches -----------------------------------------------------------
+
+    def enrol(self, devices: Mapping[str, bytes]) -> None:
+        """Note which public keys devices were enrolled with, newest last."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO devices VALUES (?, ?)", devices.items()
+        )
+
+    def devices(self) -> dict[str, bytes]:
+        """Return the public keys that the collector was given, by device."""
+        return dict(self._db.execute("SELECT device, key FROM devices ORDER BY device"))
 
     def add_epoch(
         self, device: str, epoch: bytes, place: tuple[str, int, str], body: bytes,

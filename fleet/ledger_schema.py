@@ -8,6 +8,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x536C4C67  # "SlLg", SQLite file format section 1.3.17
 VERSION: Final = 1
 SCHEMA: Final = (
+    "CREATE TABLE devices (device TEXT PRIMARY KEY, key BLOB) STRICT",
     """CREATE TABLE epochs (
     device TEXT, epoch BLOB, destination TEXT, label INTEGER, suite TEXT, body BLOB,
     ours INTEGER, PRIMARY KEY (device, epoch)) STRICT, WITHOUT ROWID""",

@@ -64,7 +64,7 @@ class Logs:
         what has to be asked for again follows from ``head``.
         """
         signed = self._opened(device, key, page)
-        log = self._log(device, page.log)
+        log = self._log(device, page.log, signed)
         if page.start > log.tree.size:
             return 0  # a gap: the receipt tells the device where to go on
         self._compare(device, page, log)
@@ -94,14 +94,18 @@ class Logs:
         except CheckpointError as error:
             raise Refused("checkpoint", str(error)) from None
 
-    def _log(self, device: str, log_id: bytes) -> _Log:
+    def _log(self, device: str, log_id: bytes, note: Checkpoint | None) -> _Log:
         log = self._known.get((device, log_id))
         if log is not None:
             return log
         known = self._ledger.logs(device)
-        if log_id not in known and (
-            sum(not self._ledger.checkpoints(device, one) for one in known)
-            >= UNSIGNED_LOGS_MAX
+        if (
+            log_id not in known
+            and note is None
+            and (
+                sum(not self._ledger.checkpoints(device, one) for one in known)
+                >= UNSIGNED_LOGS_MAX
+            )
         ):
             raise Refused(RULE, "too many logs without a signed checkpoint")
         good = [c[0] for c in self._ledger.checkpoints(device, log_id) if c[3]]

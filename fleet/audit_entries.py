@@ -1,0 +1,130 @@
+"""Evidence entries as an auditor reads them (docs/formats/evidence-log.md).
+
+Decoded by msgspec against these forms, so that a strange entry is a finding and never a
+surprise. ``gc=False``: no entry refers to itself, and there are many. Fields that a
+later version adds are passed over.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class _Head(msgspec.Struct, frozen=True, gc=False, tag_field="type", kw_only=True):
+    """What every entry begins with."""
+
+    v: int
+    ts: int
+    boot: bytes
+    n: int
+    policy: bytes
+
+
+class Boot(_Head, frozen=True, gc=False, tag="boot", kw_only=True):
+    """The first entry of a run."""
+
+    device: str
+    key: bytes
+
+
+class Change(_Head, frozen=True, gc=False, tag="cfg.change", kw_only=True):
+    """A policy step; ``policy`` of the head is the new one already."""
+
+    step: str
+    name: str
+
+
+class _Envelope(_Head, frozen=True, gc=False, kw_only=True):
+    kind: str  # key | data | event | keep
+    dest: str
+    label: int
+    epoch: bytes
+    seq: int
+    sha256: bytes
+    samples: int
+    rules: tuple[tuple[str, int, bool], ...]  # rule, rows, rows are statistics
+
+
+class Key(_Envelope, frozen=True, gc=False, tag="key.life", kw_only=True):
+    """An epoch was announced."""
+
+
+class Out(_Envelope, frozen=True, gc=False, tag="flow.out", kw_only=True):
+    """An envelope was made."""
+
+
+class Collect(_Head, frozen=True, gc=False, tag="collect.rec", kw_only=True):
+    """The six facts per source and category."""
+
+    t0: int
+    t1: int
+
+
+class Snap(_Head, frozen=True, gc=False, tag="count.snap", kw_only=True):
+    """What the counters grew by since the snapshot before."""
+
+    # destination, label, rule, action, outcome, samples, bytes
+    rows: tuple[tuple[str, int, str, str, str, int, int], ...]
+    held: int
+
+
+# kind, label, records, bytes, samples, ranges of (epoch, first, last)
+LostRow: TypeAlias = tuple[str, int, int, int, int, tuple[tuple[bytes, int, int], ...]]
+
+
+class _Gone(_Head, frozen=True, gc=False, kw_only=True):
+    cause: str
+    count: int
+    rows: tuple[LostRow, ...] = ()
+
+
+class Loss(_Gone, frozen=True, gc=False, tag="loss.rec", kw_only=True):
+    """Something was lost; the last three fields stand where a store was damaged."""
+
+    continued: bool = True
+    entries_lost: int = 0  # -1: nobody knows
+    spool_lost: int = 0  # -1: nobody knows
+
+
+class Destroy(_Gone, frozen=True, gc=False, tag="destroy.rec", kw_only=True):
+    """Something was deleted on purpose."""
+
+
+class Stop(_Head, frozen=True, gc=False, tag="stop", kw_only=True):
+    """The end of a clean run."""
+
+
+class Other(msgspec.Struct, frozen=True, gc=False):
+    """An entry of a kind that we do not know: a later version's."""
+
+    v: int
+    type: str
+    boot: bytes
+    n: int
+
+
+Known: TypeAlias = Boot | Change | Key | Out | Collect | Snap | Loss | Destroy | Stop
+Entry: TypeAlias = Known | Other
+_KNOWN: msgspec.msgpack.Decoder[Known] = msgspec.msgpack.Decoder(Known)
+_OTHER: msgspec.msgpack.Decoder[Other] = msgspec.msgpack.Decoder(Other)
+_TYPES = frozenset(
+    {
+        "boot", "cfg.change", "key.life", "flow.out", "collect.rec", "count.snap",
+        "loss.rec", "destroy.rec", "stop",
+    }
+)  # fmt: skip
+
+
+def decode_entry(body: bytes) -> Entry | None:
+    """Return the entry; None where the bytes are none, or of a form we do not know."""
+    try:
+        return _KNOWN.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        other = _OTHER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return None if other.type in _TYPES else other
