@@ -17,6 +17,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgpack
@@ -49,12 +50,20 @@ class Mf4Process:
         self.progress = 0.0
         source.seek(0)
         mode = "unfinished" if unfinished else "finished"
+        # asammdf copies frames into named temporary files, and the child ends without
+        # finalisers: its folder is ours to delete, or positions would stay on the disk.
+        self._folder = tempfile.TemporaryDirectory(prefix="sluicegate-mf4-")
+        python_path = os.pathsep.join(filter(None, sys.path))
         self._child = subprocess.Popen(  # noqa: S603  # own interpreter, fixed argv
             [sys.executable, "-m", "agent.adapters.mf4_process", mode],
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                "PYTHONPATH": python_path,
+                "TMPDIR": self._folder.name,
+            },
         )
 
     def batches(self) -> Iterator[FrameBatch]:
@@ -77,9 +86,10 @@ class Mf4Process:
             yield self._frames(*rest)
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, and delete what it left behind."""
         self._child.kill()
         self._child.wait()
+        self._folder.cleanup()
         if self._child.stdout is not None:
             self._child.stdout.close()
 
