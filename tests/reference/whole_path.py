@@ -121,8 +121,10 @@ def _decoded(
 
 
 def _sum(bound: Bound, values: Mapping[str, float]) -> float:
-    if bound.parts == ((bound.parts[0][0], 1),):
-        return float(values[bound.parts[0][0]])
+    if len(bound.parts) == 1:
+        ((name, factor),) = bound.parts
+        assert factor == 1
+        return float(values[name])
     return sum(float(values[name]) * factor for name, factor in bound.parts)
 
 

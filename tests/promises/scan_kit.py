@@ -1,0 +1,111 @@
+"""`sluicegate scan` as a person runs it, and its kept store opened by a recipient."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.adapters.device_key import load_or_create
+from fleet.keys import generate
+from fleet.opener import Opener
+from protocols.recipients import encode_card
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fleet.keys import RecipientKeys
+    from fleet.opener import Column
+
+DEVICE = "scan"
+MAIN = "from agent.main import main; main()"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one command said."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.decode().splitlines()
+
+
+def scan(
+    *arguments: Path | str, folder: Path, environment: dict[str, str] | None = None
+) -> Said:
+    """Run the command with ``folder`` as its place for temporary files."""
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "scan", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "TMPDIR": str(folder), **(environment or {})},
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def recipients(folder: Path, names: Sequence[str]) -> list[RecipientKeys]:
+    """Make keys, and put their cards into ``folder``."""
+    folder.mkdir()
+    keys = [generate(n, dt.date(2020, 1, 1), dt.date(2099, 1, 1)) for n in names]
+    for one in keys:
+        (folder / f"{one.name}.card.json").write_bytes(encode_card(one.card()))
+    return keys
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One opened envelope."""
+
+    destination: str
+    label: int
+    columns: list[Column]
+
+
+def opened(store: Path, keys: Sequence[RecipientKeys]) -> list[Envelope]:
+    """Return all that a kept store would have sent or keeps, opened."""
+    signer = load_or_create(store.with_suffix(".key"), DEVICE)
+    opener = Opener(keys, {DEVICE: signer.public_key()})
+    found: list[Envelope] = []
+    database = sqlite3.connect(f"file:{store}?mode=ro", uri=True)
+    try:
+        query = "SELECT kind, destination, label, body FROM spool ORDER BY row"
+        for kind, destination, label, body in database.execute(query).fetchall():
+            if kind == "key":
+                opener.announce(DEVICE, body)
+            else:
+                columns = opener.open(DEVICE, body)
+                found.append(Envelope(destination, label, columns))
+        for label, body in database.execute("SELECT label, body FROM retained"):
+            found.append(Envelope("", label, opener.open(DEVICE, body)))
+    finally:
+        database.close()
+    return found
+
+
+def values_of(envelopes: Sequence[Envelope], item: str) -> dict[int, float]:
+    """Return time in ns -> value of an item, over all envelopes."""
+    return {
+        time_ns: value
+        for envelope in envelopes
+        for column in envelope.columns
+        if column.item == item
+        for time_ns, value, _ in column.rows()
+        if value is not None
+    }
+
+
+def json_of(said: Said) -> list[dict[str, Any]]:
+    """Return what ``--json`` wrote."""
+    found: list[dict[str, Any]] = json.loads(said.out)
+    return found
