@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.inspection.findings import Finding, Level
 from agent.limits import EVENT_KEYS_MAX
-from protocols.can.plan import FrameKind
+from protocols.can.plan import BUSES_MAX, FrameKind
 from protocols.frames import CAN_ERR_FLAG, CAN_RTR_FLAG, CANFD_FDF
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class UnknownIdentifier:
 
     def __init__(self, watched: frozenset[int]) -> None:
         """Watch the buses that have a database; on others every id would be unknown."""
-        self._watched = np.array(sorted(watched), np.uint8)
+        self._watched = _table(watched)
         # (bus, ident) -> (window start, frames in it). Written by inspect() only.
         self._seen: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -38,7 +38,7 @@ class UnknownIdentifier:
         odd = view.message == UNKNOWN
         if not odd.any():
             return []
-        odd &= np.isin(view.frames.bus, self._watched)
+        odd &= self._watched[view.frames.bus]
         return [
             self._judge(bus, ident, count, first, last)
             for bus, ident, count, first, last in subjects(view, odd)
@@ -69,14 +69,14 @@ class WrongShape:
         """
         self._length = length
         self._kind = kind
-        self._watched = np.array(sorted(watched), np.uint8)
+        self._watched = _table(watched)
 
     def inspect(self, view: View) -> list[Finding]:
         """Return one finding per identifier that is not shaped as declared."""
         frames = view.frames
         odd = (frames.ident & np.uint32(CAN_RTR_FLAG)) != 0
         if odd.any():
-            odd &= np.isin(frames.bus, self._watched)
+            odd &= self._watched[frames.bus]
         known = np.flatnonzero(view.message >= 0)
         row = view.message[known]
         fd = (frames.flags[known] & np.uint8(CANFD_FDF)) != 0
@@ -90,6 +90,13 @@ class WrongShape:
             Finding("D2", Level.ALERT, bus, ident, count, first, last)
             for bus, ident, count, first, last in subjects(view, odd)
         ]
+
+
+def _table(buses: frozenset[int]) -> Bool:
+    """Return for every number that a bus can have whether it is one of these."""
+    table = np.zeros(BUSES_MAX, np.bool_)
+    table[sorted(buses)] = True
+    return table
 
 
 def subjects(view: View, odd: Bool) -> list[tuple[int, int, int, int, int]]:

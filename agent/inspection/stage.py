@@ -33,14 +33,31 @@ class InspectionStatistics:
     suppressed: int
 
 
+@dataclass(slots=True)
+class _Repeated:
+    """A finding that was told, and how often it came again since.
+
+    Changed in place: on a bus with a hundred unknown identifiers every batch repeats
+    each of them.
+    """
+
+    first: Finding
+    count: int
+    last_ns: int
+
+    def finding(self) -> Finding:
+        """Return the repetitions as one finding."""
+        return replace(self.first, count=self.count, last_ns=self.last_ns)
+
+
 class Inspector:
     """Runs every detector on every batch; decides what becomes an event."""
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         """Take the detectors in the order in which they look."""
         self._detectors = tuple(detectors)
-        # (detector, bus, ident) -> repetitions not yet told. Written by inspect() only.
-        self._open: dict[tuple[str, int, int], Finding] = {}
+        # (detector, bus, ident) -> what is not yet told. Written by inspect() only.
+        self._open: dict[tuple[str, int, int], _Repeated] = {}
         self._minute = 0
         self._sent_this_minute = 0
         self._notices = 0
@@ -64,7 +81,7 @@ class Inspector:
 
     def flush(self) -> list[Finding]:
         """Return the repetitions not yet told: the process or the capture ends."""
-        left = [finding for finding in self._open.values() if finding.count]
+        left = [seen.finding() for seen in self._open.values() if seen.count]
         self._open.clear()
         return left
 
@@ -81,18 +98,21 @@ class Inspector:
             self._suppressed += 1
             return None
         if known is None:
-            self._open[key] = replace(finding, count=0)
+            self._open[key] = _Repeated(finding, 0, finding.last_ns)
             return finding
-        self._open[key] = replace(
-            known, count=known.count + finding.count, last_ns=finding.last_ns
-        )
+        known.count += finding.count
+        known.last_ns = finding.last_ns
         return None
 
     def _closed(self, now_ns: int) -> list[Finding]:
         """Return the repetitions of buckets that are over."""
-        over = [k for k, f in self._open.items() if now_ns - f.first_ns > BUCKET_NS]
+        over = [
+            key
+            for key, seen in self._open.items()
+            if now_ns - seen.first.first_ns > BUCKET_NS
+        ]
         done = [self._open.pop(key) for key in over]
-        return [finding for finding in done if finding.count]
+        return [seen.finding() for seen in done if seen.count]
 
     def _limited(self, findings: list[Finding], now_ns: int) -> list[Finding]:
         minute = now_ns // MINUTE_NS
