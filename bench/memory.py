@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.adapters.processes import free_port
 from agent.adapters.sqlite_open import StoreOptions, open_store
+from agent.adapters.status_client import fetch_page
 from agent.control import permitted
 from agent.records import Commit, Rank, SpoolRecord
 from bench import daemon
@@ -28,6 +29,7 @@ BODY_BYTES = 32 * 1024
 RECORDS_A_COMMIT = 256
 SPACE_FACTOR = 3  # the file, its log, and room for everybody else
 SETTLE_S = 6.0
+METRICS = "/metrics"
 IDLE_BUDGET_MIB = 96
 LOADED_BUDGET_MIB = 128
 OPEN_BUDGET_S = 2.0
@@ -80,7 +82,11 @@ def _measured(
         if port is None:
             return _watched(agent)
         with daemon.vehicle(port):
-            return _watched(agent)
+            seen = _watched(agent)
+        # Without this the numbers of an idle daemon would pass for those of a busy one.
+        if b'outcome="read"' not in fetch_page(str(folder / "status.sock"), 0, METRICS):
+            raise RuntimeError("the daemon read nothing from its buses")
+        return seen
 
 
 def _watched(agent: daemon.Running) -> int:

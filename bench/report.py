@@ -27,7 +27,7 @@ MEANING = {
     " (no bus, no queue, no storage, no protection), frame by frame, giving the same"
     " signals; a frame that no signal is bound to costs it one dictionary look-up. The"
     " rates are over all frames of the recording. `sparse` is the real drive with the"
-    " 41 signals of the shipped bindings (two frames of three carry none of them);"
+    " 39 signals of the shipped bindings (three frames of four carry none of them);"
     " `dense` is 60 messages of six signals, random payloads, every signal bound.",
     "wire": "Bytes of whole envelopes by samples in them, beside the same samples (item"
     " as dictionary, time as int64, value as double) in the smallest of eight ways of"
