@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
-import click
 import typer
 
 from agent.errors import BadInput
@@ -22,6 +21,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+# typer carries a click of its own from 0.16 on, and took the installed one before: its
+# own exceptions are the ones that are raised, whichever it is.
+USAGE_ERROR = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
+
 ConfigFile = Annotated[
     Path,
     typer.Option("--config", "-c", help="Configuration of the gateway (TOML)."),
@@ -32,10 +35,13 @@ DEFAULT_CONFIG = Path("/etc/sluicegate/sluicegate.toml")
 def main(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
     try:
-        result = app(args=arguments, prog_name="sluicegate", standalone_mode=False)
-    except click.ClickException as error:
-        raise BadInput("", "", error.format_message(), "see --help") from None
-    except click.Abort:
+        result = app(
+            args=arguments or ["--help"], prog_name="sluicegate", standalone_mode=False
+        )
+    except USAGE_ERROR as error:
+        reason = " ".join(error.format_message().split())
+        raise BadInput("", "", reason, "see --help") from None
+    except typer.Abort:
         return 130
     return result if isinstance(result, int) else 0
 
