@@ -46,17 +46,28 @@ class Evidence:
         self._number = 0  # entries made in this boot; written here only
         self._policy = b""
 
-    def entry(self, kind: str, now_ns: int, facts: Mapping[str, Fact]) -> bytes:
-        """Return one encoded entry."""
+    def entry(
+        self,
+        kind: str,
+        now_ns: int,
+        facts: Mapping[str, Fact],
+        number: int | None = None,
+    ) -> bytes:
+        """Return one encoded entry; ``number``: its place in this boot, if known.
+
+        Without it the entry counts on; who commits entries from several tasks gives
+        them their final numbers with ``numbered``.
+        """
         head = {
             "v": 1,
             "type": kind,
             "ts": now_ns,
             "boot": self._boot,
-            "n": self._number,
+            "n": self._number if number is None else number,
             "policy": self._policy,
         }
-        self._number += 1
+        if number is None:
+            self._number += 1
         encoded = msgpack.packb({**head, **facts}, use_bin_type=True)
         assert isinstance(encoded, bytes)
         return encoded
@@ -87,6 +98,11 @@ class Evidence:
             "catalogues": policy.catalogue_digest,
             "reason": reason,
         }
+        return self.entry("cfg.change", now_ns, facts)
+
+    def refused(self, now_ns: int, rule: str, reason: str) -> bytes:
+        """Return the record of a policy that was not taken; the old one stays."""
+        facts: dict[str, Fact] = {"step": "refused", "rule": rule, "reason": reason}
         return self.entry("cfg.change", now_ns, facts)
 
     def record(
@@ -179,7 +195,13 @@ class Evidence:
         facts: dict[str, Fact] = {"cause": cause, "count": count, "detail": detail}
         return self.entry("loss.rec", now_ns, facts)
 
-    def let_go(self, now_ns: int, cause: str, lost: Sequence[Eviction]) -> bytes:
+    def let_go(
+        self,
+        now_ns: int,
+        cause: str,
+        lost: Sequence[Eviction],
+        number: int | None = None,
+    ) -> bytes:
         """Return the record of what the store let go of, by label and epoch range.
 
         ``destroy.rec`` where it was on purpose (expired, destroyed; MIITM art. 20),
@@ -202,7 +224,7 @@ class Evidence:
             "count": sum(one.records for one in lost),
             "rows": rows,
         }
-        return self.entry(kind, now_ns, facts)
+        return self.entry(kind, now_ns, facts, number)
 
     def broken(self, now_ns: int, found: Break) -> bytes:
         """Return the record of a damaged store: what was found, what was saved."""
@@ -222,3 +244,19 @@ class Evidence:
     def stop(self, now_ns: int, reason: str) -> bytes:
         """Return the last entry of a clean run."""
         return self.entry("stop", now_ns, {"reason": reason})
+
+
+def numbered(entries: Sequence[bytes], first: int) -> tuple[bytes, ...]:
+    """Return entries of one boot numbered ``first``, ``first`` + 1, ...
+
+    The number is the entry's place among what this boot made durable. Only the moment
+    of the commit knows it: what another task or a failed transaction made meanwhile
+    must leave neither a gap nor a number twice.
+    """
+    made = []
+    for number, entry in enumerate(entries, first):
+        facts = msgpack.unpackb(entry)
+        if facts["n"] != number:
+            entry = msgpack.packb({**facts, "n": number}, use_bin_type=True)  # noqa: PLW2901  # the same entry, its number set
+        made.append(entry)
+    return tuple(made)

@@ -48,6 +48,9 @@ class FrameSource(Protocol):
     def lost(self) -> int:
         """Return frames lost so far between kernel and us (counted, never silent)."""
 
+    def close(self) -> None:
+        """Let the bus go; what was read stays read."""
+
 
 class TransactionSource(Protocol):
     """A Modbus link that is polled (or later: watched)."""

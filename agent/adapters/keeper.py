@@ -1,13 +1,14 @@
 """Makes passes durable and tells of them: commits, snapshots, telemetry.
 
-Everything that is committed goes through here, one after the other, so that the mirror
-of the counters and the numbers of evidence entries are exact. Where the disk refuses,
-the pass waits and is tried again; sources shed meanwhile, and count it.
+Everything that is counted is committed here, one after the other, so that the mirror of
+the counters is exact. Where the disk refuses, the pass waits and is tried again;
+sources shed meanwhile, and count it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from agent.errors import Unavailable
 from agent.records import Commit, Rank, SpoolRecord
@@ -18,6 +19,7 @@ from protocols.signed import pack_signed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from agent.adapters.journal import Journal
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
     from agent.evidence import Evidence
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
     from agent.telemetry.state import Autonomy
     from policies.tables import CompiledPolicy
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 RETRY_S: Final = 1.0
+LAST_TRIES: Final = 3  # a clean stop does not wait for a full disk for ever
 
 
 class Keeper:
@@ -35,6 +41,7 @@ class Keeper:
         self,
         store: SqliteStore,
         thread: StoreThread,
+        journal: Journal,
         evidence: Evidence,
         signer: Signer,
         boot: bytes,
@@ -47,6 +54,7 @@ class Keeper:
         self.counters = Counters(store.counters(), store.untold_counters())
         self.problem = ""
         self._thread = thread
+        self._journal = journal
         self._evidence = evidence
         self._signer = signer
         self._boot = boot
@@ -56,52 +64,71 @@ class Keeper:
         self._snapped_ns = clock.now_ns()
         self._last_ns = clock.monotonic_ns()
         self._held = 0
+        self._tries_left = -1  # as many as it takes
+        # The mirror of the counters changes with the store's, or not at all.
+        self._turn = asyncio.Lock()
+
+    def hurry(self) -> None:
+        """The agent stops: a disk that still refuses ends it (Unavailable)."""
+        self._tries_left = LAST_TRIES
 
     async def keep(self, commit: Commit) -> None:
         """Make a pass durable; waits as long as the disk refuses."""
         if commit.is_empty and commit.held == self._held:
             return
-        while True:
-            try:
-                await self._thread.run(self.store.commit, commit)
-                break
-            except Unavailable as error:
-                self.problem = str(error)
-                await self._clock.sleep(RETRY_S)
-        self.problem = ""
-        self._held = commit.held
-        self.counters.add(commit.counters)
-        now_ns = self._clock.monotonic_ns()
-        made = sum(len(record.body) for record in commit.records)
-        self._autonomy.made(made, (now_ns - self._last_ns) / 1e9)
-        self._last_ns = now_ns
-        self._committed()
+        async with self._turn:
+            await self._stubbornly(self._journal.commit, commit)
+            self._kept(commit)
 
     async def testify(self, *entries: bytes) -> None:
         """Make evidence entries durable."""
         await self.keep(Commit(evidence=entries, held=self._held))
 
+    async def let_go(self, call: Callable[[], T]) -> T:
+        """Run what deletes with a record of it (expire, destroy), until it is done."""
+
+        def told() -> T:
+            return self._journal.call(call)
+
+        return await self._stubbornly(told)
+
     async def snapshot(
         self, policy: CompiledPolicy, losses: Mapping[str, int], now_ns: int
     ) -> None:
         """Put the growth of the counters into evidence, and the same into telemetry."""
-        rows = self.counters.grown()
-        start_ns, self._snapped_ns = self._snapped_ns, now_ns
-        entries = self._evidence.counters(start_ns, now_ns, rows, self._held)
-        if not entries:
-            return
-        size, _ = self.store.root()
-        body = telemetry_body(
-            self._signer.device,
-            self._boot,
-            policy,
-            (start_ns, now_ns),
-            size + len(entries) - 1,  # count.snap is the last of them
-            rows,
-            self._held,
-            losses,
-        )
-        record = SpoolRecord(
+        async with self._turn:
+            rows = self.counters.grown()
+            entries = self._evidence.counters(
+                self._snapped_ns, now_ns, rows, self._held
+            )
+            if not entries:
+                self._snapped_ns = now_ns
+                return
+            span_ns = (self._snapped_ns, now_ns)
+
+            def told() -> Commit:  # in the store's thread: nobody appends meanwhile
+                body = telemetry_body(
+                    self._signer.device,
+                    self._boot,
+                    policy,
+                    span_ns,
+                    self._journal.size() + len(entries) - 1,  # count.snap is the last
+                    rows,
+                    self._held,
+                    losses,
+                )
+                record = self._record(body, now_ns)
+                commit = Commit((record,), (), entries, held=self._held, snapshot=True)
+                self._journal.commit(commit)
+                return commit
+
+            commit = await self._stubbornly(told)
+            self._snapped_ns = now_ns
+            self.counters.snapshot_taken()
+            self._kept(commit)
+
+    def _record(self, body: bytes, now_ns: int) -> SpoolRecord:
+        return SpoolRecord(
             kind="telemetry",
             destination="",
             rank=Rank.TELEMETRY,
@@ -112,7 +139,28 @@ class Keeper:
             body=pack_signed("telemetry", body, self._signer.sign),
             confirm="puback",
         )
-        await self.keep(
-            Commit(records=(record,), evidence=entries, held=self._held, snapshot=True)
-        )
-        self.counters.snapshot_taken()
+
+    async def _stubbornly(
+        self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        while True:
+            try:
+                done = await self._thread.run(call, *args, **kwargs)
+            except Unavailable as error:
+                self.problem = str(error)
+                if self._tries_left == 0:
+                    raise
+                self._tries_left -= self._tries_left > 0
+                await self._clock.sleep(RETRY_S)
+            else:
+                self.problem = ""
+                return done
+
+    def _kept(self, commit: Commit) -> None:
+        self._held = commit.held
+        self.counters.add(commit.counters)
+        now_ns = self._clock.monotonic_ns()
+        made = sum(len(record.body) for record in commit.records)
+        self._autonomy.made(made, (now_ns - self._last_ns) / 1e9)
+        self._last_ns = now_ns
+        self._committed()

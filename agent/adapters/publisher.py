@@ -1,8 +1,9 @@
 """Publishes what is not spooled: evidence pages, checkpoints, the retained state.
 
-Evidence goes out by cursor: the log itself is its spool. Order (DESIGN section 9):
-commit, sign, store, publish. A receipt may move the cursor forward, or back where a
-collector has lost what it had.
+Evidence goes out by cursor: the log itself is its spool (``agent/uplink/pages.py``).
+Order (DESIGN section 9): commit, sign, store, publish. The state's number rises with
+every state of a device, across restarts; the last will has the highest number of its
+connection, so that it hides what that connection said and nothing that comes later.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from agent.errors import Unavailable
 from agent.limits import EVIDENCE_ENTRIES_A_MESSAGE
 from agent.records import Outgoing
+from agent.uplink.pages import Pages
 from protocols.audit import AuditPage, encode_page
 from protocols.signed import pack_signed
 from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
@@ -22,15 +24,18 @@ from protocols.topics import up_topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.adapters.mqtt import MqttLink
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
-    from agent.ports import Clock, Signer
+    from agent.ports import Clock, Link, Signer
 
 PAGE_EVERY_S: Final = 1.0
 PAGES_AHEAD: Final = 8  # entries sent and not receipted: at most so many pages
 STATE_EVERY_S: Final = 30.0
+STATE_PAUSE_S: Final = 0.5  # a problem that comes and goes is no flood
 TAKEN: Final = frozenset({0x00, 0x10})  # success; success, nobody listens
+CONNECTION_BITS: Final = 20  # states of one connection
+BOOT_BITS: Final = 36  # ... and of one boot: 65,536 connections
+LAST: Final = (1 << CONNECTION_BITS) - 1
 
 
 class Publisher:
@@ -41,26 +46,28 @@ class Publisher:
         names: tuple[str, str],
         signer: Signer,
         clock: Clock,
-        state: Callable[[], bytes],
+        state: Callable[[int, bool], bytes],
         checkpoint_ns: int,
     ) -> None:
-        """``state``: the body of the retained state as it is now."""
+        """``state(number, online)``: the body of the retained state as it is now."""
         self._fleet, self._device = names
         self._signer = signer
         self._clock = clock
         self._state = state
-        self._checkpoint_ns = checkpoint_ns
+        self.checkpoint_ns = checkpoint_ns  # replaced when a policy is swapped
+        self.boots = 0  # set once the boot is counted
+        self._connections = 0
+        self._states_told = 0
         self._checkpointed_ns: int | None = None
-        self._sent = 0  # evidence entries given to the broker on this connection
-        self._receipted = 0
+        self._pages = Pages(PAGES_AHEAD * EVIDENCE_ENTRIES_A_MESSAGE)
         self._wake = asyncio.Event()
         self._state_wanted = asyncio.Event()
+        self._leaving = False
+        self._left = asyncio.Event()
 
     def receipted(self, size: int) -> None:
         """A collector at home says how many entries of our log it has."""
-        if size < self._receipted:
-            self._sent = size  # it has lost some: send them again
-        self._receipted = size
+        self._pages.heard(size, self._clock.monotonic_ns())
         self._wake.set()
 
     def state_changed(self) -> None:
@@ -72,52 +79,72 @@ class Publisher:
         self._checkpointed_ns = None
         self._wake.set()
 
+    async def leave(self) -> None:
+        """Say offline, as the last will would; returns once the broker has it."""
+        self._leaving = True
+        self._state_wanted.set()
+        await self._left.wait()
+
     def is_level(self, store: SqliteStore) -> bool:
         """Tell whether a collector has all entries and the spool is empty."""
         now = store.statistics()
-        return self._receipted >= now.evidence_size and not now.records
+        return self._pages.receipted >= now.evidence_size and not now.records
 
-    async def run(
-        self, link: MqttLink, store: SqliteStore, thread: StoreThread
-    ) -> None:
+    def number(self) -> int:
+        """Return the number of the next state."""
+        self._states_told = min(self._states_told + 1, LAST - 1)
+        return self._base() + self._states_told
+
+    def _base(self) -> int:
+        connection = min(self._connections, (1 << BOOT_BITS - CONNECTION_BITS) - 1)
+        return (self.boots << BOOT_BITS) + (connection << CONNECTION_BITS)
+
+    def will(self) -> Outgoing:
+        """Begin a connection: return what the broker is to say when it breaks."""
+        self._connections += 1
+        self._states_told = 0
+        return self._outgoing_state(self._base() + LAST, online=False)
+
+    async def run(self, link: Link, store: SqliteStore, thread: StoreThread) -> None:
         """Publish until the connection is lost (Unavailable)."""
-        self._sent = self._receipted = store.statistics().evidence_sent
+        sent = store.statistics().evidence_sent
+        self._pages.connected(sent, self._clock.monotonic_ns())
         self._checkpointed_ns = None  # every connection begins with a checkpoint
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pages(link, store, thread), name="publish.audit")
-            tasks.create_task(self._states(link), name="publish.state")
+            tasks.create_task(
+                self._send_pages(link, store, thread), name="publish.audit"
+            )
+            tasks.create_task(self._send_states(link), name="publish.state")
 
-    async def _pages(
-        self, link: MqttLink, store: SqliteStore, thread: StoreThread
+    async def _send_pages(
+        self, link: Link, store: SqliteStore, thread: StoreThread
     ) -> None:
         while True:
             self._wake.clear()
-            full = await self._page(link, store, thread)
-            if full:
-                continue
+            while await self._page(link, store, thread):
+                pass
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PAGE_EVERY_S):
                     await self._wake.wait()
 
-    async def _page(
-        self, link: MqttLink, store: SqliteStore, thread: StoreThread
-    ) -> bool:
+    async def _page(self, link: Link, store: SqliteStore, thread: StoreThread) -> bool:
         """Publish the next page; True where another one is waiting already."""
-        ahead = self._sent - self._receipted
-        if ahead > PAGES_AHEAD * EVIDENCE_ENTRIES_A_MESSAGE:
-            self._sent = self._receipted  # the broker may have lost them
+        pages = self._pages
+        if not pages.may_send(self._clock.monotonic_ns()):
             return False
+        start = pages.sent
         entries = await thread.run(
-            store.evidence_since, self._sent, EVIDENCE_ENTRIES_A_MESSAGE
+            store.evidence_since, start, EVIDENCE_ENTRIES_A_MESSAGE
         )
         due = self._is_due()
-        if not entries and not (due and self._sent):
+        if not entries and not (due and start):
             return False
-        end = self._sent + len(entries)
-        note = await thread.run(self._sign, store, end) if due else b""
-        page = AuditPage(store.log_id, self._sent, tuple(entries), note)
+        end = start + len(entries)
+        note = await thread.patient(self._clock, self._sign, store, end) if due else b""
+        page = AuditPage(store.log_id, start, tuple(entries), note)
         await self._take(link, Outgoing(self._topic("audit"), encode_page(page)))
-        self._sent = end
+        if pages.sent == start:  # else a receipt has moved it meanwhile
+            pages.taken(end)
         if due:
             self._checkpointed_ns = self._clock.monotonic_ns()
         return len(entries) == EVIDENCE_ENTRIES_A_MESSAGE
@@ -126,7 +153,7 @@ class Publisher:
         last = self._checkpointed_ns
         if last is None:
             return True
-        return self._clock.monotonic_ns() - last >= self._checkpoint_ns
+        return self._clock.monotonic_ns() - last >= self.checkpoint_ns
 
     def _sign(self, store: SqliteStore, size: int) -> bytes:
         """Sign the tree of the first ``size`` entries and keep the note, durably."""
@@ -136,17 +163,25 @@ class Publisher:
         store.add_checkpoint(size, root, note)
         return note
 
-    async def _states(self, link: MqttLink) -> None:
+    async def _send_states(self, link: Link) -> None:
         while True:
             self._state_wanted.clear()
-            body = pack_signed("state", self._state(), self._signer.sign)
-            message = Outgoing(self._topic("state"), body, retain=True)
-            await self._take(link, message)
+            leaving = self._leaving
+            await self._take(
+                link, self._outgoing_state(self.number(), online=not leaving)
+            )
+            if leaving:
+                self._left.set()
+            await self._clock.sleep(STATE_PAUSE_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATE_EVERY_S):
                     await self._state_wanted.wait()
 
-    async def _take(self, link: MqttLink, message: Outgoing) -> None:
+    def _outgoing_state(self, number: int, *, online: bool) -> Outgoing:
+        body = pack_signed("state", self._state(number, online), self._signer.sign)
+        return Outgoing(self._topic("state"), body, retain=True)
+
+    async def _take(self, link: Link, message: Outgoing) -> None:
         code = await link.publish(message)
         if code not in TAKEN:
             raise Unavailable("mqtt", f"{message.topic}: refused with {code:#04x}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.mqtt import connect
@@ -19,11 +20,14 @@ from agent.uplink.verdict import Verdict, judge
 from protocols.topics import down_topic, up_topic
 
 if TYPE_CHECKING:
-    from agent.adapters.mqtt import MqttLink, MqttOptions
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from agent.adapters.journal import Journal
+    from agent.adapters.mqtt import MqttOptions
     from agent.adapters.publisher import Publisher
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
-    from agent.ports import Clock
+    from agent.ports import Clock, Link
     from agent.records import Incoming, Queued
     from agent.uplink.authority import Authority
     from agent.uplink.backoff import Backoff
@@ -49,6 +53,8 @@ class Uplink:
         publisher: Publisher,
         clock: Clock,
         authority: Authority,
+        journal: Journal,
+        connect_to: Callable[[MqttOptions], Awaitable[Link]] = connect,
     ) -> None:
         """``names``: (fleet, device); ``authority``: whose receipts settle what."""
         self._fleet, self._device = names
@@ -63,11 +69,26 @@ class Uplink:
         self.state = State.OFFLINE
         self.problem = ""
         self.counts: Counter[str] = Counter()
+        self._journal = journal
+        self._connect = connect_to
         self._nudge = asyncio.Event()
+        self._open = asyncio.Event()  # clear: nothing is taken from the spool
+        self._open.set()
+        self._dealing = asyncio.Lock()
 
     def nudge(self) -> None:
         """There is something new to send."""
         self._nudge.set()
+
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Send nothing of the spool meanwhile: permissions are about to shrink."""
+        self._open.clear()
+        try:
+            async with self._dealing:  # what is on its way has its answer
+                yield
+        finally:
+            self._open.set()
 
     @property
     def online(self) -> bool:
@@ -79,7 +100,8 @@ class Uplink:
         while True:
             self._step(Event.CONNECT)
             try:
-                link = await connect(self._options)
+                will = self._publisher.will()
+                link = await self._connect(replace(self._options, will=will))
             except Unavailable as error:
                 self.problem = str(error)
                 self._step(Event.FAILED)
@@ -100,7 +122,7 @@ class Uplink:
     def _step(self, event: Event) -> None:
         self.state = after(self.state, event)
 
-    async def _serve(self, link: MqttLink) -> None:
+    async def _serve(self, link: Link) -> None:
         self.problem = ""
         self._step(Event.CONNECTED)
         await self._thread.run(self._store.forget_sent)
@@ -116,7 +138,7 @@ class Uplink:
 
     # --- down -----------------------------------------------------------------------
 
-    async def _receive(self, link: MqttLink) -> None:
+    async def _receive(self, link: Link) -> None:
         async for message in link.messages():
             await self._receipt(message)
             await link.acknowledge(message)
@@ -129,10 +151,14 @@ class Uplink:
         except Refused:
             self.counts["receipts_refused"] += 1
             return
-        removed = await self._thread.run(settle, self._store, authority, who, said)
+        removed, is_ours = await self._thread.patient(
+            self._clock, settle, self._store, authority, who, said
+        )
         self.counts["receipted"] += removed
-        if said.evidence is not None and authority.may_settle_evidence(who):
+        if is_ours and said.evidence is not None:
             self._publisher.receipted(said.evidence[0])
+        elif is_ours is False:
+            self.counts["other_history"] += 1
         unconfirmed = self._store.unconfirmed
         self._scheduler.receipted(self._clock.monotonic_ns(), unconfirmed)
         if self.state is State.STALLED:
@@ -141,20 +167,15 @@ class Uplink:
 
     # --- up -------------------------------------------------------------------------
 
-    async def _send(self, link: MqttLink) -> None:
+    async def _send(self, link: Link) -> None:
         while True:
             self._nudge.clear()
             await self._overdue()
-            unconfirmed = self._store.unconfirmed
-            live, backlog = self._scheduler.deal(unconfirmed)
-            queued: list[Queued] = []
-            if live + backlog:
-                queued = await self._thread.run(self._store.next_to_send, live, backlog)
-            if queued:
-                self._step(Event.RECORDS)
-                await self._publish(link, queued)
-                continue
-            if self._scheduler.is_stalled(unconfirmed):
+            await self._open.wait()
+            async with self._dealing:
+                if await self._deal(link):
+                    continue
+            if self._scheduler.is_stalled(self._store.unconfirmed):
                 self._step(Event.WINDOW_FULL)
             elif self.state is State.DRAINING:
                 self._step(Event.SPOOL_EMPTY)
@@ -164,6 +185,24 @@ class Uplink:
             if self.state is State.IDLE:
                 self._step(Event.RECORDS)
 
+    async def _deal(self, link: Link) -> bool:
+        """Publish what is due; False where nothing is."""
+        live, backlog = self._scheduler.deal(self._store.unconfirmed)
+        if not live + backlog:
+            return False
+        queued = await self._thread.patient(
+            self._clock,
+            self._journal.call,  # what was damaged on the disk is told
+            self._store.next_to_send,
+            live,
+            backlog,
+        )
+        if not queued:
+            return False
+        self._step(Event.RECORDS)
+        await self._publish(link, queued)
+        return True
+
     async def _overdue(self) -> None:
         now_ns = self._clock.monotonic_ns()
         if self._scheduler.is_overdue(now_ns, self._store.unconfirmed):
@@ -172,15 +211,17 @@ class Uplink:
             if self.state is State.STALLED:
                 self._step(Event.RECEIPT_OVERDUE)
 
-    async def _publish(self, link: MqttLink, queued: list[Queued]) -> None:
+    async def _publish(self, link: Link, queued: list[Queued]) -> None:
         """Publish one deal side by side; the slowest answer ends it."""
         rows = [one.row for one in queued]
         await self._thread.run(self._store.mark_sent, rows)
         for row in rows:
             self._scheduler.started(row)
-        answers = await asyncio.gather(
-            *(link.publish(self._outgoing(one)) for one in queued)
-        )
+        async with asyncio.TaskGroup() as tasks:  # a lost link ends all of them
+            asked = [
+                tasks.create_task(link.publish(self._outgoing(one))) for one in queued
+            ]
+        answers = [one.result() for one in asked]
         now_ns = self._clock.monotonic_ns()
         done: list[int] = []
         again: list[int] = []
@@ -195,7 +236,7 @@ class Uplink:
             elif verdict is Verdict.REFUSED:
                 self.problem = f"broker refuses {one.record.kind}: reason {code:#04x}"
         if done:
-            await self._thread.run(self._store.confirm_rows, done)
+            await self._thread.patient(self._clock, self._store.confirm_rows, done)
         if again:
             await self._thread.run(self._store.release, again)
             await self._clock.sleep(REFUSED_PAUSE_S)
@@ -213,17 +254,21 @@ class Uplink:
 
 def settle(
     store: SqliteStore, authority: Authority, who: str, said: Confirmations
-) -> int:
-    """Remove what a recipient has and may settle; runs in the store's thread."""
+) -> tuple[int, bool | None]:
+    """Remove what a recipient has and may settle; runs in the store's thread.
+
+    Returns (records removed, whether what it says of our log is our history); None
+    where it says nothing of it, or may not.
+    """
     removed = 0
     for epoch, numbers in said.epochs:
         destination = store.destination_of(epoch)
         if destination is None or not authority.may_settle(who, destination):
             continue
         removed += store.confirm(epoch, numbers)
-    if said.evidence is not None and authority.may_settle_evidence(who):
-        store.evidence_receipted(*said.evidence)
-    return removed
+    if said.evidence is None or not authority.may_settle_evidence(who):
+        return removed, None
+    return removed, store.evidence_receipted(*said.evidence)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -22,14 +22,17 @@ from agent.adapters.cards import check_cards, load_cards
 from agent.adapters.clock import ClockConfidence, SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited, read_secret, write_durably
+from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
 from agent.adapters.mqtt import MqttOptions
 from agent.adapters.opening import open_bus, open_link
+from agent.adapters.outside import Now, Outside
 from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread
 from agent.adapters.systemd import Notifier
 from agent.adapters.uplink import Uplink
+from agent.adapters.watch import ClockWatch
 from agent.assembly import Identity
 from agent.config import beside, parse_config
 from agent.control import judge
@@ -46,13 +49,37 @@ from agent.uplink.scheduler import Scheduler
 from policies.files import LOCKDOWN, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.adapters.sqlite_store import SqliteStore
-    from agent.config import Config
+    from agent.adapters.watch import WallClock
+    from agent.config import Can, Config
     from agent.control import Accepted
+    from agent.ports import FrameSource
 
 MASTER_BYTES: Final = 32
 RUNNING: Final = b"running"
 STOPPED: Final = b"stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a test may want otherwise: time, buses, and who is told of the start."""
+
+    clock: WallClock
+    open_bus: Callable[[Can, int], FrameSource]
+    started: Callable[[Agent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is open once the store is."""
+
+    identity: Identity
+    evidence: Evidence
+    journal: Journal
+    store: SqliteStore
+    thread: StoreThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +109,8 @@ def main(arguments: list[str]) -> int:
         "--config", "-c", default="/etc/sluicegate/sluicegate.toml", type=Path
     )
     config_file: Path = parser.parse_args(arguments).config
+    os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before we are up is no end
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
     )
@@ -94,7 +123,8 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         reason = error.strerror or "cannot be made"
         raise BadInput(str(config_file), "state_dir", reason) from None
-    asyncio.run(_serve(paths, accepted))
+    world = World(SystemClock(), open_bus, _on_signals)
+    asyncio.run(serve(paths, accepted, world))
     return 0
 
 
@@ -130,18 +160,19 @@ def authority(paths: Paths, accepted: Accepted) -> Authority:
     )
 
 
-async def _serve(paths: Paths, accepted: Accepted) -> None:
-    config = paths.config
+async def serve(paths: Paths, accepted: Accepted, world: World) -> None:
+    """Open everything, run until asked to stop, close everything."""
+    config, clock = paths.config, world.clock
     folder = Path(paths.of(config.state_dir))
-    clock = SystemClock()
     boot = secrets.token_bytes(16)
     signer = load_or_create(folder / "device.key", config.device)
     evidence = Evidence(config.device, boot, VERSION)
+    journal = Journal(evidence, clock)
     options = StoreOptions(
         config.spool.max_bytes,
         RETAINED_BYTES_DEFAULT,
-        lambda cause, lost: evidence.let_go(clock.now_ns(), cause, lost),
-        lambda found: evidence.broken(clock.now_ns(), found),
+        journal.witness,
+        journal.broken,
     )
     identity = Identity(
         config.device, boot, VERSION, signer, secrets.token_bytes,
@@ -150,34 +181,31 @@ async def _serve(paths: Paths, accepted: Accepted) -> None:
     store = open_store(folder / "store.db", options)
     with StoreThread().working() as thread:
         try:
-            parts = _parts(paths, accepted, identity, evidence, clock, store, thread)
-            base = await _booted(parts, store, thread)
-            agent = Agent(parts, accepted, base)
-            _on_signals(agent)
+            journal.attach(store)
+            opened = Opened(identity, evidence, journal, store, thread)
+            parts = _parts(paths, accepted, opened, world)
+            await _booted(parts, store, thread)
+            agent = Agent(parts)
+            world.started(agent)
             await agent.run()
             await thread.run(store.keep_document, "run", STOPPED)
         finally:
             await thread.run(store.close)
 
 
-def _parts(
-    paths: Paths,
-    accepted: Accepted,
-    identity: Identity,
-    evidence: Evidence,
-    clock: SystemClock,
-    store: SqliteStore,
-    thread: StoreThread,
-) -> Parts:
+def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Parts:
     config, names = paths.config, (paths.config.fleet, paths.config.device)
-    autonomy = Autonomy()
-    agents: list[Agent] = []  # the state is asked for once the agent exists
+    store, clock, thread = opened.store, world.clock, opened.thread
+    identity, evidence = opened.identity, opened.evidence
+    policy = accepted.compiled.policy
+    autonomy, losses, now = Autonomy(), Losses(), Now(accepted)
+    asked: list[Outside] = []  # the publisher asks it, and it needs the uplink
     publisher = Publisher(
         names,
         identity.signer,
         clock,
-        lambda: agents[0].state(),  # noqa: PLW0108  # the list fills later
-        accepted.compiled.policy.checkpoint_ns,
+        lambda number, online: asked[0].state(number, online),  # noqa: PLW0108  # the list fills later
+        policy.checkpoint_ns,
     )
     uplink = Uplink(
         names,
@@ -189,45 +217,53 @@ def _parts(
         publisher,
         clock,
         authority(paths, accepted),
+        opened.journal,
+    )
+    keeper = Keeper(
+        store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
+        autonomy, uplink.nudge,
+    )  # fmt: skip
+    asked.append(
+        Outside(
+            identity, clock, keeper, uplink, losses, autonomy, now, publisher.number
+        )
     )
 
-    def reload() -> Accepted:
-        again = accept(paths)
-        uplink.authority = authority(paths, again)
-        return again
+    def adopt(taken: Accepted) -> None:
+        uplink.authority = authority(paths, taken)
+        publisher.checkpoint_ns = taken.compiled.policy.checkpoint_ns
 
     return Parts(
         config=config,
         identity=identity,
         evidence=evidence,
         clock=clock,
-        confidence=ClockConfidence(store.clock_floor_ns),
-        thread=thread,
-        keeper=Keeper(
-            store, thread, evidence, identity.signer, identity.boot, clock, autonomy,
-            uplink.nudge,
-        ),
+        watch=ClockWatch(clock, ClockConfidence(store.clock_floor_ns), store),
+        keeper=keeper,
         uplink=uplink,
         publisher=publisher,
-        losses=Losses(),
+        losses=losses,
         autonomy=autonomy,
         notifier=Notifier(),
-        open_bus=lambda number: open_bus(config.can[number], number),
-        open_links=lambda policy: [
-            open_link(link, number, policy.compiled, clock)
+        now=now,
+        outside=asked[0],
+        open_bus=lambda number: world.open_bus(config.can[number], number),
+        open_links=lambda taken: [
+            open_link(link, number, taken.compiled, clock)
             for number, link in enumerate(config.modbus)
         ],
-        reload=reload,
-        agents=agents,
-    )  # fmt: skip
+        load=lambda: accept(paths),
+        adopt=adopt,
+    )
 
 
-async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> int:
-    """Record the boot and how the last run ended; return the base of state numbers."""
+async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> None:
+    """Record the boot, and how the last run ended; count it."""
+    parts.watch.look(parts.now)
     now_ns = parts.clock.now_ns()
     before = await thread.run(store.document, "run")
     boots = await thread.run(store.document, "boots")
-    count = int(boots or b"0") + 1
+    count = _whole(boots) + 1
     held = store.totals().held if before == RUNNING else 0
     await thread.run(store.keep_document, "boots", str(count).encode())
     await thread.run(store.keep_document, "run", RUNNING)
@@ -237,14 +273,19 @@ async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> int:
         parts.evidence.boot(
             now_ns,
             parts.identity.signer.public_key(),
-            "unknown",
+            parts.now.clock_level,
             {"ended": ended, "held": held, "boots": count},
         )
     ]
     if held:
         entries.append(parts.evidence.loss(now_ns, "held at crash", held))
     await parts.keeper.testify(*entries)
-    return count << 32
+    parts.publisher.boots = count
+
+
+def _whole(document: bytes | None) -> int:
+    """Return the number in a document; 0 where damage has changed it."""
+    return int(document) if document is not None and document.isdigit() else 0
 
 
 def _master(file: Path) -> bytes:
@@ -280,4 +321,3 @@ def _on_signals(agent: Agent) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     loop.add_signal_handler(signal.SIGHUP, agent.reload)
-    os.umask(0o077)

@@ -1,0 +1,113 @@
+"""What the outside may ask of a running agent: its state, its metrics, its problems.
+
+Functions without arguments from without: nothing comes in through here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.telemetry.prometheus import exposition
+from agent.telemetry.report import Situation, state_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent.adapters.keeper import Keeper
+    from agent.adapters.uplink import Uplink
+    from agent.assembly import Identity
+    from agent.control import Accepted
+    from agent.ports import Clock
+    from agent.sources.losses import Losses
+    from agent.telemetry.state import Autonomy
+
+
+@dataclass
+class Now:
+    """What is so at this moment; written by the runtime only."""
+
+    accepted: Accepted
+    clock_level: str = "low"  # until the clock was looked at
+    troubles: dict[str, str] = field(default_factory=dict)  # where -> what is wrong
+    closed: dict[str, str] = field(default_factory=dict)  # destination -> why
+
+
+class Outside:
+    """Reads everything, changes nothing."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        keeper: Keeper,
+        uplink: Uplink,
+        losses: Losses,
+        autonomy: Autonomy,
+        now: Now,
+        numbers: Callable[[], int],
+    ) -> None:
+        """``numbers`` gives the number of the next state."""
+        self._identity = identity
+        self._clock = clock
+        self._keeper = keeper
+        self._uplink = uplink
+        self._losses = losses
+        self._autonomy = autonomy
+        self._now = now
+        self._numbers = numbers
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong now, in words, without values."""
+        now = self._now
+        found = [f"{place}: {what}" for place, what in sorted(now.troubles.items())]
+        found += [f"{place} closed: {why}" for place, why in sorted(now.closed.items())]
+        found += [t for t in (self._keeper.problem, self._uplink.problem) if t]
+        broken = self._keeper.store.broken
+        if broken is not None:
+            found.append(f"store: was damaged, set aside at start: {broken.why}")
+        return tuple(found)
+
+    def pages(self) -> Mapping[str, tuple[str, Callable[[], str]]]:
+        """Return what the status socket serves: path -> content type, function."""
+        return {
+            "/status": ("application/json", self.status),
+            "/metrics": ("text/plain; version=0.0.4", self.metrics),
+        }
+
+    def status(self) -> str:
+        """Return the state as JSON."""
+        return self.state(self._numbers(), self._uplink.online).decode()
+
+    def state(self, number: int, online: bool) -> bytes:
+        """Return the body of the retained state."""
+        store = self._keeper.store.statistics()
+        now = self._now
+        return state_body(
+            self._identity.device,
+            self._identity.boot,
+            self._identity.version,
+            now.accepted.compiled.policy,
+            store,
+            Situation(
+                number,
+                self._clock.now_ns(),
+                now.accepted.state,
+                now.clock_level,
+                online,
+                self._autonomy.hours(store),
+                self._keeper.counters.coverage(),
+                self.problems(),
+            ),
+        )
+
+    def metrics(self) -> str:
+        """Return the Prometheus page."""
+        store = self._keeper.store.statistics()
+        gauges = {
+            "online": float(self._uplink.online),
+            "autonomy_hours": self._autonomy.hours(store),
+            "problems": float(len(self.problems())),
+        }
+        totals = self._keeper.counters.totals()
+        return exposition(totals, store, gauges, self._losses.totals())

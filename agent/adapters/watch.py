@@ -1,0 +1,92 @@
+"""Looks at the clock and at polled links, and says what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from agent.ports import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.adapters.clock import ClockConfidence
+    from agent.adapters.modbus_poll import ModbusPoller
+    from agent.adapters.outside import Now
+    from agent.adapters.sqlite_store import SqliteStore
+    from agent.records import Commit
+
+
+class WallClock(Clock, Protocol):
+    """A clock that can say whether somebody keeps it right."""
+
+    def is_synchronised(self) -> bool:
+        """Tell whether a time daemon keeps the kernel's clock right."""
+
+
+class ClockWatch:
+    """Whether the wall clock is believed, and what time it is where it is not."""
+
+    def __init__(
+        self, clock: WallClock, confidence: ClockConfidence, store: SqliteStore
+    ) -> None:
+        """Believe nothing before the first look."""
+        self.ok = False
+        self.level = "low"
+        self._clock = clock
+        self._confidence = confidence
+        self._store = store
+        # Wall and monotonic time when the wall was last believed; at first, the latest
+        # time that is known to be past.
+        self._believed_ns = (store.clock_floor_ns, clock.monotonic_ns())
+
+    def look(self, now: Now) -> None:
+        """Look at the clock, and say in ``now`` what was seen."""
+        wall_ns, mono_ns = self._clock.now_ns(), self._clock.monotonic_ns()
+        verdict = self._confidence.look(
+            wall_ns, mono_ns, synchronised=self._clock.is_synchronised()
+        )
+        self.ok, now.clock_level = verdict.believed, verdict.level
+        if verdict.believed:
+            self._store.remember_time(wall_ns)
+            self._believed_ns = (wall_ns, mono_ns)
+            now.troubles.pop("clock", None)
+        else:
+            now.troubles["clock"] = f"not believed: {verdict.reason}"
+
+    def cards_ns(self) -> int:
+        """Return the time that cards must be good at; a clock set back opens none."""
+        return max(self._clock.now_ns(), self._store.clock_floor_ns)
+
+    def dated(self, commit: Commit) -> Commit:
+        """Let retained data expire by a time that is believed, not by a wrong clock."""
+        if self.ok or not commit.retained:
+            return commit
+        wall_ns, mono_ns = self._believed_ns
+        estimate_ns = wall_ns + self._clock.monotonic_ns() - mono_ns
+        wrong_ns = estimate_ns - self._clock.now_ns()
+        moved = (
+            replace(r, expires_ns=r.expires_ns + wrong_ns) for r in commit.retained
+        )
+        return replace(commit, retained=tuple(moved))
+
+
+class LinkWatch:
+    """Says which polled links do not answer."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def look(self, pollers: Iterable[ModbusPoller], now: Now) -> None:
+        """Compare each link's counts with the last look."""
+        for poller in pollers:
+            told = poller.statistics()
+            answers = told.replies + told.exceptions
+            silences = told.timeouts + told.malformed + told.connects_failed
+            before = self._seen.get(poller.name, (0, 0))
+            self._seen[poller.name] = (answers, silences)
+            if answers > before[0]:
+                now.troubles.pop(poller.name, None)
+            elif silences > before[1]:
+                now.troubles[poller.name] = "no answer"
