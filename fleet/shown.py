@@ -1,0 +1,143 @@
+"""What `sluicectl` prints: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from fleet.audit_report import Report
+    from fleet.collect import Service
+    from protocols.recipients import RecipientCard
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _facts(rows: Sequence[tuple[str, object]]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, str(value))
+    return table
+
+
+def print_card(card: RecipientCard, files: tuple[Path, ...]) -> None:
+    """Print whose card it is, how long it is good and its digest; never a key."""
+    rows: list[tuple[str, object]] = [
+        ("recipient", card.name),
+        ("good", f"{card.not_before} to {card.not_after} (UTC)"),
+        ("digest", card.digest()),
+    ]
+    rows += zip(("private keys", "card"), files, strict=False)
+    _console().print(_facts(rows))
+
+
+def print_devices(devices: Mapping[str, bytes], *, as_json: bool) -> None:
+    """Print the enrolled devices and their public keys."""
+    told = {name: base64.b64encode(key).decode() for name, key in devices.items()}
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+        return
+    table = Table("device", "public key", box=None, pad_edge=False)
+    for name, key in told.items():
+        table.add_row(name, key)
+    _console().print(table)
+
+
+def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
+    """Print what verification found."""
+    if as_json:
+        for report in reports:
+            whole = {**msgspec.to_builtins(report), "holds": report.holds}
+            sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
+        return
+    console = _console()
+    for report in reports:
+        lost = ", ".join(f"{count} {cause}" for cause, count in report.lost.items())
+        rows: list[tuple[str, object]] = [
+            ("device", report.device or "?"),
+            ("entries", f"{report.entries} in {report.logs} log(s)"),
+            ("signed", f"{report.covered} under {report.checkpoints} checkpoints"),
+            ("boots", report.boots),
+            ("envelopes", f"{report.envelopes} left, {report.received} received"),
+            ("kept", report.kept),
+            ("not here yet", report.waiting),
+            ("lost", lost or "nothing"),
+            ("samples sent", report.samples_sent),
+            ("telemetry", f"{report.telemetry} messages agree"),
+        ]
+        rows += [("note", note) for note in report.notes]
+        rows += [("PROBLEM", problem) for problem in report.problems]
+        if report.problems_more:
+            rows.append(("PROBLEM", f"and {report.problems_more} more"))
+        rows.append(
+            ("result", "every check holds" if report.holds else "DOES NOT HOLD")
+        )
+        console.print(_facts(rows), markup=False)
+        console.print()
+
+
+@contextlib.contextmanager
+def shower(*, as_json: bool, live: bool) -> Iterator[Callable[[Service], None]]:
+    """Yield what shows a running collector: JSON lines, a live table, or nothing."""
+    if as_json:
+        yield _show_json
+    elif live:
+        with Live(console=_console(), auto_refresh=False) as screen:
+            yield lambda service: screen.update(_live_table(service), refresh=True)
+    else:
+        yield _show_nothing
+
+
+def _show_nothing(service: Service) -> None:
+    """In a pipe the collector is quiet; what is wrong is in its exit line."""
+    del service
+
+
+def _show_json(service: Service) -> None:
+    whole = {
+        "online": service.online,
+        "problem": service.problem,
+        **msgspec.to_builtins(service.totals),
+    }
+    sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _live_table(service: Service) -> Table:
+    totals = service.totals
+    table = Table(
+        "device", "batches", "samples", "bytes", "evidence", "refused", "last seen",
+        title="online" if service.online else f"offline: {service.problem}",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for column in table.columns[1:6]:
+        column.justify = "right"
+    for name, seen in sorted(totals.devices.items()):
+        last = datetime.fromtimestamp(seen.last_ns / 1e9, UTC).strftime("%H:%M:%S")
+        table.add_row(
+            name, *map(str, (seen.batches, seen.samples, seen.bytes_used)),
+            str(seen.entries), str(seen.refused), last,
+        )  # fmt: skip
+    table.add_row(
+        "all", str(totals.batches), str(totals.samples), str(totals.bytes_used),
+        str(totals.entries), str(totals.refused), "", style="bold",
+    )  # fmt: skip
+    to = ", ".join(f"{n} to {d}" for d, n in sorted(totals.by_destination.items()))
+    table.caption = (
+        f"{to or 'nothing yet'}; {totals.events} events, {totals.sealed} sealed,"
+        f" {totals.replays} replays"
+    )
+    return table
