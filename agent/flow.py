@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.classification.stage import kept_back
 from agent.inspection.findings import View
-from agent.passes import Pass
+from agent.passes import Pass, Sources
 from agent.protection.bundles import bundles
 from protocols.frames import empty_frames
 from protocols.samples import concat_texts, empty_samples
@@ -72,6 +72,7 @@ class Flow:
         self._policy = policy
         self._stages = stages
         self._tally = tally
+        self._sources = Sources(policy.items)
 
     def process(self, arrival: Arrival, *, clock_ok: bool = True) -> Commit:
         """Return all that one batch makes durable: nothing leaves without it."""
@@ -145,4 +146,4 @@ class Flow:
         return self._stages.inspector.statistics()
 
     def _pass(self, now_ns: int) -> Pass:
-        return Pass(self._policy, self._stages.evidence, now_ns)
+        return Pass(self._policy, self._sources, self._stages.evidence, now_ns)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from agent.protection.protector import Protected
     from agent.protection.sealer import Sealed
     from agent.records import RetainedRecord, SpoolRecord
-    from policies.tables import CompiledDestination, CompiledPolicy
-    from protocols.frames import I64, U32
+    from policies.tables import CompiledDestination, CompiledPolicy, ItemTable
+    from protocols.frames import I64, U32, Index
     from protocols.samples import TextBatch
 
 SAMPLE_BYTES = (
@@ -31,12 +31,32 @@ SAMPLE_BYTES = (
 )
 
 
+class Sources:
+    """Items that are counted as one: same label, category and source. Made once."""
+
+    def __init__(self, items: ItemTable) -> None:
+        """Number the (label, category, source) of all items."""
+        places: dict[tuple[int, str, str], int] = {}
+        names = items.source or ("",) * len(items)
+        keys = zip(items.label.tolist(), items.category, names, strict=True)
+        numbers = [places.setdefault(key, len(places)) for key in keys]
+        self.of_item: Index = np.array(numbers, np.intp)
+        self.places = tuple(places)
+
+
 class Pass:
     """Gathers one ``Commit``."""
 
-    def __init__(self, policy: CompiledPolicy, evidence: Evidence, now_ns: int) -> None:
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        sources: Sources,
+        evidence: Evidence,
+        now_ns: int,
+    ) -> None:
         """Begin with empty books."""
         self.now_ns = now_ns
+        self._sources = sources
         self._policy = policy
         self._evidence = evidence
         self._records: list[SpoolRecord] = []
@@ -66,25 +86,20 @@ class Pass:
         self._book_items(texts.item, sizes)
 
     def _book_items(self, item: U32, sizes: I64 | None) -> None:
-        items = self._policy.items
-        counts = np.bincount(item, minlength=len(items))
+        items, sources = self._policy.items, self._sources
+        source = sources.of_item[item]
+        read = np.bincount(source, minlength=len(sources.places))
         used = (
-            counts * SAMPLE_BYTES
+            read * SAMPLE_BYTES
             if sizes is None
-            else np.bincount(item, weights=sizes, minlength=len(items))
+            else np.bincount(source, weights=sizes, minlength=len(sources.places))
         )
-        for row in np.flatnonzero(counts).tolist():
-            self._row(
-                "",
-                int(items.label[row]),
-                items.category[row],
-                items.source[row],
-                Outcome.READ,
-                int(counts[row]),
-                int(used[row]),
-            )
-        known = int(counts[items.classified].sum())
-        total = int(counts.sum())
+        for place in np.flatnonzero(read).tolist():
+            label, category, name = sources.places[place]
+            count, size = int(read[place]), int(used[place])
+            self._row("", label, category, name, Outcome.READ, count, size)
+        known = int(np.count_nonzero(items.classified[item]))
+        total = len(item)
         self._coverage = (
             self._coverage[0] + known,
             self._coverage[1] + total - known,
