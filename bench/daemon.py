@@ -86,29 +86,25 @@ def prepare(folder: Path, can_port: int | None) -> Path:
 
 
 @contextlib.contextmanager
-def running(config: Path, *, extras: bool = True) -> Iterator[Running]:
-    """Start the daemon, wait for READY=1, stop it at the end.
-
-    ``extras``: as it is installed here, where python-can finds asammdf and imports it
-    with all of pandas. Without: as on a gateway, where nobody installs ``[mf4]``.
-    """
+def running(config: Path) -> Iterator[Running]:
+    """Start the daemon, wait for READY=1, stop it at the end."""
     with tempfile.TemporaryDirectory() as temporary:
-        name = str(Path(temporary, "notify"))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        name, said = str(Path(temporary, "notify")), Path(temporary, "errors")
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+            said.open("wb") as errors,
+        ):
             listener.bind(name)
-            listener.settimeout(READY_S)
-            hidden = "" if extras else "import sys; sys.modules['asammdf'] = None; "
-            code = f"{hidden}from agent.main import main; main()"
-            command = [sys.executable, "-c", code]
+            listener.settimeout(0.2)
+            command = [sys.executable, "-c", "from agent.main import main; main()"]
             start = time.perf_counter()
             process = subprocess.Popen(
                 [*command, "run", "-c", str(config)],
                 env={**os.environ, "NOTIFY_SOCKET": name},
-                stderr=subprocess.DEVNULL,
+                stderr=errors,
             )
             try:
-                while b"READY=1" not in listener.recv(4096):
-                    pass
+                _wait(listener, process, said)
                 yield Running(process, time.perf_counter() - start)
             finally:
                 process.terminate()
@@ -117,6 +113,21 @@ def running(config: Path, *, extras: bool = True) -> Iterator[Running]:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+def _wait(
+    listener: socket.socket, process: subprocess.Popen[bytes], said: Path
+) -> None:
+    """Return at READY=1; RuntimeError with the daemon's last line where it ends."""
+    until = time.monotonic() + READY_S
+    while time.monotonic() < until:
+        with contextlib.suppress(TimeoutError):
+            if b"READY=1" in listener.recv(4096):
+                return
+        if process.poll() is not None:
+            break
+    lines = said.read_text(errors="replace").strip().splitlines() or ["not ready"]
+    raise RuntimeError(lines[-1])
 
 
 @contextlib.contextmanager
