@@ -7,9 +7,8 @@ import datetime as dt
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
-import click
 import typer
 
 from fleet.audit_sources import verify_ledger, verify_store
@@ -26,6 +25,9 @@ from fleet.shown import print_card, print_devices, print_reports, shower
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, encode_card, parse_card
 from protocols.topics import check_name
+
+# typer has a click of its own since 0.16, and takes the installed one before
+_USAGE = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
 
 KEYS_SUFFIX = ".keys.json"
 CARD_SUFFIX = ".card.json"
@@ -65,9 +67,13 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
     try:
         result = app(args=arguments, prog_name="sluicectl", standalone_mode=False)
-    except click.ClickException as error:
-        raise BadInput("", "", error.format_message(), "see --help") from None
-    except click.Abort:
+    except _USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
+            return 0
+        reason = " ".join(error.format_message().split())
+        raise BadInput("", "", reason, "see --help") from None
+    except typer.Abort:
         return 130
     return result if isinstance(result, int) else 0
 
