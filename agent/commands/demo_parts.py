@@ -134,7 +134,7 @@ class Stage:
         keys: Sequence[str] = [
             word
             for name in RECIPIENTS[:2]
-            for word in ("--keys", str(self.folder / "keys" / f"{name}.keys.json"))
+            for word in ("--keys", str(self.folder / "keys" / f"{name}.key.json"))
         ]
         return _python(
             "fleet.main", "collect", "--fleet", FLEET,
