@@ -29,7 +29,7 @@ from protocols.topics import check_name
 # typer has a click of its own since 0.16, and takes the installed one before
 _USAGE = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
 
-KEYS_SUFFIX = ".keys.json"
+KEYS_SUFFIX = ".key.json"
 CARD_SUFFIX = ".card.json"
 
 

@@ -80,13 +80,20 @@ def load_devices(folder: Path) -> dict[str, bytes]:
 
 
 def key_beside(store: Path | None) -> bytes:
-    """Return the public key of the device key that `sluicegate scan` left beside.
+    """Return the public key of the device key that lies beside a store.
 
-    Empty where there is none: then somebody else has to vouch for the key.
+    `sluicegate scan` leaves ``NAME.key`` there, the daemon ``device.key``. Empty where
+    there is none: then somebody else has to vouch for the key.
     """
-    if store is None or not store.with_suffix(".key").is_file():
+    if store is None:
         return b""
-    path = store.with_suffix(".key")
+    for path in (store.with_suffix(".key"), store.with_name("device.key")):
+        if path.is_file():
+            return _public_half(path)
+    return b""
+
+
+def _public_half(path: Path) -> bytes:
     try:
         key = load_pem_private_key(read_limited(path, FILE_BYTES_MAX), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -10,6 +10,12 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.evidence import Evidence
@@ -80,7 +86,7 @@ def test_keys_are_made_once_private_and_shown_by_their_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ran("keys", "new", "oem-2026", "--folder", tmp_path, "--days", 10) == 0
-    private = tmp_path / "oem-2026.keys.json"
+    private = tmp_path / "oem-2026.key.json"
     card = parse_card((tmp_path / "oem-2026.card.json").read_bytes())
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert (card.not_after - card.not_before).days == 10
@@ -235,6 +241,14 @@ def test_a_store_alone_is_verified(
     other = base64.b64encode(sealing.Device(seed=9).public_key()).decode()
     assert ran("audit", "verify", "--store", store, "--public-key", other) == 1
     assert ran("audit", "verify", "--store", store) == 2
+    key = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)  # sealing.Device()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for name in ("device.key", "gateway.key"):
+        store.with_name(name).write_bytes(pem)
+        assert ran("audit", "verify", "--store", store) == 0
+        store.with_name(name).write_bytes(b"none")
+        assert ran("audit", "verify", "--store", store) == 2
+        store.with_name(name).unlink()
 
 
 @pytest.mark.parametrize("how", [flip_entry, drop_envelope, change_counter])
