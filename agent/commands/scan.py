@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -37,14 +38,20 @@ def scan_all(captures: list[Path], request: Request, jobs: int, as_json: bool) -
     prepare(request)  # a bad policy is told once, before any work
     outcomes = _run(captures, request, min(jobs, len(captures)))
     results = [one for one in outcomes if not isinstance(one, Failed)]
+    try:
+        _show(results, as_json)
+    except BrokenPipeError:  # who reads has seen enough: no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _tell([one if isinstance(one, Failed) else one.failed for one in outcomes])
+
+
+def _show(results: list[ScanResult], as_json: bool) -> None:
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(results) + b"\n")
-        sys.stdout.buffer.flush()
+        sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
     else:
         for result in results:
             print_result(result, sys.stdout, _width())
-        sys.stdout.flush()
-    return _tell([one if isinstance(one, Failed) else one.failed for one in outcomes])
+    sys.stdout.flush()
 
 
 def _width() -> int | None:
