@@ -130,6 +130,7 @@ class Verifier:
     def _close_log(self, size: int, covered: int) -> None:
         report = self.report
         report.logs += 1
+        report.envelopes = sum(not named.kept for named in self._named.values())
         report.boots = len(self._boots)
         report.entries += size
         report.covered += covered
@@ -178,7 +179,7 @@ class Verifier:
             problem(f"entry {index}: epoch and sequence used twice")
         if len(entry.sha256) != DIGEST_BYTES or (entry.kind == "key") != is_key:
             problem(f"entry {index}: kind or digest is none")
-        kept = entry.kind == "keep"
+        kept = entry.region == "device"  # sealed to the custodian, never sent
         if is_key:
             self._sequence.setdefault(entry.epoch, 0)
         else:
@@ -238,7 +239,6 @@ class Verifier:
                     )
         report.received = len(here)
         leaving = {place for place, named in self._named.items() if not named.kept}
-        report.envelopes = len(leaving)
         self._missing(leaving - here)
 
     def _not_named(self, place: Place) -> None:
@@ -272,7 +272,7 @@ class Verifier:
         elif named.digest != digest:
             self.report.problem(f"stored {told(place)} has another digest")
         else:
-            self.report.waiting += 1
+            self.report.stored += 1
 
     def telemetry(self, published: Iterable[Telemetry | None]) -> None:
         """Step 8: published counters against the log's; None: it could not be read."""

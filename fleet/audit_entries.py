@@ -39,6 +39,7 @@ class Change(_Head, frozen=True, gc=False, tag="cfg.change", kw_only=True):
 class _Envelope(_Head, frozen=True, gc=False, kw_only=True):
     kind: str  # key | data | event | keep
     dest: str
+    region: str  # "device": sealed to the custodian, it stays
     label: int
     epoch: bytes
     seq: int

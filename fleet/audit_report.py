@@ -33,6 +33,7 @@ class Report:
     received: int = 0  # of these
     kept: int = 0  # envelopes that stay on the device
     waiting: int = 0  # named by the log, neither received nor lost
+    stored: int = 0  # envelopes that the device's own store still has
     not_named: int = 0  # received, not named by the log
     lost: dict[str, int] = field(default_factory=dict)  # cause -> count
     samples_sent: int = 0  # by the counters

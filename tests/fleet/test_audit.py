@@ -15,6 +15,7 @@ from agent.store.salvage import Break
 from fleet.audit import Verifier
 from fleet.audit_sources import verify_ledger
 from fleet.audit_tree import Head
+from policies.tables import Action
 from protocols.audit import AuditPage, encode_page
 from protocols.tlog.tree import Growth, leaf_hash
 from tests.support import sealing
@@ -144,6 +145,31 @@ def test_a_device_that_is_behind_holds_only_where_that_is_allowed(
     assert report(side, behind_ok=True).waiting == 3
     problems = Counter(p.split(" ")[0] for p in report(side).problems)
     assert sum(problems.values()) == 5  # three missing, unsigned end, state knows more
+
+
+def test_what_stays_on_the_device_is_not_asked_for() -> None:
+    gateway = Gateway(policy=sealing.policy(actions=(Action.KEEP,)))
+    bundle = sealing.bundle(gateway.policy, [sealing.numbers(sealing.SPEED, [1, 2])])
+    place = gateway.policy.destinations[0]
+    sealed = gateway.sealer.seal(place, bundle, NOW_NS)
+    gateway.records = [*sealed.records]
+    for record in sealed.records:
+        gateway.entries.append(gateway.evidence.record(NOW_NS, record, "CN", []))
+    for kept in sealed.retained:
+        told = [("rule-0", kept.samples, False)] if kept.samples else []
+        entry = gateway.evidence.retained(NOW_NS, kept, "keeper", told)
+        gateway.entries.append(entry)
+    gateway.count("", "", Outcome.READ, 2)
+    gateway.count("oem", "rule-0", Outcome.KEPT, 2)
+    gateway.snapshot()
+    found = checked(gateway)
+    assert found.problems == []
+    assert (found.kept, found.waiting) == (1, 0)
+    gateway.count("", "", Outcome.READ, 1)
+    gateway.count("oem", "rule-0", Outcome.KEPT, 1)  # counted, in no envelope
+    gateway.snapshot()
+    gateway.checkpoints = []
+    assert "custodian, rule rule-0" in checked(gateway).problems[0]
 
 
 def test_samples_held_at_a_crash_are_told_and_add_up() -> None:
