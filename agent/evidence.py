@@ -139,9 +139,10 @@ class Evidence:
         custodian: str,
         rules: Iterable[tuple[str, int, bool]],
     ) -> bytes:
-        """Return the entry of an envelope that stays on the device."""
+        """Return the entry of an envelope that stays on the device, or of its key."""
+        is_key = record.sequence == 0  # the announcement of the epoch
         facts: dict[str, Fact] = {
-            "kind": "keep",
+            "kind": "key" if is_key else "keep",
             "dest": custodian,
             "region": "device",
             "label": record.label,
@@ -153,7 +154,7 @@ class Evidence:
             "rules": [list(rule) for rule in rules],
             "expires": record.expires_ns,
         }
-        return self.entry("flow.out", now_ns, facts)
+        return self.entry("key.life" if is_key else "flow.out", now_ns, facts)
 
     def counters(
         self,

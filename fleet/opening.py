@@ -43,7 +43,7 @@ FIELDS: Final = (
 )  # fmt: skip
 _STORED: Final = (
     "SELECT 'spool ' || row, body FROM spool WHERE kind IN ('data', 'event')"
-    " UNION ALL SELECT 'retained ' || row, body FROM retained"
+    " UNION ALL SELECT 'retained ' || row, body FROM retained WHERE sequence > 0"
 )
 
 
@@ -107,7 +107,8 @@ class _Opening:
             yield str(path), read_limited(path, ANNOUNCEMENT_BYTES_MAX)
         if self._database is not None:
             yield from self._database.execute(
-                "SELECT 'spool ' || row, body FROM spool WHERE kind = 'key'"
+                "SELECT 'spool ' || row, body FROM spool WHERE kind = 'key' UNION ALL"
+                " SELECT 'retained ' || row, body FROM retained WHERE sequence = 0"
             )
 
     def _messages(self) -> Iterator[tuple[str, bytes]]:

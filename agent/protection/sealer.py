@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.errors import Refused
 from agent.limits import ENVELOPE_BYTES_MAX
-from agent.protection.epochs import Place, begin, wrap_key
+from agent.protection.epochs import LIFE_NS, Place, begin, wrap_key
 from agent.protection.vocabulary import Vocabulary, Wording
 from agent.records import Rank, RetainedRecord, SpoolRecord
 from policies.tables import Action
@@ -148,7 +148,11 @@ class Sealer:
         epoch = self._epochs.get(place)
         if epoch is None or epoch.is_over(now_ns):
             epoch, key = self._begin(place, destination, bundle.action, now_ns)
-            records.append(key)
+            # What stays here stays with its key: the custodian opens both from here.
+            if keeps:
+                retained.append(self._kept_key(key))
+            else:
+                records.append(key)
         for category, pieces in self._shelves(bundle):
             parts = [part for _, part in pieces]
             worded = self._vocabulary.word(epoch.wording, parts)
@@ -282,6 +286,22 @@ class Sealer:
             now_ns + self._retention_ns(category),
             batch.body,
             sum(batch.rows),
+        )
+
+    def _kept_key(self, key: SpoolRecord) -> RetainedRecord:
+        """Keep an announcement as long as anything that its epoch may seal."""
+        longest = [*self._policy.retention_ns.values()]
+        keep_ns = LIFE_NS + max(longest, default=0)
+        keep_ns = max(keep_ns, LIFE_NS + self._policy.retention_default_ns)
+        return RetainedRecord(
+            KEY,
+            key.label,
+            key.epoch,
+            0,
+            key.created_ns,
+            key.created_ns + keep_ns,
+            key.body,
+            0,
         )
 
     def _retention_ns(self, category: str) -> int:
