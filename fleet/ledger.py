@@ -73,14 +73,16 @@ class Ledger:
     def transaction(self) -> Iterator[None]:
         """Group writes: all or none."""
         self._db.execute("BEGIN IMMEDIATE")
+        committed = False
         try:
             yield
-        except BaseException:
-            self._series = {}
-            if self._db.in_transaction:  # a full disk rolls back by itself
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("COMMIT")
+            committed = True
+        finally:
+            if not committed:
+                self._series = {}
+                if self._db.in_transaction:  # a full disk rolls back by itself
+                    self._db.execute("ROLLBACK")
 
     # --- keys and batches -----------------------------------------------------------
 
