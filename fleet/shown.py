@@ -59,9 +59,8 @@ def print_devices(devices: Mapping[str, bytes], *, as_json: bool) -> None:
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """Print what verification found."""
     if as_json:
-        for report in reports:
-            whole = {**msgspec.to_builtins(report), "holds": report.holds}
-            sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
+        whole = [{**msgspec.to_builtins(r), "holds": r.holds} for r in reports]
+        sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
         return
     console = _console()
     for report in reports:
