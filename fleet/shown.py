@@ -59,8 +59,9 @@ def print_devices(devices: Mapping[str, bytes], *, as_json: bool) -> None:
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """Print what verification found."""
     if as_json:
-        whole = [{**msgspec.to_builtins(r), "holds": r.holds} for r in reports]
-        sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
+        for report in reports:  # one line a device
+            whole = {**msgspec.to_builtins(report), "holds": report.holds}
+            sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
         return
     console = _console()
     for report in reports:

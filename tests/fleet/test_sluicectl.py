@@ -200,7 +200,7 @@ def test_a_ledger_is_verified_by_one_command(
     assert ran(*words, "--devices", tmp_path / "devices") == 0
     assert "every check holds" in capsys.readouterr().out
     assert ran(*words, "--json") == 0
-    (told,) = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)
     assert told["holds"]
     assert "ledger's own word" in told["notes"][0]
     assert ran(*words, "--device", "gw-9") == 2
