@@ -24,20 +24,22 @@ def verified(stage: Stage) -> tuple[bool, list[str]]:
     """Return whether every check of the ledger holds, and what to print."""
     code, output = run_once(stage.verification(), VERIFY_S)
     try:
-        report = json.loads(output)
+        reports = [json.loads(line) for line in output.splitlines()]
     except ValueError:
         return False, output.strip().splitlines()[-5:]
-    logs = report if isinstance(report, list) else report.get("logs", [report])
     lines = []
-    for one in logs:
-        lines.append(
+    for one in reports:
+        lost = ", ".join(f"{n} {cause}" for cause, n in one["lost"].items())
+        lines += [
             f"evidence of {one['device']}: {one['entries']} entries over {one['boots']}"
-            f" starts, {one['checkpoints']} signed checkpoints; {one['envelopes']}"
-            f" messages named, {one['received']} received, {one['waiting']} missing;"
-            f" lost with a cause: {one['lost'] or 'nothing'}"
-        )
+            f" starts, {one['covered']} of them under signed checkpoints",
+            f"messages: {one['envelopes']} named by the log, {one['received']} received,"
+            f" {one['waiting']} missing; {one['kept']} kept on the device",
+            f"samples lost with a cause: {lost or 'none'}",
+            f"counters, telemetry and log: {'agree' if one['holds'] else 'DISAGREE'}",
+        ]
         lines += [f"  problem: {text}" for text in one["problems"]]
-    return code == 0 and bool(logs), lines
+    return code == 0 and bool(reports), lines
 
 
 def leaks(stage: Stage) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SAMPLE: Final = re.compile(r"sluicegate_samples_total\{(.*)\} (\d+)")
 PAIR: Final = re.compile(r'(\w+)="([^"]*)"')
+PIPE_COLUMNS: Final = 110
 SHOWN: Final = ("sent", "merged", "thinned", "dropped", "kept", "kept_back",
                 "unclassified", "failed")  # fmt: skip
 
@@ -74,7 +75,8 @@ class View:
         if self._counts:
             from rich.console import Console
 
-            Console(highlight=False).print(self._table())
+            width = None if sys.stdout.isatty() else PIPE_COLUMNS
+            Console(highlight=False, width=width).print(self._table())
             self._counts = {}
 
     def _look(self) -> None:

@@ -56,12 +56,11 @@ def opened(*sealed: Sealed, key: object = OEM) -> list[list[Column]]:
     opener = Opener([key], {DEVICE: Device().public_key()})  # type: ignore[list-item]  # OEM or KEEPER
     found = []
     for one in sealed:
-        for record in one.records:
-            if record.kind == "key":
+        for record in (*one.records, *one.retained):
+            if record.sequence == 0:
                 opener.announce(DEVICE, record.body)
             else:
                 found.append(opener.open(DEVICE, record.body))
-        found += [opener.open(DEVICE, kept.body) for kept in one.retained]
     return found
 
 
@@ -208,12 +207,16 @@ def test_keep_goes_to_the_custodian_and_stays() -> None:
         bundle(rules, [numbers(SPEED, [1]), numbers(COUNTER, [2, 3])]),
         NOW_NS,
     )
-    assert [record.kind for record in made.records] == ["key"]
-    assert {k.category: k.expires_ns - NOW_NS for k in made.retained} == {
+    assert made.records == ()
+    key, *kept = made.retained
+    assert (key.category, key.sequence, key.samples) == ("key", 0, 0)
+    assert {k.category: k.expires_ns - NOW_NS for k in kept} == {
         "location": 30,
         "driving.fine": 5,
     }
-    assert [made.rows[k.epoch, k.sequence] for k in made.retained] in (
+    # The key outlives everything that its epoch may still seal in a day.
+    assert key.expires_ns - NOW_NS >= 86_400 * 10**9 + 30
+    assert [made.rows[k.epoch, k.sequence] for k in kept] in (
         [(1, 0), (0, 2)],
         [(0, 2), (1, 0)],
     )
