@@ -32,7 +32,9 @@ PAGE_EVERY_S: Final = 1.0
 PAGES_AHEAD: Final = 8  # entries sent and not receipted: at most so many pages
 STATE_EVERY_S: Final = 30.0
 STATE_PAUSE_S: Final = 0.5  # a problem that comes and goes is no flood
-TAKEN: Final = frozenset({0x00, 0x10})  # success; success, nobody listens
+PAUSE_MAX_S: Final = 60.0  # nobody listens: asked ever more seldom
+UNHEARD: Final = 0x10  # success, nobody listens (MQTT 5.0, 3.4.2.1)
+TAKEN: Final = frozenset({0x00, UNHEARD})
 CONNECTION_BITS: Final = 20  # states of one connection
 BOOT_BITS: Final = 36  # ... and of one boot: 65,536 connections
 LAST: Final = (1 << CONNECTION_BITS) - 1
@@ -60,6 +62,7 @@ class Publisher:
         self._states_told = 0
         self._checkpointed_ns: int | None = None
         self._pages = Pages(PAGES_AHEAD * EVIDENCE_ENTRIES_A_MESSAGE)
+        self._pause_s = PAGE_EVERY_S
         self._wake = asyncio.Event()
         self._state_wanted = asyncio.Event()
         self._leaving = False
@@ -142,7 +145,12 @@ class Publisher:
         end = start + len(entries)
         note = await thread.patient(self._clock, self._sign, store, end) if due else b""
         page = AuditPage(store.log_id, start, tuple(entries), note)
-        await self._take(link, Outgoing(self._topic("audit"), encode_page(page)))
+        message = Outgoing(self._topic("audit"), encode_page(page))
+        if await self._take(link, message) == UNHEARD:
+            await self._clock.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
+            return False
+        self._pause_s = PAGE_EVERY_S
         if pages.sent == start:  # else a receipt has moved it meanwhile
             pages.taken(end)
         if due:
@@ -181,10 +189,11 @@ class Publisher:
         body = pack_signed("state", self._state(number, online), self._signer.sign)
         return Outgoing(self._topic("state"), body, retain=True)
 
-    async def _take(self, link: Link, message: Outgoing) -> None:
+    async def _take(self, link: Link, message: Outgoing) -> int:
         code = await link.publish(message)
         if code not in TAKEN:
             raise Unavailable("mqtt", f"{message.topic}: refused with {code:#04x}")
+        return code
 
     def _topic(self, kind: str) -> str:
         return up_topic(self._fleet, self._device, kind)

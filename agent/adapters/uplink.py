@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from agent.adapters.mqtt import connect
 from agent.errors import Refused, Unavailable
 from agent.records import Outgoing
+from agent.uplink.authority import merged
 from agent.uplink.machine import Event, State, after
-from agent.uplink.verdict import Verdict, judge
+from agent.uplink.verdict import NO_MATCHING_SUBSCRIBERS, Verdict, judge
 from protocols.topics import down_topic, up_topic
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
     from agent.uplink.receipt import Confirmations
     from agent.uplink.scheduler import Scheduler
 
+INBOX_MAX: Final = 4096  # receipts that wait for the disk
+INBOX_FULL_S: Final = 0.1
 IDLE_S: Final = 1.0  # how long an empty spool is believed without a nudge
 REFUSED_PAUSE_S: Final = 1.0  # a passing refusal of the broker
+UNHEARD_PAUSE_MAX_S: Final = 60.0  # nobody listens: asked ever more seldom
 CONTENT_TYPE: Final = "application/vnd.sluicegate"
 
 
@@ -69,6 +73,9 @@ class Uplink:
         self.state = State.OFFLINE
         self.problem = ""
         self.counts: Counter[str] = Counter()
+        self._pause_s = REFUSED_PAUSE_S
+        self._inbox: list[Incoming] = []
+        self._came = asyncio.Event()
         self._journal = journal
         self._connect = connect_to
         self._nudge = asyncio.Event()
@@ -139,18 +146,47 @@ class Uplink:
     # --- down -----------------------------------------------------------------------
 
     async def _receive(self, link: Link) -> None:
-        async for message in link.messages():
-            await self._receipt(message)
-            await link.acknowledge(message)
+        """Take in receipts at once; settle those that have come with one another."""
+        self._inbox.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._settle(link), name="uplink.settle")
+            async for message in link.messages():
+                self._inbox.append(message)
+                self._came.set()
+                while len(self._inbox) >= INBOX_MAX:
+                    await self._clock.sleep(INBOX_FULL_S)
 
-    async def _receipt(self, message: Incoming) -> None:
-        """Settle what a collector has; a bad receipt is counted, never obeyed."""
+    async def _settle(self, link: Link) -> None:
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            messages, self._inbox = self._inbox, []
+            await self._receipts(messages)
+            for message in messages:
+                await link.acknowledge(message)
+
+    async def _receipts(self, messages: list[Incoming]) -> None:
+        """Settle what collectors have; a bad receipt is counted, never obeyed."""
         authority = self.authority
-        try:
-            who, said = authority.open(message.body, self._store.log_id)
-        except Refused:
-            self.counts["receipts_refused"] += 1
+        told: dict[str, list[Confirmations]] = {}
+        for message in messages:
+            try:
+                who, said = authority.open(message.body, self._store.log_id)
+            except Refused:
+                self.counts["receipts_refused"] += 1
+            else:
+                told.setdefault(who, []).append(said)
+        for who, some in told.items():
+            await self._obey(authority, who, merged(some))
+        if not told:
             return
+        unconfirmed = self._store.unconfirmed
+        self._scheduler.receipted(self._clock.monotonic_ns(), unconfirmed)
+        if self.state is State.STALLED:
+            self._step(Event.RECEIPT)
+        self.nudge()
+
+    async def _obey(self, authority: Authority, who: str, said: Confirmations) -> None:
         removed, is_ours = await self._thread.patient(
             self._clock, settle, self._store, authority, who, said
         )
@@ -159,11 +195,6 @@ class Uplink:
             self._publisher.receipted(said.evidence[0])
         elif is_ours is False:
             self.counts["other_history"] += 1
-        unconfirmed = self._store.unconfirmed
-        self._scheduler.receipted(self._clock.monotonic_ns(), unconfirmed)
-        if self.state is State.STALLED:
-            self._step(Event.RECEIPT)
-        self.nudge()
 
     # --- up -------------------------------------------------------------------------
 
@@ -225,10 +256,13 @@ class Uplink:
         now_ns = self._clock.monotonic_ns()
         done: list[int] = []
         again: list[int] = []
+        unheard: list[int] = []
         for one, code in zip(queued, answers, strict=True):
             self._scheduler.ended(one.row, now_ns)
             verdict = judge(code, one.record.confirm)
             self.counts[f"published_{verdict.value}"] += 1
+            if code == NO_MATCHING_SUBSCRIBERS:
+                unheard.append(one.row)
             if verdict is Verdict.CONFIRMED:
                 done.append(one.row)
             elif verdict is Verdict.AGAIN:
@@ -237,9 +271,11 @@ class Uplink:
                 self.problem = f"broker refuses {one.record.kind}: reason {code:#04x}"
         if done:
             await self._thread.patient(self._clock, self._store.confirm_rows, done)
-        if again:
-            await self._thread.run(self._store.release, again)
-            await self._clock.sleep(REFUSED_PAUSE_S)
+        if again or unheard:
+            await self._thread.run(self._store.release, [*again, *unheard])
+            await self._clock.sleep(self._pause_s if unheard else REFUSED_PAUSE_S)
+        longer = min(2 * self._pause_s, UNHEARD_PAUSE_MAX_S)
+        self._pause_s = longer if unheard else REFUSED_PAUSE_S
 
     def _outgoing(self, queued: Queued) -> Outgoing:
         record = queued.record

@@ -102,8 +102,8 @@ class Paths:
         return file if Path(file).exists() or "/" in named or "." in named else named
 
 
-def main(arguments: list[str]) -> int:
-    """Run the daemon; return its exit code."""
+def main(arguments: list[str], world: World | None = None) -> int:
+    """Run the daemon, in this world where no other is given; return its exit code."""
     parser = argparse.ArgumentParser(prog="sluicegate run")
     parser.add_argument(
         "--config", "-c", default="/etc/sluicegate/sluicegate.toml", type=Path
@@ -123,8 +123,8 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         reason = error.strerror or "cannot be made"
         raise BadInput(str(config_file), "state_dir", reason) from None
-    world = World(SystemClock(), open_bus, _on_signals)
-    asyncio.run(serve(paths, accepted, world))
+    here = world or World(SystemClock(), open_bus, on_signals)
+    asyncio.run(serve(paths, accepted, here))
     return 0
 
 
@@ -316,7 +316,8 @@ def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
     )
 
 
-def _on_signals(agent: Agent) -> None:
+def on_signals(agent: Agent) -> None:
+    """Let signals stop the agent, or make it read its policy again."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import Refused
-from agent.uplink.receipt import apply_receipt
+from agent.uplink.receipt import Confirmations, apply_receipt
 from protocols.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from agent.uplink.receipt import Confirmations
     from policies.tables import CompiledPolicy
 
 
@@ -58,3 +57,30 @@ class Authority:
     def may_settle_evidence(self, name: str) -> bool:
         """Tell whether a recipient's word settles evidence."""
         return name in self._home
+
+
+def merged(said: Sequence[Confirmations]) -> Confirmations:
+    """Return what several receipts of one recipient say together, in their order.
+
+    One transaction then settles what came while the last one was written. Of the
+    evidence the last word counts: a collector may have lost what it had.
+    """
+    spans: dict[bytes, list[range]] = {}
+    for one in said:
+        for epoch, numbers in one.epochs:
+            spans.setdefault(epoch, []).append(numbers)
+    evidence = [one.evidence for one in said if one.evidence is not None]
+    epochs = tuple(
+        (epoch, span) for epoch, some in spans.items() for span in _joined(some)
+    )
+    return Confirmations(epochs, evidence[-1] if evidence else None)
+
+
+def _joined(spans: list[range]) -> list[range]:
+    joined: list[range] = []
+    for span in sorted(spans, key=lambda one: one.start):
+        if joined and span.start <= joined[-1].stop:
+            joined[-1] = range(joined[-1].start, max(joined[-1].stop, span.stop))
+        else:
+            joined.append(span)
+    return joined

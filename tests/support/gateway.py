@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 LOOK_S = 0.02
-DAEMON = "import sys; from agent.main import main; main()"
+DAEMON = ("-c", "from agent.main import main; main()")
+OTHER_WORLD = ("-m", "tests.support.worlds")  # a wrong clock, a flood of frames
 BUSES = 3
 
 POLICY = """\
@@ -94,6 +95,7 @@ class Settings:
     buses: int = BUSES
     more: str = ""
     not_after: dt.date = dt.date(2030, 1, 1)
+    program: tuple[str, ...] = DAEMON
 
 
 def free_udp_ports(count: int) -> int:
@@ -180,9 +182,10 @@ class Gateway:
 
     def launch(self, command: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         """Start the daemon and do not wait; ``command`` stands before it (prlimit)."""
+        program = self.settings.program
         environment = dict(os.environ, NOTIFY_SOCKET=str(self.folder / "notify"))
         self.process = subprocess.Popen(
-            [*command, sys.executable, "-c", DAEMON, "run", "-c", "gw.toml"],
+            [*command, sys.executable, *program, "run", "-c", "gw.toml"],
             cwd=self.folder,
             env=environment | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,99 @@
+"""`sluicegate run` in another world: a clock that is wrong, buses that never rest.
+
+    python -m tests.support.worlds run -c gw.toml
+
+``clock`` in the working folder holds seconds by which the wall clock is wrong; it is
+looked at on every call, so that a test can step it. ``flood`` holds frames per second
+that each configured bus gets, instead of being opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.adapters.clock import SystemClock
+from agent.adapters.opening import open_bus
+from agent.commands import run as daemon
+from firmware_sim.scenario import load_scenario
+from firmware_sim.traffic import Traffic
+from protocols.frames import FrameBatch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.config import Can
+    from agent.ports import FrameSource
+
+BATCH = 4096
+
+
+class WrongClock(SystemClock):
+    """A wall clock that is wrong by what the file ``clock`` says."""
+
+    def now_ns(self) -> int:
+        return super().now_ns() + _number("clock") * 1_000_000_000
+
+    def is_synchronised(self) -> bool:
+        return False
+
+
+def frames_of(scenario: str = "city-drive", seconds: int = 20) -> FrameBatch:
+    """Return a simulated vehicle's frames, to be sent again and again."""
+    return Traffic(load_scenario(scenario)).frames(0, seconds * 1_000_000_000)
+
+
+def at(
+    frames: FrameBatch, start: int, count: int, now_ns: int, span_ns: int
+) -> FrameBatch:
+    """Return ``count`` frames from ``start``, round and round, within span_ns of now."""
+    taken = frames.take(np.arange(start, start + count) % len(frames))
+    taken.time_ns[:] = (
+        now_ns - span_ns + np.linspace(0, span_ns, count).astype(np.int64)
+    )
+    return taken
+
+
+class Flood:
+    """A bus that brings as many frames as it is told, in full batches."""
+
+    def __init__(self, name: str, frames_a_second: int) -> None:
+        self.name = name
+        self._rate = frames_a_second
+        self._frames = frames_of()
+        self._open = True
+
+    async def batches(self) -> AsyncIterator[FrameBatch]:
+        clock, start = SystemClock(), 0
+        span_s = BATCH / self._rate
+        begun_ns = clock.monotonic_ns()
+        while self._open:
+            due_ns = begun_ns + int(start / self._rate * 1e9)
+            await asyncio.sleep(max(0.0, (due_ns - clock.monotonic_ns()) / 1e9))
+            yield at(self._frames, start, BATCH, clock.now_ns(), int(span_s * 1e9))
+            start += BATCH
+
+    def lost(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self._open = False
+
+
+def _number(name: str) -> int:
+    file = Path(name)
+    return int(file.read_text(encoding="ascii") or "0") if file.exists() else 0
+
+
+def _open(can: Can, number: int) -> FrameSource:
+    rate = _number("flood")
+    return Flood(can.name, rate) if rate else open_bus(can, number)
+
+
+if __name__ == "__main__":
+    world = daemon.World(WrongClock(), _open, daemon.on_signals)
+    sys.exit(daemon.main(sys.argv[2:], world))
