@@ -74,6 +74,7 @@ class Uplink:
         self.problem = ""
         self.counts: Counter[str] = Counter()
         self._pause_s = REFUSED_PAUSE_S
+        self._link: Link | None = None
         self._inbox: list[Incoming] = []
         self._came = asyncio.Event()
         self._journal = journal
@@ -131,6 +132,7 @@ class Uplink:
 
     async def _serve(self, link: Link) -> None:
         self.problem = ""
+        self._link = link
         self._step(Event.CONNECTED)
         await self._thread.run(self._store.forget_sent)
         self._scheduler.connected(self._clock.monotonic_ns(), link.window)

@@ -1,4 +1,4 @@
-"""Disk full, database cut short, bits flipped: started, said, nothing committed lost."""
+"""Disk full, a database cut short, bits flipped: said, and nothing committed lost."""
 
 from __future__ import annotations
 

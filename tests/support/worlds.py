@@ -19,15 +19,15 @@ import numpy as np
 from agent.adapters.clock import SystemClock
 from agent.adapters.opening import open_bus
 from agent.commands import run as daemon
-from firmware_sim.scenario import load_scenario
+from firmware_sim.scenario import VehicleScenario, load_scenario
 from firmware_sim.traffic import Traffic
-from protocols.frames import FrameBatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent.config import Can
     from agent.ports import FrameSource
+    from protocols.frames import FrameBatch
 
 BATCH = 4096
 
@@ -44,13 +44,15 @@ class WrongClock(SystemClock):
 
 def frames_of(scenario: str = "city-drive", seconds: int = 20) -> FrameBatch:
     """Return a simulated vehicle's frames, to be sent again and again."""
-    return Traffic(load_scenario(scenario)).frames(0, seconds * 1_000_000_000)
+    found = load_scenario(scenario)
+    assert isinstance(found, VehicleScenario)
+    return Traffic(found).frames(0, seconds * 1_000_000_000)
 
 
 def at(
     frames: FrameBatch, start: int, count: int, now_ns: int, span_ns: int
 ) -> FrameBatch:
-    """Return ``count`` frames from ``start``, round and round, within span_ns of now."""
+    """Return ``count`` frames from ``start`` on, round and round, timed up to now."""
     taken = frames.take(np.arange(start, start + count) % len(frames))
     taken.time_ns[:] = (
         now_ns - span_ns + np.linspace(0, span_ns, count).astype(np.int64)

@@ -1,0 +1,188 @@
+"""The uplink on a real broker and a real store: reconnects, silence, other histories."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from agent.adapters.clock import SystemClock
+from agent.adapters.device_key import load_or_create
+from agent.adapters.journal import Journal
+from agent.adapters.mqtt import MqttOptions
+from agent.adapters.publisher import Publisher
+from agent.adapters.sqlite_open import StoreOptions, open_store
+from agent.adapters.store_thread import StoreThread
+from agent.adapters.uplink import Uplink
+from agent.errors import Fatal
+from agent.evidence import Evidence
+from agent.records import Commit, Queued
+from agent.uplink.authority import Authority
+from agent.uplink.backoff import Backoff
+from agent.uplink.machine import State
+from agent.uplink.scheduler import Scheduler
+from fleet.keys import generate
+from tests.support.broker import Broker, needs_mosquitto
+from tests.support.receiver import Receiver
+from tests.support.store_cases import MIB, spool_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.adapters.sqlite_store import SqliteStore
+    from policies.tables import CompiledPolicy
+
+KEYS = generate("oem", dt.date(2026, 1, 1), dt.date(2027, 1, 1))
+
+
+class Side:
+    """One device's uplink without a flow, and its collector."""
+
+    def __init__(self, folder: Path, broker: Broker) -> None:
+        clock = SystemClock()
+        signer = load_or_create(folder / "device.key", "gw-1")
+        self.evidence = Evidence("gw-1", bytes(16), "test")
+        self.journal = Journal(self.evidence, clock)
+        options = StoreOptions(MIB, MIB, self.journal.witness, self.journal.broken)
+        self.store: SqliteStore = open_store(folder / "store.db", options)
+        self.journal.attach(self.store)
+        self.publisher = Publisher(
+            ("test", "gw-1"), signer, clock, lambda number, online: _state(number, online),
+            10**9,
+        )  # fmt: skip
+        policy = SimpleNamespace(
+            destinations=[SimpleNamespace(name="oem", region="CN", recipients=("oem",))]
+        )
+        keys = {"oem": KEYS.card().receipt_key()}
+        self.thread = StoreThread()
+        self.uplink = Uplink(
+            ("test", "gw-1"),
+            MqttOptions("127.0.0.1", broker.port, "sluicegate-test-gw-1"),
+            self.store,
+            self.thread,
+            Scheduler(0.75),
+            Backoff(lambda: 0.0),
+            self.publisher,
+            clock,
+            Authority("gw-1", cast("CompiledPolicy", policy), "CN", keys),
+            self.journal,
+        )
+        self.collector = Receiver("test", "gw-1", signer.public_key(), [KEYS])
+
+    async def until(self, seen: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not seen():
+                await asyncio.sleep(0.01)
+
+
+def _state(number: int, online: bool) -> bytes:
+    from protocols.telemetry import State as Told
+    from protocols.telemetry import encode_state
+
+    return encode_state(
+        Told(
+            device="gw-1", number=number, time_ns=0, boot="", agent="", policy_name="",
+            policy_version=0, policy_digest="", policy_state="active", clock="high",
+            online=online, autonomy_h=0.0, spool_records=0, spool_bytes=0,
+            spool_bytes_max=0, oldest_ns=0, evidence_size=0, coverage=1.0,
+        )
+    )  # fmt: skip
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_twenty_broken_links_change_nothing_in_the_spool(tmp_path: Path) -> None:
+    """A failure of others: a spool that is rewritten with every reconnect."""
+
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            side.store.commit(
+                Commit(tuple(spool_record(n, kind="telemetry") for n in range(1, 201)))
+            )
+            before = side.store.statistics()
+            inode = (tmp_path / "store.db").stat().st_ino
+            running = asyncio.create_task(side.uplink.run())
+            for _ in range(20):
+                await side.until(lambda: side.uplink.online)
+                broker.kill()
+                await side.until(lambda: not side.uplink.online)
+                broker.start()
+            await side.until(lambda: side.uplink.online)
+            assert side.uplink.counts["disconnected"] == 20
+            assert side.store.statistics() == before
+            assert (tmp_path / "store.db").stat().st_ino == inode
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            side.store.close()
+
+    asyncio.run(story())
+
+
+@needs_mosquitto
+def test_the_broker_says_offline_when_the_link_is_cut(tmp_path: Path) -> None:
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            side.publisher.boots = 3
+            side.collector.start(broker.port)
+            running = asyncio.create_task(side.uplink.run())
+            await side.until(lambda: side.collector.states)
+            link = side.uplink._link  # what a cut cable is to a broker
+            assert link is not None
+            link._client.below.socket().shutdown(2)  # type: ignore[attr-defined]  # white box
+            await side.until(lambda: False in {s.online for s in side.collector.states})
+            await side.until(lambda: side.collector.states[-1].online)
+            await side.publisher.leave()
+            await side.until(lambda: not side.collector.states[-1].online)
+            numbers = [state.number for state in side.collector.states]
+            assert numbers == sorted(set(numbers))  # a will never hides what is newer
+            assert numbers[0] >> 36 == 3
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            side.collector.stop()
+            side.store.close()
+
+    asyncio.run(story())
+
+
+@needs_mosquitto
+def test_a_store_that_no_longer_knows_itself_ends_the_uplink(tmp_path: Path) -> None:
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+
+            def damaged(live: int, backlog: int) -> list[Queued]:
+                raise Fatal("store: damaged")
+
+            side.store.next_to_send = damaged  # type: ignore[method-assign]  # the fault
+            with pytest.RaisesGroup(pytest.RaisesExc(Fatal), flatten_subgroups=True):
+                async with asyncio.timeout(20):
+                    await side.uplink.run()
+            side.store.close()
+
+    asyncio.run(story())
+
+
+@needs_mosquitto
+def test_nobody_listening_is_asked_ever_more_seldom(tmp_path: Path) -> None:
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            side.store.commit(Commit((spool_record(1),), (), (b"\x81\xa1n\x00",)))
+            running = asyncio.create_task(side.uplink.run())
+            await side.until(lambda: side.uplink.counts["published_sent"] >= 2)
+            assert side.uplink.state in {State.DRAINING, State.IDLE}
+            assert side.uplink._pause_s >= 2.0
+            assert side.store.statistics().records == 1
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            side.store.close()
+
+    asyncio.run(story())
