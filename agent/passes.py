@@ -116,19 +116,27 @@ class Pass:
                 self._evidence.record(self.now_ns, record, destination.region, told)
             )
             if record.kind == "key":
-                key = (destination.name, bundle.label, "")
-                self._bytes[key] = self._bytes.get(key, 0) + len(record.body)
+                self._key_bytes(destination, bundle, len(record.body))
         for kept in sealed.retained:
             told = _told(bundle, sealed, kept.epoch, kept.sequence)
             self._retained.append(kept)
             self._entries.append(
                 self._evidence.retained(self.now_ns, kept, self._policy.custodian, told)
             )
+            if not kept.sequence:
+                self._key_bytes(destination, bundle, len(kept.body))
         size = sum(len(r.body) for r in sealed.records if r.kind != "key")
-        size += sum(len(kept.body) for kept in sealed.retained)
+        size += sum(len(kept.body) for kept in sealed.retained if kept.sequence)
         for part, share in zip(bundle.parts, _shares(size, bundle.parts), strict=True):
             key = (destination.name, bundle.label, part.rule.name)
             self._bytes[key] = self._bytes.get(key, 0) + share
+
+    def _key_bytes(
+        self, destination: CompiledDestination, bundle: Bundle, size: int
+    ) -> None:
+        """Book an announcement: bytes without samples, of no rule."""
+        key = (destination.name, bundle.label, "")
+        self._bytes[key] = self._bytes.get(key, 0) + size
 
     def take(self, destination: CompiledDestination, protected: Protected) -> None:
         """Book what became of every sample at one destination."""

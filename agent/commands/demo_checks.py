@@ -30,14 +30,17 @@ def verified(stage: Stage) -> tuple[bool, list[str]]:
     lines = []
     for one in reports:
         lost = ", ".join(f"{n} {cause}" for cause, n in one["lost"].items())
-        lines += [
+        lines.append(
             f"evidence of {one['device']}: {one['entries']} entries over {one['boots']}"
-            f" starts, {one['covered']} of them under signed checkpoints",
-            f"messages: {one['envelopes']} named by the log, {one['received']} received,"
-            f" {one['waiting']} missing; {one['kept']} kept on the device",
-            f"samples lost with a cause: {lost or 'none'}",
-            f"counters, telemetry and log: {'agree' if one['holds'] else 'DISAGREE'}",
-        ]
+            f" starts, {one['covered']} of them under signed checkpoints"
+        )
+        lines.append(
+            f"messages: {one['envelopes']} named by the log, {one['received']} came,"
+            f" {one['waiting']} missing; {one['kept']} kept on the device"
+        )
+        lines.append(f"samples lost with a cause: {lost or 'none'}")
+        agree = "agree" if one["holds"] else "DISAGREE"
+        lines.append(f"counters, telemetry and log: {agree}")
         lines += [f"  problem: {text}" for text in one["problems"]]
     return code == 0 and bool(reports), lines
 

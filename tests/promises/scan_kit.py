@@ -86,8 +86,12 @@ def opened(store: Path, keys: Sequence[RecipientKeys]) -> list[Envelope]:
             else:
                 columns = opener.open(DEVICE, body)
                 found.append(Envelope(destination, label, columns))
-        for label, body in database.execute("SELECT label, body FROM retained"):
-            found.append(Envelope("", label, opener.open(DEVICE, body)))
+        query = "SELECT sequence, label, body FROM retained ORDER BY row"
+        for sequence, label, body in database.execute(query):
+            if sequence == 0:
+                opener.announce(DEVICE, body)
+            else:
+                found.append(Envelope("", label, opener.open(DEVICE, body)))
     finally:
         database.close()
     return found

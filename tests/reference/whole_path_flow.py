@@ -219,7 +219,10 @@ class Reader:
         for kept in commit.retained:
             seen.sizes["keeper"] += len(kept.body)
             assert hashlib.sha256(kept.body).digest() in proofs
-            self._open("keeper", kept.label, kept.body)
+            if kept.sequence == 0:  # the epoch's announcement stays with what it opens
+                self._opener.announce(DEVICE, kept.body)
+            else:
+                self._open("keeper", kept.label, kept.body)
         for row in commit.counters:
             cell = (row.destination, row.label, row.rule, row.action, row.outcome.name)
             if row.samples:

@@ -24,6 +24,7 @@ class Scripted:
     findings: list[Finding] = field(default_factory=list)
 
     def inspect(self, view: View) -> list[Finding]:
+        assert view is NOTHING
         said, self.findings = self.findings, []
         return said
 
