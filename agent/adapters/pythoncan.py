@@ -95,7 +95,8 @@ class PythonCanSource:
         self._ended.set()
         self._notify()
         self._thread.join()
-        self._bus.shutdown()
+        with contextlib.suppress(can.CanError, OSError):  # a device that is gone
+            self._bus.shutdown()
 
     def _take(self) -> list[can.Message]:
         count = min(len(self._queue), self._batch_frames)

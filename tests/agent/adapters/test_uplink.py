@@ -1,4 +1,4 @@
-"""The uplink on a real broker and a real store: reconnects, silence, other histories."""
+"""The uplink on a real broker and a real store: reconnects, silence, last will."""
 
 from __future__ import annotations
 
@@ -52,8 +52,7 @@ class Side:
         self.store: SqliteStore = open_store(folder / "store.db", options)
         self.journal.attach(self.store)
         self.publisher = Publisher(
-            ("test", "gw-1"), signer, clock, lambda number, online: _state(number, online),
-            10**9,
+            ("test", "gw-1"), signer, clock, _state, 10**9,
         )  # fmt: skip
         policy = SimpleNamespace(
             destinations=[SimpleNamespace(name="oem", region="CN", recipients=("oem",))]
@@ -76,7 +75,7 @@ class Side:
 
     async def until(self, seen: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
-            while not seen():
+            while not seen():  # noqa: ASYNC110  # of another thread and a broker
                 await asyncio.sleep(0.01)
 
 

@@ -59,7 +59,9 @@ def test_only_recipients_are_believed_and_each_for_its_own() -> None:
 
 
 SPANS = st.lists(
-    st.tuples(st.sampled_from([b"a" * 16, b"b" * 16]), st.integers(0, 30), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from([b"a" * 16, b"b" * 16]), st.integers(0, 30), st.integers(0, 9)
+    ),
     max_size=12,
 )  # fmt: skip
 

@@ -1,0 +1,122 @@
+"""Numbers of entries, whatever order tasks commit in; a disk that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgpack
+import pytest
+
+from agent.adapters.clock import SystemClock
+from agent.adapters.device_key import load_or_create
+from agent.adapters.journal import Journal
+from agent.adapters.keeper import Keeper
+from agent.adapters.sqlite_open import StoreOptions, open_store
+from agent.adapters.store_thread import StoreThread
+from agent.errors import Unavailable
+from agent.evidence import Evidence
+from agent.records import Commit, Rank
+from agent.telemetry.state import Autonomy
+from tests.support.store_cases import MIB, spool_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.records import Eviction
+
+
+class Quick(SystemClock):
+    """A clock whose sleeps are short; counts them."""
+
+    slept = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += 1
+        await super().sleep(seconds / 1000)
+
+
+class Bench:
+    """A keeper on a real store with a cap of ``cap`` bytes."""
+
+    def __init__(self, folder: Path, cap: int = MIB) -> None:
+        self.clock = Quick()
+        self.evidence = Evidence("gw-1", bytes(16), "test")
+        self.journal = Journal(self.evidence, self.clock)
+        options = StoreOptions(cap, cap, self.journal.witness, self.journal.broken)
+        self.store = open_store(folder / "store.db", options)
+        self.journal.attach(self.store)
+        signer = load_or_create(folder / "device.key", "gw-1")
+        self.keeper = Keeper(
+            self.store, StoreThread(), self.journal, self.evidence, signer, bytes(16),
+            self.clock, Autonomy(), lambda: None,
+        )  # fmt: skip
+
+    def entry(self, kind: str = "test") -> bytes:
+        return self.evidence.entry(kind, 1, {})
+
+    def numbers(self) -> list[int]:
+        entries = self.store.evidence_since(0, 10_000)
+        return [msgpack.unpackb(entry)["n"] for entry in entries]
+
+
+def test_entries_are_numbered_in_the_order_in_which_they_are_committed(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, cap=1000)
+    first, second = bench.entry(), bench.entry()
+
+    async def story() -> None:
+        await bench.keeper.testify(second)
+        full = tuple(spool_record(n, Rank.GENERAL, 300) for n in range(1, 4))
+        await bench.keeper.keep(Commit(full, (), (first,)))
+        more = tuple(spool_record(n, Rank.GENERAL, 300) for n in range(4, 7))
+        await bench.keeper.keep(Commit(more))  # the store tells of three evictions
+        places = [("oem", 5)]
+        await bench.keeper.let_go(lambda: bench.store.destroy(places))
+        await bench.keeper.testify(bench.entry(), bench.entry())
+
+    asyncio.run(story())
+    kinds = [msgpack.unpackb(e)["type"] for e in bench.store.evidence_since(0, 99)]
+    assert kinds == ["test", "test", "loss.rec", "destroy.rec", "test", "test"]
+    assert bench.numbers() == list(range(6))
+    bench.store.close()
+
+
+def test_a_disk_that_refuses_leaves_no_gap_and_is_tried_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    real, refusals = bench.store.commit, [True, True, True]
+
+    def fail(commit: Commit) -> tuple[Eviction, ...]:
+        if refusals:
+            refusals.pop()
+            bench.journal.witness("evicted", ())  # numbered, then rolled back
+            raise Unavailable("store", "no space left on the device")
+        return real(commit)
+
+    bench.store.commit = fail  # type: ignore[method-assign]  # the fault
+
+    async def story() -> None:
+        await bench.keeper.testify(bench.entry())
+        await bench.keeper.testify(bench.entry())
+
+    asyncio.run(story())
+    assert bench.clock.slept == 3
+    assert bench.keeper.problem == ""
+    assert bench.numbers() == [0, 1]
+    bench.store.close()
+
+
+def test_who_hurries_does_not_wait_for_ever(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def fail(commit: Commit) -> tuple[Eviction, ...]:
+        raise Unavailable("store", f"no space for {len(commit.evidence)}")
+
+    bench.store.commit = fail  # type: ignore[method-assign]  # the fault
+    bench.keeper.hurry()
+    with pytest.raises(Unavailable, match="no space"):
+        asyncio.run(bench.keeper.testify(bench.entry()))
+    assert bench.clock.slept == 3
+    assert bench.keeper.problem == "store: no space for 1"
+    bench.store.close()

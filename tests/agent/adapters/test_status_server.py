@@ -1,0 +1,64 @@
+"""The status socket takes nothing in, and bad requests harm nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.adapters.status_client import fetch_page
+from agent.adapters.status_server import serve_status
+from agent.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = {"/status": ("application/json", lambda: '{"a": "ü"}')}
+
+
+def test_pages_are_served_to_the_owner_and_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.touch()  # what a killed agent left behind
+
+    async def story() -> None:
+        async with serve_status(PAGES, str(path), 0):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+            body = await asyncio.to_thread(fetch_page, str(path), 0, "/status")
+            assert body == '{"a": "ü"}'.encode()
+            with pytest.raises(Unavailable, match="404"):
+                await asyncio.to_thread(fetch_page, str(path), 0, "/other")
+
+    asyncio.run(story())
+    with pytest.raises(Unavailable, match="is it running"):
+        fetch_page(str(path), 0, "/status")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"", b"\r\n", b"POST /status HTTP/1.1\r\n", b"GET\r\n", b"\xff\x00 /status\r\n",
+        b"GET /../status HTTP/1.0\r\n", b"A" * 100_000,
+    ],
+    ids=["nothing", "empty", "post", "no-path", "bytes", "climb", "long"],
+)  # fmt: skip
+def test_what_is_no_request_gets_no_page(tmp_path: Path, request_bytes: bytes) -> None:
+    path = tmp_path / "s"
+
+    async def story() -> bytes:
+        async with serve_status(PAGES, str(path), 0):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(request_bytes)
+            writer.write_eof()
+            try:
+                answer = await reader.read()
+            except ConnectionError:
+                answer = b""
+            writer.close()
+            body = await asyncio.to_thread(fetch_page, str(path), 0, "/status")
+            assert body
+            return answer
+
+    answer = asyncio.run(story())
+    assert answer == b"" or answer.startswith(b"HTTP/1.0 404")

@@ -1,0 +1,108 @@
+"""The runtime as a process: dead links, buses that come later, errors in one line."""
+
+from __future__ import annotations
+
+import os
+import pty
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.broker import free_port, needs_mosquitto
+from tests.support.gateway import Gateway, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LATE_BUS = """
+[[can]]
+name = "can9"
+interface = "slcan"
+channel = "{tty}"
+options = {{sleep_after_open = 0, bitrate = 500000}}
+"""
+DEAD_LINK = """
+[[modbus]]
+name = "plc1"
+port = {port}
+timeout_s = 0.2
+"""
+DEAD_BINDINGS = """\
+schema: sluicegate/bindings/1
+name: dead
+modbus:
+  - link: plc1
+    unit: 1
+    points:
+      - {item: Plant.Line1.Tank.Level, table: 3, address: 0, type: f32, unit: m,
+         period: 200ms}
+"""
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_a_bus_that_is_away_at_start_is_read_once_it_appears(tmp_path: Path) -> None:
+    tty = tmp_path / "tty"
+    settings = Settings(more=LATE_BUS.format(tty=tty))
+    with Gateway(tmp_path, settings) as gateway:
+        gateway.drive()
+        gateway.start()
+        gateway.until(lambda: gateway.metric("samples_total") > 100)
+        assert "can9: slcan" in gateway.problems()  # said, and the others are read
+        master, slave = pty.openpty()
+        tty.symlink_to(os.ttyname(slave))
+        gateway.until(lambda: "can9" not in gateway.problems())
+        gone = threading.Event()
+        sender = threading.Thread(target=_frames, args=(master, gone))
+        sender.start()
+        gateway.until(lambda: gateway.metric("samples_total") > 500)
+        gone.set()
+        sender.join()
+        os.close(slave)
+        os.close(master)
+        gateway.until(lambda: "can9" in gateway.problems())
+        assert gateway.stop() == 0
+
+
+def _frames(master: int, gone: threading.Event) -> None:
+    while not gone.wait(0.02):
+        os.write(master, b"t12320102\r")
+
+
+def test_a_bad_policy_at_start_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    with Gateway(tmp_path, with_broker=False) as gateway:
+        gateway.write_policy("schema: sluicegate/policy/1\nname: a\nwrong: 1\n")
+        assert gateway.launch().wait(30) == 2
+        gateway.process = None
+        lines = gateway.log().splitlines()
+        assert len(lines) == 1
+        assert "policy.yaml:3" in lines[0]
+
+
+def test_a_second_agent_on_one_store_is_refused(tmp_path: Path) -> None:
+    with Gateway(tmp_path, with_broker=False) as gateway:
+        gateway.start()
+        first = gateway.process
+        assert gateway.launch().wait(30) == 1
+        gateway.process = first
+        assert gateway.log().startswith("sluicegate: store: ")
+        assert len(gateway.log().splitlines()) == 1
+        assert gateway.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_dead_modbus_link_delays_nobody(tmp_path: Path) -> None:
+    (tmp_path / "dead.bindings.yaml").write_text(DEAD_BINDINGS, encoding="ascii")
+    settings = Settings(
+        bindings='["sim-vehicle.bindings", "dead.bindings.yaml"]',
+        more=DEAD_LINK.format(port=free_port()),
+    )
+    with Gateway(tmp_path, settings, with_broker=False) as gateway:
+        gateway.drive()
+        gateway.start()
+        gateway.until(lambda: "plc1: no answer" in gateway.problems())
+        seen = gateway.metric("samples_total")
+        gateway.until(lambda: gateway.metric("samples_total") > seen + 1000)
+        gateway.park()
+        assert gateway.stop() == 0
