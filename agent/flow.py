@@ -84,6 +84,7 @@ class Flow:
         findings = stages.inspector.inspect(view, now_ns)
         texts = concat_texts([decoded.texts, stages.events.texts(findings, now_ns)])
 
+        # No consents yet: nothing gives them (issue 3), so what needs one stays back.
         stages.context.observe(decoded.samples, clock_ok=clock_ok)
         if self._tally is not None:
             self._tally.seen(decoded.samples, texts)

@@ -1,0 +1,50 @@
+"""The policy path: what may decide, who refuses, and what has lost its permission."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from agent.control import judge, permitted
+from agent.errors import Refused
+from policies.files import LOCKDOWN, load
+from policies.tables import NO_RULE, Action
+
+if TYPE_CHECKING:
+    from policies.files import Loaded
+
+
+def test_lint_and_floor_refuse_by_name_and_lockdown_is_said() -> None:
+    loaded = load(None, [], None, None, buses=(), links=())
+    assert judge(loaded, {}, LOCKDOWN).state == "lockdown"
+    assert judge(loaded, {}, "another").state == "active"
+    compiled = loaded.compiled
+    two = SimpleNamespace(errors=["a", "b"], violations=[], compiled=compiled)
+    with pytest.raises(Refused, match=r"lint: a \(and 1 more\)") as caught:
+        judge(cast("Loaded", two), {}, LOCKDOWN)
+    assert caught.value.rule == "lint"
+    low = SimpleNamespace(errors=[], violations=["below"], compiled=compiled)
+    with pytest.raises(Refused, match="floor: below"):
+        judge(cast("Loaded", low), {}, LOCKDOWN)
+
+
+def test_lockdown_permits_nothing_and_a_fleet_only_what_its_rules_send() -> None:
+    nothing = load(None, [], None, None, buses=(), links=()).compiled.policy
+    assert permitted(nothing) == set()
+    buses = ("can0", "can1", "can2")
+    fleet = load(
+        "passenger-fleet", ["sim-vehicle.bindings"], None, None, buses=buses, links=()
+    ).compiled.policy
+    places = permitted(fleet)
+    assert {name for name, _ in places} == {"oem", "supplier"}
+    slowly = {
+        (destination.name, int(fleet.rules[number].label_out[item]))
+        for destination in fleet.destinations
+        for item, row in enumerate(destination.chain.tolist())
+        for number in row
+        if number != NO_RULE
+        and fleet.rules[number].action in {Action.ALLOW, Action.ENCRYPT}
+    }
+    assert places == slowly
