@@ -100,9 +100,14 @@ class Evidence:
         }
         return self.entry("cfg.change", now_ns, facts)
 
-    def refused(self, now_ns: int, rule: str, reason: str) -> bytes:
-        """Return the record of a policy that was not taken; the old one stays."""
-        facts: dict[str, Fact] = {"step": "refused", "rule": rule, "reason": reason}
+    def refused(self, now_ns: int, name: str, rule: str, reason: str) -> bytes:
+        """Return the record of a policy that was not taken; ``name`` stays active."""
+        facts: dict[str, Fact] = {
+            "step": "refused",
+            "name": name,
+            "rule": rule,
+            "reason": reason,
+        }
         return self.entry("cfg.change", now_ns, facts)
 
     def record(

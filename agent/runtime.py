@@ -164,7 +164,8 @@ class Agent:
         rule = error.rule if isinstance(error, Refused) else type(error).__name__
         parts = self._parts
         reason = str(error)[:REASON_MAX]
-        entry = parts.evidence.refused(parts.clock.now_ns(), rule, reason)
+        name = self._now.accepted.compiled.policy.name
+        entry = parts.evidence.refused(parts.clock.now_ns(), name, rule, reason)
         await parts.keeper.testify(entry)
 
     # --- sources --------------------------------------------------------------------
