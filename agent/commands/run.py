@@ -207,18 +207,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         lambda number, online: asked[0].state(number, online),  # noqa: PLW0108  # the list fills later
         policy.checkpoint_ns,
     )
-    uplink = Uplink(
-        names,
-        mqtt_options(paths),
-        store,
-        thread,
-        Scheduler(config.spool.live_share),
-        Backoff(random.random),  # spreads reconnects, no secret
-        publisher,
-        clock,
-        authority(paths, accepted),
-        opened.journal,
-    )
+    uplink = _uplink(paths, accepted, opened, publisher, clock)
     keeper = Keeper(
         store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
         autonomy, uplink.nudge,
@@ -254,6 +243,27 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         ],
         load=lambda: accept(paths),
         adopt=adopt,
+    )
+
+
+def _uplink(
+    paths: Paths,
+    accepted: Accepted,
+    opened: Opened,
+    publisher: Publisher,
+    clock: WallClock,
+) -> Uplink:
+    return Uplink(
+        (paths.config.fleet, paths.config.device),
+        mqtt_options(paths),
+        opened.store,
+        opened.thread,
+        Scheduler(paths.config.spool.live_share),
+        Backoff(random.random),  # spreads reconnects, no secret
+        publisher,
+        clock,
+        authority(paths, accepted),
+        opened.journal,
     )
 
 

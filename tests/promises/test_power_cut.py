@@ -10,10 +10,14 @@ import contextlib
 import os
 import random
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.adapters.device_key import load_or_create
+from fleet.keys import save
+from fleet.registry import add_device
 from tests.support.broker import needs_mosquitto
 from tests.support.gateway import Gateway
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 KILLS = int(os.environ.get("SLUICEGATE_KILLS", "50"))
 BROKER_KILLS = int(os.environ.get("SLUICEGATE_BROKER_KILLS", "10"))
+OPERATOR = "import sys; from fleet.main import main; sys.exit(main())"
 FEED_SPEED = 3.0  # times real time: about 3,000 frames/s on three buses
 
 
@@ -85,3 +90,45 @@ def test_kills_of_agent_and_broker_lose_nothing_committed(tmp_path: Path) -> Non
         ends = [dict(entry["last"])["ended"] for entry in boots]  # type: ignore[call-overload]  # decoded msgpack
         assert ends[0] == "first start"
         assert set(ends[1:]) == {"killed"}
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_the_operators_own_audit_holds_after_kills(tmp_path: Path) -> None:
+    """The same with `sluicectl collect` receipting and `sluicectl audit verify`."""
+    rng = random.Random(5)
+    with Gateway(tmp_path) as gateway:
+        gateway.collector.mute = True
+        enrolled = tmp_path / "devices"
+        enrolled.mkdir()
+        signer = load_or_create(gateway.state / "device.key", gateway.device)
+        add_device(enrolled, gateway.device, signer.public_key())
+        ledger = ("--ledger", str(tmp_path / "ledger.db"), "-d", str(enrolled))
+        keys = []
+        for one in gateway.keys:
+            save(one, tmp_path / f"{one.name}.key.json")
+            keys += ["-k", str(tmp_path / f"{one.name}.key.json")]
+        broker = f"127.0.0.1:{gateway.broker.port}"
+        collect = ["collect", "--fleet", gateway.fleet, "--broker", broker, *keys]
+        with subprocess.Popen(
+            [sys.executable, "-c", OPERATOR, *collect, *ledger, "--json"],
+            stdout=subprocess.DEVNULL,
+        ) as collector:
+            gateway.drive(FEED_SPEED)
+            for life in range(8):
+                one_life(gateway, rng)
+                if life % 3 == 2:
+                    gateway.broker.kill()
+                    gateway.broker.start()
+            gateway.park()
+            gateway.start()
+            gateway.drained()
+            assert gateway.stop() == 0
+            collector.terminate()
+            assert collector.wait(20) == 0
+    audit = subprocess.run(
+        [sys.executable, "-c", OPERATOR, "audit", "verify", *ledger],
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert "every check holds" in audit.stdout
