@@ -92,7 +92,7 @@ def test_the_streams_reach_every_outcome_and_rule() -> None:
     outcomes: Counter[str] = Counter()
     rules: Counter[str] = Counter()
 
-    @settings(max_examples=25, database=None)
+    @settings(max_examples=100, database=None)
     @given(recordings(120))
     def run(frames: list[Frame]) -> None:
         for order in (RULES, RULES[::-1]):

@@ -56,6 +56,30 @@ def certificate(
             ),
             critical=False,
         )
+        # Python 3.13 verifies strictly (RFC 5280 section 4.2.1.1 to 4.2.1.3).
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                (signer[1] if signer else key).public_key()
+            ),
+            critical=False,
+        )
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=signer is None,
+                crl_sign=signer is None,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
     )
     made = builder.sign(signer[1] if signer else key, hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
