@@ -92,10 +92,16 @@ def test_the_streams_reach_every_outcome_and_rule() -> None:
     outcomes: Counter[str] = Counter()
     rules: Counter[str] = Counter()
 
-    @settings(max_examples=100, database=None)
+    @settings(max_examples=40, database=None)
     @given(recordings(120))
     def run(frames: list[Frame]) -> None:
-        for order in (RULES, RULES[::-1]):
+        # In the third order no other rule stands before the one that is rarely first.
+        rare = [rule for rule in RULES if rule["name"] == "positions-in-crash"]
+        for order in (
+            RULES,
+            RULES[::-1],
+            [*rare, *(r for r in RULES if r not in rare)],
+        ):
             policy = policy_of(zones=ZONES, rules=order)
             expected = agree(policy, frames, [7, 15])
             outcomes.update(cell[4] for cell in expected.cells)
