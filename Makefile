@@ -31,10 +31,10 @@ shape: $(STAMP)
 	$(BIN)/pytest -q tests/shape
 
 quick: $(STAMP)
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n auto -m "not slow"
 
-test: $(STAMP) ## the whole test suite (under 10 minutes)
-	$(BIN)/pytest -q
+test: quick ## the whole test suite (under 10 minutes); the slow ones alone, one by one
+	$(BIN)/pytest -q -m slow
 
 demo: $(STAMP) ## broker, vehicle, plant, agent and collector on 127.0.0.1; cut, kill, recover, verify
 	$(BIN)/sluicegate demo

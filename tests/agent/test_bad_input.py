@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # whole commands in processes of their own
+
 DBC = """VERSION ""
 NS_ :
 BS_:

@@ -14,6 +14,8 @@ from tests.promises.scan_kit import json_of, opened, recipients, scan, values_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # whole commands in processes of their own
+
 WHEELS = [
     f"Vehicle.Chassis.Axle.Row{row}.Wheel.{side}.Speed"
     for row in (1, 2)

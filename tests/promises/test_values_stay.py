@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.promises.scan_kit import Envelope
 
+pytestmark = pytest.mark.slow  # whole commands in processes of their own
+
 NAMES = ["oem-2026", "brakes-gmbh", "oem-legal-2026"]
 LATITUDE = "Vehicle.CurrentLocation.Latitude"
 LONGITUDE = "Vehicle.CurrentLocation.Longitude"

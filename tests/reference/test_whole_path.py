@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from policies.rows import EVENT_ITEM
@@ -92,25 +92,26 @@ def test_the_streams_reach_every_outcome_and_rule() -> None:
     outcomes: Counter[str] = Counter()
     rules: Counter[str] = Counter()
 
-    @settings(max_examples=40, database=None)
-    @given(recordings(120))
-    def run(frames: list[Frame]) -> None:
-        # In the third order no other rule stands before the one that is rarely first.
-        rare = [rule for rule in RULES if rule["name"] == "positions-in-crash"]
-        for order in (
-            RULES,
-            RULES[::-1],
-            [*rare, *(r for r in RULES if r not in rare)],
-        ):
-            policy = policy_of(zones=ZONES, rules=order)
-            expected = agree(policy, frames, [7, 15])
-            outcomes.update(cell[4] for cell in expected.cells)
-            rules.update(rule for _, rule in expected.by_rule)
+    wanted = {rule["name"] for rule in RULES if rule["do"] != ["drop"]}
 
-    run()
+    # Hypothesis draws by what else is imported, so a round may miss a rare rule.
+    for number in range(8):
+
+        @seed(number)
+        @settings(max_examples=25, database=None, derandomize=False)
+        @given(recordings(120))
+        def run(frames: list[Frame]) -> None:
+            for order in (RULES, RULES[::-1]):
+                policy = policy_of(zones=ZONES, rules=order)
+                expected = agree(policy, frames, [7, 15])
+                outcomes.update(cell[4] for cell in expected.cells)
+                rules.update(rule for _, rule in expected.by_rule)
+
+        run()
+        if set(rules) == wanted:
+            break
     assert set(outcomes) == {
         "SENT", "KEPT", "DROPPED", "KEPT_BACK", "UNCLASSIFIED", "THINNED", "MERGED",
         "FAILED", "READ",
     }  # fmt: skip
-    leaving = {rule["name"] for rule in RULES if rule["do"] != ["drop"]}
-    assert set(rules) == leaving
+    assert set(rules) == wanted
