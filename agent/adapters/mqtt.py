@@ -37,7 +37,9 @@ WHAT: Final = "mqtt"
 PACKET_TOO_LARGE: Final = 0x95
 HEADER_BYTES_MAX: Final = 16  # fixed header, packet identifier, property lengths
 RECEIVE_MAX: Final = 32  # unacknowledged incoming messages, told to the broker
-INCOMING_MAX: Final = 256  # beyond it QoS 0 messages of a flood are discarded
+# Beyond it messages of a flood are discarded. More than RECEIVE_MAX: mosquitto 2.0.11
+# was seen to send hundreds at once in spite of it.
+INCOMING_MAX: Final = 2048
 ANSWER_TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 10.0
 _QUIET: Final = logging.getLogger("sluicegate.mqtt")

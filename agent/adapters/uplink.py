@@ -17,6 +17,7 @@ from agent.errors import Refused, Unavailable
 from agent.records import Outgoing
 from agent.uplink.authority import merged
 from agent.uplink.machine import Event, State, after
+from agent.uplink.scheduler import RECEIPT_WAIT_NS
 from agent.uplink.verdict import NO_MATCHING_SUBSCRIBERS, Verdict, judge
 from protocols.topics import down_topic, up_topic
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agent.uplink.receipt import Confirmations
     from agent.uplink.scheduler import Scheduler
 
+SWEPT_MAX: Final = 65_536  # rows remembered for a sweep; 2 MiB
 INBOX_MAX: Final = 4096  # receipts that wait for the disk
 INBOX_FULL_S: Final = 0.1
 IDLE_S: Final = 1.0  # how long an empty spool is believed without a nudge
@@ -75,6 +77,9 @@ class Uplink:
         self.counts: Counter[str] = Counter()
         self._pause_s = REFUSED_PAUSE_S
         self._link: Link | None = None
+        self._swept_ns = clock.monotonic_ns()
+        self._sent_before: list[int] = []  # rows, sent before the last sweep
+        self._sent_since: list[int] = []
         self._inbox: list[Incoming] = []
         self._came = asyncio.Event()
         self._journal = journal
@@ -133,6 +138,7 @@ class Uplink:
     async def _serve(self, link: Link) -> None:
         self.problem = ""
         self._link = link
+        self._sent_before, self._sent_since = [], []
         self._step(Event.CONNECTED)
         await self._thread.run(self._store.forget_sent)
         self._scheduler.connected(self._clock.monotonic_ns(), link.window)
@@ -238,11 +244,23 @@ class Uplink:
 
     async def _overdue(self) -> None:
         now_ns = self._clock.monotonic_ns()
+        if now_ns - self._swept_ns >= RECEIPT_WAIT_NS:
+            await self._sweep(now_ns)
         if self._scheduler.is_overdue(now_ns, self._store.unconfirmed):
             await self._thread.run(self._store.forget_sent)
             self.counts["receipts_overdue"] += 1
             if self.state is State.STALLED:
                 self._step(Event.RECEIPT_OVERDUE)
+
+    async def _sweep(self, now_ns: int) -> None:
+        """Send again what went out a whole wait ago and has no receipt still.
+
+        Receipts for other records keep coming, so that nothing looks overdue; the one
+        receipt that was lost on its way must not wait for the next connection.
+        """
+        self._swept_ns = now_ns
+        await self._thread.run(self._store.release, self._sent_before)
+        self._sent_before, self._sent_since = self._sent_since, []
 
     async def _publish(self, link: Link, queued: list[Queued]) -> None:
         """Publish one deal side by side; the slowest answer ends it."""
@@ -250,6 +268,7 @@ class Uplink:
         await self._thread.run(self._store.mark_sent, rows)
         for row in rows:
             self._scheduler.started(row)
+        self._sent_since += rows[: SWEPT_MAX - len(self._sent_since)]
         async with asyncio.TaskGroup() as tasks:  # a lost link ends all of them
             asked = [
                 tasks.create_task(link.publish(self._outgoing(one))) for one in queued

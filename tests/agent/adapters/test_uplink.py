@@ -20,12 +20,13 @@ from agent.adapters.store_thread import StoreThread
 from agent.adapters.uplink import Uplink
 from agent.errors import Fatal
 from agent.evidence import Evidence
-from agent.records import Commit, Queued
+from agent.records import Commit, Queued, Rank, SpoolRecord
 from agent.uplink.authority import Authority
 from agent.uplink.backoff import Backoff
 from agent.uplink.machine import State
 from agent.uplink.scheduler import Scheduler
 from fleet.keys import generate
+from protocols.announcement import Announcement, encode_announcement
 from tests.support.broker import Broker, needs_mosquitto
 from tests.support.receiver import Receiver
 from tests.support.store_cases import MIB, spool_record
@@ -46,6 +47,7 @@ class Side:
     def __init__(self, folder: Path, broker: Broker) -> None:
         clock = SystemClock()
         signer = load_or_create(folder / "device.key", "gw-1")
+        self.signer = signer
         self.evidence = Evidence("gw-1", bytes(16), "test")
         self.journal = Journal(self.evidence, clock)
         options = StoreOptions(MIB, MIB, self.journal.witness, self.journal.broken)
@@ -185,3 +187,37 @@ def test_nobody_listening_is_asked_ever_more_seldom(tmp_path: Path) -> None:
             side.store.close()
 
     asyncio.run(story())
+
+
+@needs_mosquitto
+def test_a_receipt_that_was_lost_is_earned_again_on_the_same_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            side.collector.start(broker.port)
+            side.collector.mute = True
+            side.store.commit(Commit((a_key(side),)))
+            running = asyncio.create_task(side.uplink.run())
+            await side.until(lambda: side.collector.counts["key"] >= 1)
+            side.collector.mute = False
+            monkeypatch.setattr("agent.adapters.uplink.RECEIPT_WAIT_NS", 10**8)
+            await side.until(lambda: side.store.statistics().records == 0)
+            assert side.uplink.counts["disconnected"] == 0
+            assert side.uplink.counts["receipts_overdue"] == 0
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            side.collector.stop()
+            side.store.close()
+
+    asyncio.run(story())
+
+
+def a_key(side: Side) -> SpoolRecord:
+    """Return a record that the collector believes: an announcement."""
+    said = Announcement(
+        "open", "gw-1", bytes(16), "oem", 48, bytes(16), 1, b"", (), b"x"
+    )
+    body = encode_announcement(said, side.signer.sign)
+    return SpoolRecord("key", "oem", Rank.CONTROL, 48, bytes(16), 0, 1, body)
