@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import can
 
-from agent.adapters.messages import frames_of
+from agent.adapters.messages import frames_of, is_frame
 from agent.errors import BadInput, Unavailable
 from agent.limits import BATCH_FRAMES_MAX
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 QUEUE_FRAMES_MAX: Final = 65_536  # 2 s of 8 full classic buses at 500 kbit/s
 POLL_S: Final = 0.2  # how soon the thread sees that it is to end
+BROKEN_RUN_MAX: Final = 10_000  # messages in a row that are none: the driver is broken
 PAUSE_S: Final = 0.02  # frames gather in the queue: 50 wake-ups a second
 
 # What python-can's drivers raise besides CanError for a bus that is not there.
@@ -57,6 +58,7 @@ class PythonCanSource:
         self._pause_s = pause_s
         self._queue: deque[can.Message] = deque()
         self._lost = 0
+        self._broken_run = 0  # messages in a row that the driver could not read
         self._failure = ""
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -67,7 +69,7 @@ class PythonCanSource:
         self._thread.start()
 
     def lost(self) -> int:
-        """Return frames that found the queue full."""
+        """Return frames that found the queue full, and messages that were no frames."""
         return self._lost
 
     async def batches(self) -> AsyncIterator[FrameBatch]:
@@ -106,10 +108,10 @@ class PythonCanSource:
         """Run in the thread: bus to queue."""
         try:
             while not self._ended.is_set():
-                message = self._bus.recv(POLL_S)
+                message = self._received()
                 if message is None:
                     continue
-                if len(self._queue) >= self._queue_frames:
+                if not is_frame(message) or len(self._queue) >= self._queue_frames:
                     self._lost += 1
                     continue
                 self._queue.append(message)
@@ -120,6 +122,27 @@ class PythonCanSource:
                 # The class only: a driver's text may quote what it received.
                 self._failure = f"driver failed ({type(error).__name__})"
                 self._notify()
+
+    def _received(self) -> can.Message | None:
+        """Return the next message; one that the driver cannot read is lost, not fatal.
+
+        A driver raises for a sender's bytes as it does for a device that is gone; only
+        the cause tells: anybody on a multicast group could blind the bus otherwise.
+        """
+        try:
+            message = self._bus.recv(POLL_S)
+        except can.CanOperationError as error:
+            cause = error.__cause__
+            if cause is None or isinstance(cause, OSError):
+                raise
+            self._broken_run += 1
+            if self._broken_run > BROKEN_RUN_MAX:
+                raise
+            self._lost += 1
+            return None
+        if message is not None:
+            self._broken_run = 0
+        return message
 
     def _notify(self) -> None:
         with self._lock:

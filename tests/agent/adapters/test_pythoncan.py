@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 import can
+import msgpack
 import pytest
 
-from agent.adapters.messages import frames_of
-from agent.adapters.pythoncan import PythonCanSource, open_pythoncan
+from agent.adapters.messages import frames_of, is_frame
+from agent.adapters.pythoncan import (
+    BROKEN_RUN_MAX,
+    PythonCanSource,
+    open_pythoncan,
+)
 from agent.errors import BadInput, Unavailable
 from protocols.frames import concat_frames
 
@@ -156,3 +162,96 @@ def test_messages_become_columns() -> None:
     assert frames.size.tolist() == [2, 0]
     assert frames.payload.shape == (2, 8)
     assert len(frames_of([], [])) == 0
+
+
+def _packed(**otherwise: object) -> bytes:
+    fields: dict[str, object] = {
+        "arbitration_id": 0x123,
+        "is_extended_id": False,
+        "is_remote_frame": False,
+        "is_error_frame": False,
+        "channel": "x",
+        "dlc": 8,
+        "data": b"12345678",
+        "is_fd": False,
+        "bitrate_switch": False,
+        "error_state_indicator": False,
+        "timestamp": 1.0,
+    }
+    packed = msgpack.packb(fields | otherwise)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+HOSTILE = (
+    b"\xc1" * 10,
+    b"\xdd\xff\xff\xff\xff",  # an array of 2**32 - 1
+    b"\x91" * 3000,
+    msgpack.packb(5),
+    _packed(arbitration_id=1.5),
+    _packed(arbitration_id="x"),
+    _packed(arbitration_id=2**40),
+    _packed(dlc="eight"),
+    _packed(dlc=8.0),
+    _packed(data=None),
+    _packed(data="12345678"),
+)
+# Truth is what counts of a flag, whatever the type.
+ODD = (
+    _packed(is_extended_id=None),
+    _packed(is_extended_id=7),
+    _packed(is_fd="yes", bitrate_switch="yes"),
+    _packed(is_fd=""),
+)
+
+
+def test_what_anybody_sends_to_the_group_ends_no_bus_and_is_counted() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    source = open_pythoncan("udp_multicast", GROUP, 0, options={"port": port})
+    with socket.socket(type=socket.SOCK_DGRAM) as attacker:
+        attacker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
+        for datagram in (*HOSTILE, *ODD, _packed(arbitration_id=0x7FF)):
+            attacker.sendto(datagram, (GROUP, port))
+        frames = run(source, 1 + len(ODD))
+    source.close()
+    assert source.lost() >= len(HOSTILE)
+    assert frames.ident.tolist()[-1] == 0x7FF
+    assert set(frames.ident.tolist()[:-1]) <= {0x123, 0x80000123}
+
+
+class Babbling(can.BusABC):
+    """A driver that cannot read anything any more, but whose device answers."""
+
+    def __init__(self) -> None:
+        super().__init__(channel="babbling")
+        self.calls = 0
+
+    def send(self, msg: can.Message, timeout: float | None = None) -> None:
+        raise NotImplementedError
+
+    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        del timeout
+        self.calls += 1
+        raise can.CanOperationError("no message") from KeyError("dlc")
+
+
+def test_a_driver_that_reads_nothing_any_more_fails_in_the_end() -> None:
+    bus = Babbling()
+    source = PythonCanSource(bus, "babbling", pause_s=0)
+    with pytest.raises(Unavailable, match="driver failed"):
+        run(source, 1)
+    source.close()
+    assert source.lost() == BROKEN_RUN_MAX
+    assert bus.calls == BROKEN_RUN_MAX + 1
+
+
+@pytest.mark.parametrize(
+    "seconds", [float("nan"), float("inf"), -1.0, 1e10, "now"], ids=str
+)
+def test_a_time_that_no_column_holds_makes_no_frame(seconds: object) -> None:
+    message = can.Message(arbitration_id=1)
+    assert is_frame(message)
+    message.timestamp = seconds
+    assert not is_frame(message)
