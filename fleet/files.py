@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from fleet.errors import BadInput
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
 def read_limited(path: Path, bytes_max: int) -> bytes:
     """Return a file's bytes; BadInput where it cannot be read or is larger."""
     try:
-        with path.open("rb") as file:
+        # O_NONBLOCK: a pipe that nobody writes to must not hold us up for ever
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise BadInput(str(path), "", "is no regular file")
             data = file.read(bytes_max + 1)
     except OSError as error:
         raise BadInput(str(path), "", f"cannot be read: {error.strerror}") from None
+    except ValueError:  # a name with a zero byte
+        raise BadInput(str(path), "", "is no name of a file") from None
     if len(data) > bytes_max:
         raise BadInput(str(path), "", f"larger than {bytes_max} bytes")
     return data

@@ -141,7 +141,9 @@ def save(keys: RecipientKeys, path: Path) -> None:
 def load(path: Path) -> RecipientKeys:
     """Return the keys of a file; BadInput with one clear line, never with a key."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
+        # O_NONBLOCK: a pipe that nobody writes to must not hold us up for ever
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags), "rb") as file:
             status = os.fstat(file.fileno())  # of what was opened, not of the name
             if not stat.S_ISREG(status.st_mode):
                 raise BadInput(str(path), "", "is no regular file")

@@ -6,6 +6,8 @@ package. Everything else is pure and takes bytes.
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -203,11 +205,30 @@ def links_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
 def _read(path: Path) -> bytes:
     """Return a file's bytes, one more than any parser takes at most."""
     try:
-        with path.open("rb") as stream:
+        # O_NONBLOCK: a pipe put in its place must not hold up a start or a reload
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise PolicyError(str(path), 0, "", "is no regular file")
             return stream.read(CATALOGUE_BYTES_MAX + 1)
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise PolicyError(str(path), 0, "", reason) from None
+    except ValueError as error:
+        if isinstance(error, PolicyError):
+            raise
+        # a name with a zero byte
+        raise PolicyError(str(path), 0, "", "is no name of a file") from None
+
+
+def _read_named(source: Path | str, kind: str) -> bytes:
+    """Read a file; where a bare name is no file, the error tells the shipped names."""
+    if Path(source).name != str(source) or Path(source).exists():
+        return _read(Path(source))
+    known = shipped(kind)
+    name = str(source).removesuffix(".yaml")
+    hint = nearest(name, known) or f"shipped: {', '.join(known)}"
+    raise PolicyError(str(source), 0, "", "no such file, nor shipped", hint)
 
 
 def _policy_text(policy: Path | str | None) -> tuple[str, bytes]:
@@ -215,7 +236,7 @@ def _policy_text(policy: Path | str | None) -> tuple[str, bytes]:
         return LOCKDOWN, shipped_text("examples", LOCKDOWN)
     if isinstance(policy, str) and policy in shipped("examples"):
         return policy, shipped_text("examples", policy)
-    return str(policy), _read(Path(policy))
+    return str(policy), _read_named(policy, "examples")
 
 
 def _bindings(source: Path | str) -> tuple[Document[Bindings], Path | None]:
@@ -225,8 +246,8 @@ def _bindings(source: Path | str) -> tuple[Document[Bindings], Path | None]:
         if name in shipped("bindings"):
             folder = Path(str(files("policies").joinpath("examples")))
             return parse_bindings(shipped_text("bindings", name), name), folder
-    path = Path(source)
-    return parse_bindings(_read(path), str(source)), path.parent
+    body = _read_named(source, "bindings")
+    return parse_bindings(body, str(source)), Path(source).parent
 
 
 def _catalogues(

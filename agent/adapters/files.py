@@ -14,30 +14,38 @@ if TYPE_CHECKING:
 
 def read_limited(path: Path, bytes_max: int, hint: str = "") -> bytes:
     """Return the whole file; BadInput where it is absent, no file, or too large."""
-    try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadInput(str(path), "", "is no regular file", hint)
-            data = file.read(bytes_max + 1)
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-        raise BadInput(str(path), "", reason, hint) from None
-    if len(data) > bytes_max:
-        raise BadInput(str(path), "", f"larger than {bytes_max} bytes", hint)
+    data, _ = _read(path, bytes_max, hint)
     return data
 
 
 def read_secret(path: Path, bytes_max: int) -> bytes:
     """Return a secret file's bytes; refused where group or others may read it."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise BadInput(str(path), "", error.strerror or "cannot be read") from None
+    data, mode = _read(path, bytes_max, "")
     if mode & 0o077:
         raise BadInput(
             str(path), "", "others may read this secret", f"chmod 600 {path.name}"
         )
-    return read_limited(path, bytes_max)
+    return data
+
+
+def _read(path: Path, bytes_max: int, hint: str) -> tuple[bytes, int]:
+    """Return what is in a regular file, and the mode of the very file that was read."""
+    try:
+        # O_NONBLOCK: a pipe put in its place must not hold up a start or a reload
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise BadInput(str(path), "", "is no regular file", hint)
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise BadInput(str(path), "", reason, hint) from None
+    except ValueError:  # a name with a zero byte
+        raise BadInput(str(path), "", "is no name of a file", hint) from None
+    if len(data) > bytes_max:
+        raise BadInput(str(path), "", f"larger than {bytes_max} bytes", hint)
+    return data, mode
 
 
 def sync_folder(folder: Path) -> None:
