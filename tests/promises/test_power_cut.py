@@ -1,7 +1,7 @@
 """Promise 7: power may fail at any instant.
 
 SLUICEGATE_KILLS and SLUICEGATE_BROKER_KILLS set how often. The full measure is
-``SLUICEGATE_KILLS=50 SLUICEGATE_BROKER_KILLS=10 pytest tests/promises/test_power_cut.py``
+``SLUICEGATE_KILLS=50 SLUICEGATE_BROKER_KILLS=10 pytest tests/promises/test_power*``
 (about two minutes); the suite's own is half of it.
 """
 
