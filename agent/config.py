@@ -104,13 +104,13 @@ def parse_config(text: bytes, file: str) -> Config:
     except UnicodeDecodeError as error:
         raise BadInput(file, f"byte {error.start}", "not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(file, "", str(error), "see README, Configuration") from None
+        raise BadInput(file, "", str(error), "see README.md for one") from None
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at ")
         place = path.strip("`").removeprefix("$.") or "top level"
-        raise BadInput(file, place, reason.rstrip("`")) from None
+        raise BadInput(file, place, reason) from None
     _check(config, file)
     return config
 

@@ -53,7 +53,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(devices_app, name="devices")
 app.add_typer(audit_app, name="audit")
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 KeyFiles = Annotated[
     list[Path], typer.Option("--keys", "-k", help="Key file; may be given again.")
 ]
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
 def keys_new(
     name: Annotated[str, typer.Argument(help="Who will open and receipt.")],
     folder: Annotated[Path, typer.Option(help="Where both files go.")] = Path(),
-    days: Annotated[int, typer.Option(min=1, max=3660, help="How long good.")] = 365,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="Until it expires.")] = 365,
 ) -> int:
     """Make a recipient: a private key file (0600) and the card for the gateways."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
@@ -137,12 +137,14 @@ def collect(
     keys: KeyFiles,
     devices: Devices,
     ledger: Annotated[Path, typer.Option(help="SQLite file; made where absent.")],
-    seconds: Annotated[float, typer.Option(min=0, help="End by itself; 0: no.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="End after so many; 0: at SIGTERM.")
+    ] = 0,
     ca: Annotated[str, typer.Option(help="CA certificates (PEM): TLS.")] = "",
     cert: Annotated[str, typer.Option(help="Our certificate (PEM).")] = "",
-    key: Annotated[str, typer.Option(help="Its key (PEM).")] = "",
+    key: Annotated[str, typer.Option(help="Our certificate's key (PEM).")] = "",
     allow_plaintext: Annotated[
-        bool, typer.Option(help="Without TLS beyond this machine.")
+        bool, typer.Option(help="Take a far broker without TLS.")
     ] = False,
     client_id: Annotated[str, typer.Option(help="MQTT client id.")] = "",
     json: Json = False,
@@ -176,7 +178,12 @@ def open_(
     ] = None,
     keys: KeyFiles = [],  # noqa: B006  # typer's way to say "none given"; never changed
     announcements: Annotated[
-        list[Path] | None, typer.Option("--announcements", "-a", help="Key messages.")
+        list[Path] | None,
+        typer.Option(
+            "--announcements",
+            "-a",
+            help="Announcements: files with the data keys, sealed.",
+        ),
     ] = None,
     store: Annotated[
         Path | None, typer.Option(help="The store file of a device, read only.")
@@ -187,7 +194,7 @@ def open_(
     public_key_: Annotated[
         str, typer.Option("--public-key", help="Of the device, base64.")
     ] = "",
-    csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV, for spreadsheets.")] = False,
     json: Json = False,
 ) -> int:
     """Open envelopes with recipient keys and print what is inside."""

@@ -202,8 +202,11 @@ def links_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(links))
 
 
-def _read(path: Path) -> bytes:
-    """Return a file's bytes, one more than any parser takes at most."""
+def _read(path: Path, hint: str = "") -> bytes:
+    """Return a file's bytes, one more than any parser takes at most.
+
+    ``hint``: what to do where there is no such file.
+    """
     try:
         # O_NONBLOCK: a pipe put in its place must not hold up a start or a reload
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -213,7 +216,8 @@ def _read(path: Path) -> bytes:
             return stream.read(CATALOGUE_BYTES_MAX + 1)
     except OSError as error:
         reason = error.strerror or "cannot be read"
-        raise PolicyError(str(path), 0, "", reason) from None
+        absent = isinstance(error, FileNotFoundError)
+        raise PolicyError(str(path), 0, "", reason, hint if absent else "") from None
     except ValueError as error:
         if isinstance(error, PolicyError):
             raise
@@ -222,13 +226,12 @@ def _read(path: Path) -> bytes:
 
 
 def _read_named(source: Path | str, kind: str) -> bytes:
-    """Read a file; where a bare name is no file, the error tells the shipped names."""
-    if Path(source).name != str(source) or Path(source).exists():
-        return _read(Path(source))
+    """Read a file; where there is none, the error tells the shipped names."""
     known = shipped(kind)
-    name = str(source).removesuffix(".yaml")
-    hint = nearest(name, known) or f"shipped: {', '.join(known)}"
-    raise PolicyError(str(source), 0, "", "no such file, nor shipped", hint)
+    name = Path(source).name.removesuffix(".yaml")
+    near = nearest(name, known) or f"shipped: {', '.join(known)}"
+    hint = f"the shipped one is named {shown(name)}" if name in known else near
+    return _read(Path(source), hint)
 
 
 def _policy_text(policy: Path | str | None) -> tuple[str, bytes]:

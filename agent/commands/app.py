@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 @app.command()
 def run(config: ConfigFile = DEFAULT_CONFIG) -> int:
-    """Run the daemon until SIGTERM (what the systemd unit starts)."""
+    """Run the daemon until SIGTERM; SIGHUP reads the policy again."""
     from agent.commands.run import main as run_daemon
 
     return run_daemon(["--config", str(config)])
@@ -65,16 +65,25 @@ def scan(
     policy: Annotated[
         str,
         typer.Option(
-            help="Policy file, or one of: passenger-fleet, factory-line, lockdown."
+            help="Policy file, or one of: passenger-fleet, factory-line, demo, "
+            "lockdown (nothing leaves)."
         ),
     ] = "lockdown",
     bindings: Annotated[
         list[Path] | None,
-        typer.Option("--bindings", "-b", help="Bindings file; may be given again."),
+        typer.Option(
+            "--bindings",
+            "-b",
+            help="Which signal is which item: a file, or one of: sim-vehicle, "
+            "sim-plant, toyota-rav4-2017, css-gnss; may be given again.",
+        ),
     ] = None,
     databases: Annotated[
         Path | None,
-        typer.Option(help="Folder of the DBC, KCD, ARXML and SYM files."),
+        typer.Option(
+            help="Folder of the DBC, KCD, ARXML and SYM files that bindings name; "
+            "else they are looked for beside the bindings."
+        ),
     ] = None,
     recipients: Annotated[
         Path | None,
@@ -86,8 +95,11 @@ def scan(
             help="Keep the store (envelopes, evidence) of each capture in this folder."
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64)] = 2,
-    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
+    ] = 2,
+    json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
     """Run recordings through the live path and show what would leave."""
     from agent.commands.scan import Request, scan_all
@@ -105,7 +117,7 @@ def scan(
 @app.command()
 def status(
     config: ConfigFile = DEFAULT_CONFIG,
-    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
     """Ask the running agent how it is."""
     from agent.commands.status import show
@@ -116,7 +128,7 @@ def status(
 @app.command()
 def doctor(
     config: ConfigFile = DEFAULT_CONFIG,
-    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
     """Check configuration, policy, keys, buses, broker, clock, disk and database."""
     from agent.commands.doctor import examine
@@ -126,7 +138,10 @@ def doctor(
 
 @app.command()
 def identity(config: ConfigFile = DEFAULT_CONFIG) -> int:
-    """Print the device's name and public key, to enrol it with `sluicectl`."""
+    """Print the device's name and public key, for `sluicectl devices add`.
+
+    Where the device has no key yet, it is made in state_dir.
+    """
     from agent.commands.identity import show as show_identity
 
     return show_identity(config)
