@@ -28,6 +28,7 @@ SPOOL_BYTES_MIN: Final = 4 * 1024 * 1024
 RETAINED_BYTES_DEFAULT: Final = 256 * 1024 * 1024
 SEND_WINDOW: Final = 64  # unacknowledged MQTT messages
 EVIDENCE_ENTRIES_A_MESSAGE: Final = 512
+EVIDENCE_BYTES_A_MESSAGE: Final = 512 * 1024  # a reader takes pages of 1 MiB
 RECEIPT_BYTES_MAX: Final = 256 * 1024
 
 HELD_SAMPLES_MAX: Final = 1_000_000  # samples waiting inside transforms, all rules

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         StoreStatistics,
     )
     from protocols.frames import FrameBatch
-    from protocols.samples import TransactionBatch
 
 
 class Clock(Protocol):
@@ -50,15 +49,6 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Let the bus go; what was read stays read."""
-
-
-class TransactionSource(Protocol):
-    """A Modbus link that is polled (or later: watched)."""
-
-    name: str
-
-    def batches(self) -> AsyncIterator[TransactionBatch]:
-        """Yield non-empty batches in order of arrival."""
 
 
 class Store(Protocol):
@@ -99,7 +89,10 @@ class Store(Protocol):
         """Remove records that the broker's acknowledgement is enough for."""
 
     def evidence_since(self, start: int, limit: int) -> list[bytes]:
-        """Return encoded entries [start, start + limit)."""
+        """Return encoded entries [start, start + limit), fewer if they are large.
+
+        At least one where there is one; never more than one message can carry.
+        """
 
     def evidence_receipted(self, size: int, root: bytes) -> bool:
         """Remember that the collector has ``size`` entries; False: not our history."""

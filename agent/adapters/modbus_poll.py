@@ -83,7 +83,7 @@ class _Row:
 
 
 class ModbusPoller:
-    """Implements ``agent.ports.TransactionSource`` for one link.
+    """A source of transactions: polls what one link's points name, batch by batch.
 
     ``points`` rises with SunSpec discovery; ``revision`` then rises too, before the
     first batch that holds such registers: compile the decoder's plan anew.

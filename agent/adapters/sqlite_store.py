@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.sqlite_change import Change
 from agent.adapters.sqlite_sending import Sending, read
+from agent.limits import EVIDENCE_BYTES_A_MESSAGE
 from agent.records import CounterRow, Eviction, Outcome, StoreStatistics
 from protocols.tlog.tree import Growth, frontier, leaf_hash
 
@@ -236,15 +237,22 @@ class SqliteStore:
     def evidence_since(self, start: int, limit: int) -> list[bytes]:
         """Return encoded entries [start, start + limit), checked against the tree.
 
-        Fatal where an entry is not what was committed.
+        Fewer where more would not fit into one message: ``EVIDENCE_BYTES_A_MESSAGE``
+        together, but at least one. Fatal where an entry is not what was committed.
         """
+        entries: list[bytes] = []
+        used = 0
         with self._connection.reading("evidence") as database:
-            rows = database.execute(_ENTRIES, (start, limit)).fetchall()
-        for expected, (position, body, digest) in enumerate(rows, start):
-            if position != expected or leaf_hash(body) != digest:
-                reason = f"evidence entry {expected} is not what was committed"
-                raise self._connection.found_damaged(reason)
-        return [body for _, body, _ in rows]
+            rows = database.execute(_ENTRIES, (start, limit))
+            for expected, (position, body, digest) in enumerate(rows, start):
+                if position != expected or leaf_hash(body) != digest:
+                    reason = f"evidence entry {expected} is not what was committed"
+                    raise self._connection.found_damaged(reason)
+                used += len(body)
+                if entries and used > EVIDENCE_BYTES_A_MESSAGE:
+                    break
+                entries.append(body)
+        return entries
 
     def evidence_receipted(self, size: int, root: bytes) -> bool:
         """Remember that the collector has the first ``size`` entries.

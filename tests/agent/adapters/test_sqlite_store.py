@@ -11,7 +11,9 @@ import pytest
 
 from agent.adapters.sqlite_check import check_all
 from agent.errors import Unavailable
+from agent.limits import EVIDENCE_BYTES_A_MESSAGE, EVIDENCE_ENTRIES_A_MESSAGE
 from agent.records import Commit, CounterRow, Outcome, Rank
+from protocols.audit import AuditPage, encode_page, parse_page
 from protocols.tlog.tree import Growth, leaf_hash
 from tests.support.store_cases import (
     EPOCH,
@@ -35,6 +37,25 @@ def root_of(entries: list[bytes]) -> bytes:
     growth = Growth(0, {})
     growth.append([leaf_hash(entry) for entry in entries])
     return growth.root()
+
+
+def test_large_evidence_entries_go_in_several_pages(path: Path) -> None:
+    """A day without a broker is a log of large count.snap entries; a page is 1 MiB."""
+    entries = [bytes([number]) * 200_000 for number in range(7)]
+    entries.insert(3, b"x" * (EVIDENCE_BYTES_A_MESSAGE + 1))
+    store = opened(path)
+    store.commit(Commit(evidence=tuple(entries)))
+    read: list[bytes] = []
+    sizes = []
+    while page := store.evidence_since(len(read), EVIDENCE_ENTRIES_A_MESSAGE):
+        read += page
+        sizes.append(len(page))
+        note = b"n" * 4096
+        message = encode_page(AuditPage(store.log_id, 0, tuple(page), note))
+        assert parse_page(message).entries == tuple(page)
+    assert read == entries
+    assert sizes == [2, 1, 1, 2, 2]
+    store.close()
 
 
 def losses_told(store: SqliteStore) -> list[dict[str, object]]:
