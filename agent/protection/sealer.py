@@ -110,7 +110,9 @@ class Sealer:
         self._encoder = ContentEncoder()
         self._vocabulary = Vocabulary(policy)
         self._epochs: dict[Place, Epoch] = {}
+        # By (destination, suite); a custodian may bear a destination's name.
         self._cards: dict[tuple[str, str], tuple[RecipientCard, ...]] = {}
+        self._keepers: dict[str, tuple[RecipientCard, ...]] = {}  # by suite
         for destination in policy.destinations:
             suite = destination.suite
             if suite == OPEN or recipients is None:
@@ -120,12 +122,7 @@ class Sealer:
             named = tuple(recipients[name] for name in destination.recipients)
             self._cards[destination.name, suite] = named
             if policy.custodian:
-                keeper = (recipients[policy.custodian],)
-                self._cards[policy.custodian, suite] = keeper
-
-    def rotate(self) -> None:
-        """Forget all epochs: what is sealed next announces new ones."""
-        self._epochs.clear()
+                self._keepers[suite] = (recipients[policy.custodian],)
 
     def seal(
         self, destination: CompiledDestination, bundle: Bundle, now_ns: int
@@ -185,9 +182,13 @@ class Sealer:
         if len(dictionary) > DICTIONARY_BYTES_MAX:  # batches then define for themselves
             wording = Wording({}, {}, np.zeros(0, np.bool_))
             dictionary = self._encoder.encode(*empty_content(), {})
+        if place.kind == KEEP:
+            cards = self._keepers.get(place.suite, ())
+        else:
+            cards = self._cards.get((place.destination, place.suite), ())
         epoch, message = begin(
             place,
-            self._cards.get((place.destination, place.suite), ()),
+            cards,
             (wording, dictionary),
             self._boot,
             self._signer,

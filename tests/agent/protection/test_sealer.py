@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from agent.protection.sealer import Sealed, Sealer, rank_of
 from agent.records import Rank
 from fleet.opener import Column, Opener
 from policies.tables import Action, CompiledPolicy
+from protocols.announcement import open_announcement
 from protocols.envelope import parse_envelope
 from protocols.samples import SampleBatch, empty_samples
 from tests.support.sealing import (
@@ -138,8 +140,8 @@ def test_one_announcement_an_epoch_and_rising_sequences() -> None:
     assert [record.kind for record in flat] == ["key", "data", "data", "data"]
     assert [record.sequence for record in flat] == [0, 1, 2, 3]
     assert len({record.epoch for record in flat}) == 1
-    one.rotate()
-    later = one.seal(
+    again = sealer(rules, b"next start")
+    later = again.seal(
         rules.destinations[0], bundle(rules, [numbers(SPEED, [9])]), NOW_NS
     )
     assert [record.kind for record in later.records] == ["key", "data"]
@@ -198,6 +200,22 @@ def test_statistics_are_columns_of_their_own() -> None:
         ("Vehicle.Serial", "min", [1.5]),
         ("Vehicle.Serial", "max", [2.5]),
     ]
+
+
+def test_a_custodian_with_a_destinations_name_gets_nothing_of_it() -> None:
+    rules = replace(policy(actions=(Action.ENCRYPT, Action.KEEP)), custodian="oem")
+    cards = {"oem-2026": OEM.card(), "oem": KEEPER.card()}
+    one = Sealer(rules, Device(), entropy(), BOOT, cards)
+    sent = one.seal(rules.destinations[0], bundle(rules, [numbers(SPEED, [1])]), NOW_NS)
+    kept = one.seal(
+        rules.destinations[0], bundle(rules, [numbers(SPEED, [2])], rule=1), NOW_NS
+    )
+    for message, key in (
+        (sent.records[0].body, OEM),
+        (kept.retained[0].body, KEEPER),
+    ):
+        wraps = open_announcement(message, Device().public_key()).wraps
+        assert [wrap.recipient for wrap in wraps] == [key.name]
 
 
 def test_keep_goes_to_the_custodian_and_stays() -> None:
