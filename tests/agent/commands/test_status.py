@@ -1,0 +1,80 @@
+"""`status` and the metrics page, asked of an agent that runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.main import run
+from tests.support.broker import free_port, needs_mosquitto
+from tests.support.gateway import Gateway
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_a_running_agent_says_how_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the socket's name is relative to where it runs
+    with Gateway(tmp_path) as gateway:
+        gateway.drive()
+        gateway.start()
+        gateway.until(lambda: gateway.metric("samples_total") > 100)
+        code = run(["status", "--json", "-c", "gw.toml"])
+        out, err = capfd.readouterr()
+        state = json.loads(out)
+        assert err == ""
+        assert code == (1 if state["problems"] else 0)
+        assert state["device"] == "gw-1"
+        assert state["policy_name"] == "whole-gateway"
+        assert state["policy_state"] == "active"
+        assert len(bytes.fromhex(state["policy_digest"])) == 32
+        assert {"clock", "autonomy_h", "coverage", "spool_bytes"} <= state.keys()
+
+        run(["status", "-c", "gw.toml"])
+        shown = capfd.readouterr().out
+        assert [
+            row for row in shown.splitlines() if row.split()[:2] == ["policy", "name"]
+        ]
+
+        page = gateway.page("/metrics")
+        rows = [line for line in page.splitlines() if not line.startswith("#")]
+        for row in rows:  # text format 0.0.4: name{labels} value
+            name, value = row.rsplit(" ", 1)
+            assert name.startswith("sluicegate_")
+            float(value)
+        typed = {line.split()[2] for line in page.splitlines() if "# TYPE" in line}
+        assert {row.split("{")[0].split()[0] for row in rows} <= typed
+        gateway.stop()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "code", "says"),
+    [
+        ("", 2, "no status socket"),
+        ("port = {port}", 1, "is it running"),
+        ('socket = "none.sock"', 1, "is it running"),
+    ],
+    ids=["none", "port", "socket"],
+)
+def test_no_agent_is_one_line(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    metrics: str,
+    code: int,
+    says: str,
+) -> None:
+    config = tmp_path / "gw.toml"
+    config.write_text(
+        'device = "gw-1"\nfleet = "test"\nstate_dir = "state"\n[metrics]\n'
+        + metrics.format(port=free_port())
+    )
+    assert run(["status", "-c", str(config)]) == code
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert says in err
