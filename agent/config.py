@@ -10,7 +10,7 @@ import ipaddress
 import posixpath
 import re
 import tomllib
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -18,6 +18,10 @@ from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MIN
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+BUSES_MAX: Final = 256  # FrameBatch.bus is a byte
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -28,13 +32,13 @@ class Mqtt(Strict, frozen=True, kw_only=True):
     """Where the broker is. TLS is required unless the host is a loopback address."""
 
     host: str = "127.0.0.1"
-    port: int = 1883
+    port: Port = 1883
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
     username: str = ""
     password_file: str = ""
-    keepalive_s: int = 30
+    keepalive_s: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 30
     allow_plaintext: bool = False
 
 
@@ -54,19 +58,19 @@ class Modbus(Strict, frozen=True, kw_only=True):
     name: str
     kind: Literal["tcp", "rtu", "rtu-tcp"] = "tcp"
     host: str = "127.0.0.1"
-    port: int = 502
+    port: Port = 502
     device: str = ""
-    baudrate: int = 9600
+    baudrate: Annotated[int, msgspec.Meta(ge=50, le=10_000_000)] = 9600
     parity: Literal["N", "E", "O"] = "E"
     stopbits: Literal[1, 2] = 1
-    timeout_s: float = 1.0
-    pause_s: float = 0.01
+    timeout_s: Seconds = 1.0
+    pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.01
 
 
 class Spool(Strict, frozen=True, kw_only=True):
     """Byte cap of what waits on the device."""
 
-    max_bytes: int = SPOOL_BYTES_DEFAULT
+    max_bytes: Annotated[int, msgspec.Meta(le=2**62)] = SPOOL_BYTES_DEFAULT
     live_share: float = 0.75  # of the send window; the rest goes to the backlog
 
 
@@ -74,7 +78,7 @@ class Metrics(Strict, frozen=True, kw_only=True):
     """Prometheus text and status; a unix socket by default, or a loopback port."""
 
     socket: str = ""
-    port: int = 0
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # 0: none
 
 
 class Config(Strict, frozen=True, kw_only=True):
@@ -105,6 +109,9 @@ def parse_config(text: bytes, file: str) -> Config:
         raise BadInput(file, f"byte {error.start}", "not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise BadInput(file, "", str(error), "see README.md for one") from None
+    except (RecursionError, ValueError):  # tomllib's own: nesting, endless digits
+        raise BadInput(file, "", "nested too deep, or a number too long") from None
+    _check_texts(table, file)
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
@@ -113,6 +120,19 @@ def parse_config(text: bytes, file: str) -> Config:
         raise BadInput(file, place, reason) from None
     _check(config, file)
     return config
+
+
+def _check_texts(table: dict[str, object], file: str) -> None:
+    """Refuse what could end a path early, or a terminal's peace, in any key or text."""
+    todo: list[object] = [table]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            todo += [*one, *one.values()]
+        elif isinstance(one, list):
+            todo += one
+        elif isinstance(one, str) and not one.isprintable():
+            raise BadInput(file, "", "a key or a text holds a control character")
 
 
 def _check(config: Config, file: str) -> None:
@@ -128,6 +148,8 @@ def _check(config: Config, file: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise BadInput(file, "can, modbus", f"two buses are named {name}")
+    if len(config.can) > BUSES_MAX:
+        raise BadInput(file, "can", f"more than {BUSES_MAX} buses")
     if config.spool.max_bytes < SPOOL_BYTES_MIN:
         raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
     if not 0.0 < config.spool.live_share < 1.0:
