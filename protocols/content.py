@@ -192,7 +192,8 @@ def _rows(columns: object) -> Rows:
         case None:
             return empty_rows()
         case [int(count), int(groups), int(base_ns), int(exponent), bytes(section)] if (
-            base_ns in _I64
+            # a bool is an int to Python, and none to numpy
+            base_ns in _I64 and not any(isinstance(part, bool) for part in columns)
         ):
             return unpack_columns(Packed(count, groups, base_ns, exponent, section))
     raise WireError("content", "the columns are not as the format has them")

@@ -299,3 +299,14 @@ def test_any_changed_section_is_rows_or_refused(draw: st.DataObject) -> None:
     except WireError:
         return
     assert len(found.time_ns) == len(found.column) == len(found.raw) <= ROWS_MAX
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_true_among_the_numbers_of_the_columns_is_refused(place: int) -> None:
+    rows = Rows(np.array([1, 2]), np.array([0, 0], np.uint32), np.array([3, 4]))
+    data = ContentEncoder().encode(rows, np.array([False]), empty_texts(), {})
+    body = msgpack.unpackb(zstandard.decompress(data))
+    body[2][place] = True
+    spoilt = zstandard.compress(msgpack.packb(body))
+    with pytest.raises(WireError, match="columns"):
+        decode_content(spoilt)
