@@ -1,25 +1,18 @@
-"""Every limit of the agent in one place; how they relate is asserted below.
+"""The agent's own limits in one place; how they relate is asserted below.
 
-Units come last in the name but for MAX. Each number says why it is that number.
+What a file or a message may hold is its format's: limits of policies and catalogues
+stand in ``policies``, of databases, captures and envelopes in ``protocols``. Units come
+last in the name but for MAX. Each number says why it is that number.
 """
 
 from typing import Final
 
 BATCH_FRAMES_MAX: Final = 4096  # DESIGN section 4: 64-4096 frames
 BATCH_WINDOW_S: Final = 0.1  # ... or 50-100 ms, whichever comes first
-ARRIVALS_WAITING_MAX: Final = 64  # 6 s of full batches between sources and flow
+BATCHES_WAITING_MAX: Final = 64  # full ones before the flow: 8 s at 32,000 frames/s
 COMMIT_WINDOW_S: Final = 0.25  # promise 7: at most this much is uncommitted
 
-POLICY_BYTES_MAX: Final = 1024 * 1024
 CONFIG_BYTES_MAX: Final = 256 * 1024
-CATALOGUE_BYTES_MAX: Final = 4 * 1024 * 1024
-DATABASE_BYTES_MAX: Final = (
-    64 * 1024 * 1024
-)  # the largest ARXML seen in practice: 40 MB
-RULES_MAX: Final = 5000
-ITEMS_MAX: Final = 65_536
-DESTINATIONS_MAX: Final = 64
-RECIPIENTS_MAX: Final = 16  # per destination: each costs 1.2 kB in an announcement
 
 ENVELOPE_BYTES_MAX: Final = 1024 * 1024
 MQTT_BYTES_MAX: Final = 1536 * 1024
@@ -29,11 +22,8 @@ RETAINED_BYTES_DEFAULT: Final = 256 * 1024 * 1024
 SEND_WINDOW: Final = 64  # unacknowledged MQTT messages
 EVIDENCE_ENTRIES_A_MESSAGE: Final = 512
 EVIDENCE_BYTES_A_MESSAGE: Final = 512 * 1024  # a reader takes pages of 1 MiB
-RECEIPT_BYTES_MAX: Final = 256 * 1024
 
 HELD_SAMPLES_MAX: Final = 1_000_000  # samples waiting inside transforms, all rules
-ISOTP_BYTES_MAX: Final = 4095
-ISOTP_STREAMS_MAX: Final = 256
 EVENTS_A_MINUTE_MAX: Final = 60
 EVENT_KEYS_MAX: Final = 4096
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.files import read_limited
 from agent.errors import BadInput
-from agent.limits import RECIPIENTS_MAX
+from policies.model import RECIPIENTS_MAX
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, RecipientCard, parse_card
 

@@ -121,16 +121,6 @@ class Step(Protocol):
         """Return items (and how many samples each stands for) that wait in here."""
 
 
-class PositionStep(Step, Protocol):
-    """A step that must see where the sample was taken when it arrives.
-
-    A later step may hold the samples back until the track has moved on.
-    """
-
-    def prepare(self, samples: SampleBatch, track: Track) -> Column:
-        """Return one value per sample [N], handed to ``apply`` as a column."""
-
-
 def by_item(item: U32, time_ns: I64) -> tuple[Index, Index]:
     """Return (order, heads): rows sorted by item and time, start of each item in it.
 

@@ -7,14 +7,13 @@ A batch closes when it holds ``frames_max`` frames, or when its oldest frame has
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from agent.limits import BATCHES_WAITING_MAX
 from protocols.frames import concat_frames
 
 if TYPE_CHECKING:
     from protocols.frames import FrameBatch
-
-BATCHES_WAITING_MAX: Final = 64  # full batches between the sources and the flow
 
 
 class Batcher:

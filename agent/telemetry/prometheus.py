@@ -45,6 +45,11 @@ def exposition(
         f"sluicegate_lost_total{_labels(cause=cause)} {count}"
         for cause, count in sorted(losses.items())
     ]
+    lines += [
+        "# HELP sluicegate_evicted_records_total Records the byte caps cost.",
+        "# TYPE sluicegate_evicted_records_total counter",
+        f"sluicegate_evicted_records_total {store.evicted_records}",
+    ]
     for name, value in {
         "spool_records": store.records,
         "spool_bytes": store.bytes_used,

@@ -68,7 +68,6 @@ NEXT: Final[dict[tuple[State, Event], State]] = {
 }
 
 CONNECTED: Final = frozenset({State.DRAINING, State.IDLE, State.STALLED})
-SENDS: Final = frozenset({State.DRAINING})
 
 
 def after(state: State, event: Event) -> State:

@@ -30,11 +30,6 @@ class Scheduler:
         self._last_receipt_ns = 0
         self._waiting = False
 
-    @property
-    def under_way(self) -> int:
-        """Return how many publishes wait for the broker's acknowledgement."""
-        return len(self._under_way)
-
     def connected(self, now_ns: int, window: int | None = None) -> None:
         """Start anew; ``window`` is the broker's Receive Maximum where it is less."""
         self._under_way.clear()

@@ -20,7 +20,7 @@ ROWS = st.builds(
     samples=st.integers(0, 10**6),
     bytes_used=st.integers(0, 10**6),
 )
-STORE = StoreStatistics(1, 1000, 10_000, 0, 5, 4, 0, 0)
+STORE = StoreStatistics(1, 1000, 10_000, 0, 5, 4, 7, 0)
 
 
 def total(rows: tuple[CounterRow, ...]) -> int:
@@ -56,6 +56,7 @@ def test_prometheus_text_escapes_and_names() -> None:
     assert r'destination="o\"em\n"' in page
     assert r'rule="r\\1"' in page
     assert 'sluicegate_lost_total{cause="kernel"} 2' in page
+    assert "sluicegate_evicted_records_total 7\n" in page
     assert page.endswith("\n")
     assert all(line.startswith(("#", "sluicegate_")) for line in page.splitlines())
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.limits import RECEIPT_BYTES_MAX
 from agent.uplink.receipt import apply_receipt
 from protocols.errors import WireError
-from protocols.receipts import Receipt, encode_receipt
+from protocols.receipts import RECEIPT_BYTES_MAX, Receipt, encode_receipt
 
 LOG = b"log-id-8"
 EPOCH = bytes(16)
