@@ -15,6 +15,7 @@ from typing import Final
 from agent.errors import BadInput, SluicegateError
 from policies.errors import PolicyError
 from protocols.errors import DatabaseError, WireError
+from protocols.plain import printable
 
 EXIT_AWAY: Final = 1
 EXIT_BAD_INPUT: Final = 2
@@ -55,7 +56,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _tell(line: str, code: int) -> int:
-    print(f"sluicegate: {line}", file=sys.stderr)  # noqa: T201  # the one line of an error
+    print(f"sluicegate: {printable(line)}", file=sys.stderr)  # noqa: T201  # the one line of an error
     return code
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from fleet.errors import BadInput, FleetError
 from protocols.errors import WireError
+from protocols.plain import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -77,7 +78,7 @@ class _Bugs:
 
 
 def _tell(line: str, code: int) -> int:
-    print(f"sluicectl: {line}", file=sys.stderr)  # noqa: T201  # the one line of an error
+    print(f"sluicectl: {printable(line)}", file=sys.stderr)  # noqa: T201  # the one line of an error
     return code
 
 

@@ -24,6 +24,7 @@ from protocols.announcement import ANNOUNCEMENT_BYTES_MAX
 from protocols.envelope import MESSAGE_BYTES_MAX, parse_envelope
 from protocols.errors import WireError
 from protocols.labels import unpack
+from protocols.plain import printable
 from protocols.signed import split_signed
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def open_all(request: Request, form: str) -> int:
         except sqlite3.Error as error:
             raise BadInput(str(request.store), "", f"cannot be read: {error}") from None
     for line, count in sorted(opening.told.items()):
-        sys.stderr.write(f"sluicectl: {count} {line}\n")
+        sys.stderr.write(f"sluicectl: {count} {printable(line)}\n")
     return 1 if opening.refused else 0
 
 
@@ -170,7 +171,10 @@ def _write_json(rows: Iterator[Row]) -> None:
 def _write_csv(rows: Iterator[Row]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(FIELDS)
-    writer.writerows(rows)
+    # printable: what a device wrote is data here, and nothing that a terminal obeys
+    writer.writerows(
+        [printable(one) if isinstance(one, str) else one for one in row] for row in rows
+    )
 
 
 def _write_table(rows: Iterator[Row]) -> None:
@@ -181,11 +185,15 @@ def _write_table(rows: Iterator[Row]) -> None:
         _, to, label, item, statistic, time_ns, value, text, unit, *_ = row
         table.add_row(
             str(np.datetime64(time_ns, "ns"))[:23],  # any 64-bit time has a date
-            f"{item} {statistic}".strip(),
-            text if text is not None else "-" if value is None else f"{value:.9g}",
-            unit,
+            printable(f"{item} {statistic}".strip()),
+            printable(text)
+            if text is not None
+            else "-"
+            if value is None
+            else f"{value:.9g}",
+            printable(unit),
             label,
-            to,
+            printable(to),
         )
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), markup=False)
     console.print(table)

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from protocols.plain import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # no markup: words of devices are shown, never obeyed
+    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _facts(rows: Sequence[tuple[str, object]]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows:
-        table.add_row(name, str(value))
+        table.add_row(name, printable(str(value)))
     return table
 
 
@@ -86,7 +89,7 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         rows.append(
             ("result", "every check holds" if report.holds else "DOES NOT HOLD")
         )
-        console.print(_facts(rows), markup=False)
+        console.print(_facts(rows))
         console.print()
 
 
@@ -121,7 +124,7 @@ def _live_table(service: Service) -> Table:
     totals = service.totals
     table = Table(
         "device", "batches", "samples", "bytes", "evidence", "refused", "last seen",
-        title="online" if service.online else f"offline: {service.problem}",
+        title=printable("online" if service.online else f"offline: {service.problem}"),
         box=None, pad_edge=False,
     )  # fmt: skip
     for column in table.columns[1:6]:
@@ -136,7 +139,9 @@ def _live_table(service: Service) -> Table:
         "all", str(totals.batches), str(totals.samples), str(totals.bytes_used),
         str(totals.entries), str(totals.refused), "", style="bold",
     )  # fmt: skip
-    to = ", ".join(f"{n} to {d}" for d, n in sorted(totals.by_destination.items()))
+    to = ", ".join(
+        f"{n} to {printable(d)}" for d, n in sorted(totals.by_destination.items())
+    )
     table.caption = (
         f"{to or 'nothing yet'}; {totals.events} events, {totals.sealed} sealed,"
         f" {totals.replays} replays"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from agent.commands.scan_result import KEPT_BACK
 from policies.compile import DEVICE
+from protocols.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def print_result(result: ScanResult, out: TextIO, width: int | None) -> None:
     """Print one scan; ``width`` in columns, None: as wide as it takes (a pipe)."""
     head = f"{result.frames} frames, {result.seconds:.1f} s"
     lines = [
-        f"{result.file}: {result.format}, {head}",
+        f"{printable(result.file)}: {result.format}, {head}",
         *table(result.items, width),
         *summary(result),
         "",
@@ -211,12 +212,12 @@ def summary(result: ScanResult) -> list[str]:
     )
     if result.unbound_buses:
         told = ", ".join(f"{name} ({n} frames)" for name, n in result.unbound_buses)
-        lines.append(f"bound to nothing: {told}")
+        lines.append(f"bound to nothing: {printable(told)}")
     if result.skipped:
         told = ", ".join(f"{count} {cause}" for cause, count in result.skipped)
         lines.append(f"not read: {told}")
     if result.store:
-        lines.append(f"kept in {result.store}")
+        lines.append(f"kept in {printable(result.store)}")
     if result.error:
         lines.append("the capture breaks off: this is what was read before")
     return lines
