@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -35,6 +36,8 @@ class Ledger:
         """Open or make the database; BadInput where the file is something else."""
         if read_only and not path.is_file():
             raise BadInput(str(path), "", "no such ledger")
+        if not read_only:
+            _create(path)
         try:
             name = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
             self._db = sqlite3.connect(
@@ -341,6 +344,18 @@ class Ledger:
     ) -> list[tuple[object, ...]]:
         """Run one statement of ours that only reads (tables, tests, the live view)."""
         return list(self._db.execute(statement, values))
+
+
+def _create(path: Path) -> None:
+    """Make the file for its owner alone: it will hold what was opened, in the clear.
+
+    SQLite gives its log the mode of the database. A mode that somebody chose stays.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        os.close(os.open(path, flags, 0o600))
+    except OSError as error:
+        raise BadInput(str(path), "", f"cannot be used: {error.strerror}") from None
 
 
 def digest(body: bytes) -> bytes:

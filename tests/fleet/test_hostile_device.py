@@ -33,8 +33,9 @@ from tests.support import sealing
 from tests.support.fleet_side import NOW_NS, OEM, Side
 
 if TYPE_CHECKING:
-    from fleet.collector import Totals
     from pathlib import Path
+
+    from fleet.collector import Totals
 
 ESCAPE = "\x1b]0;pwn\x07\x1b[2J\u202e\r\n[/red]"
 DEVICE = sealing.Device()
