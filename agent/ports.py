@@ -104,7 +104,7 @@ class Store(Protocol):
         """Return what grew since the last commit with a ``snapshot``, it included."""
 
     def statistics(self) -> StoreStatistics:
-        """Return how the store is."""
+        """Return how the store is; from memory, never waiting for the disk."""
 
     def close(self) -> None:
         """Close; everything committed stays."""

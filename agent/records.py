@@ -182,7 +182,7 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """How the store is; costs one cheap query."""
+    """How the store was after its last transaction; costs no query."""
 
     records: int
     bytes_used: int

@@ -1,7 +1,8 @@
 """The store on SQLite: spool, retained data, evidence and its tree. One writer.
 
 DESIGN section 8: one transaction per commit, so promise 2 is the database's. Made by
-`agent.adapters.sqlite_open.open_store`; called from one worker thread.
+`agent.adapters.sqlite_open.open_store`. Calls that touch the database come from one
+worker thread; what only tells (`statistics`, `log_id`, `root`) reads memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from agent.records import CounterRow, Eviction, Outcome, StoreStatistics
 from protocols.tlog.tree import Growth, frontier, leaf_hash
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from agent.adapters.sqlite_change import Witness
@@ -73,6 +75,8 @@ class SqliteStore:
         self._lock = lock
         self._sending = Sending(state.next_row)
         self._clock_floor_ns = state.clock_floor_ns
+        with connection.reading("oldest") as database:
+            self._oldest_ns = _oldest_ns(database)
         self.broken: Break | None = None  # set by the opener that found damage
 
     @contextlib.contextmanager
@@ -83,7 +87,9 @@ class SqliteStore:
             floor = max(self._clock_floor_ns, change.state.clock_floor_ns)
             change.state = replace(change.state, clock_floor_ns=floor)
             change.save()
+            oldest_ns = _oldest_ns(database)
         self._state, self._growth = change.state, change.growth
+        self._oldest_ns = oldest_ns
 
     # --- what the flow makes durable ----------------------------------------------
 
@@ -360,17 +366,17 @@ class SqliteStore:
         return self._clock_floor_ns
 
     def statistics(self) -> StoreStatistics:
-        """Return how the store is."""
-        with self._connection.reading("statistics") as database:
-            oldest = database.execute(
-                "SELECT created_ns FROM spool ORDER BY row LIMIT 1"
-            ).fetchone()
+        """Return how the store is after the last transaction.
+
+        From memory: whoever asks from another thread never waits for the disk, nor for
+        a transaction that is under way.
+        """
         state = self._state
         return StoreStatistics(
             records=state.spool_records,
             bytes_used=state.spool_bytes,
             bytes_max=self._spool_max,
-            oldest_ns=0 if oldest is None else oldest[0],
+            oldest_ns=self._oldest_ns,
             evidence_size=state.evidence_size,
             evidence_sent=state.evidence_sent,
             evicted_records=state.evicted_records,
@@ -381,3 +387,9 @@ class SqliteStore:
         """Close; everything committed stays."""
         self._connection.close()
         self._lock.release()
+
+
+def _oldest_ns(database: sqlite3.Connection) -> int:
+    row = database.execute("SELECT created_ns FROM spool ORDER BY row LIMIT 1")
+    found = row.fetchone()
+    return 0 if found is None else int(found[0])

@@ -58,6 +58,27 @@ def test_large_evidence_entries_go_in_several_pages(path: Path) -> None:
     store.close()
 
 
+def test_statistics_do_not_wait_for_the_disk(path: Path) -> None:
+    """Promise 9: the loop asks while the store's thread is in a transaction."""
+    store = opened(path)
+    store.commit(Commit(records=(spool_record(1), spool_record(2))))
+    before = store.statistics()
+    assert (before.records, before.oldest_ns) == (2, spool_record(1).created_ns)
+    with store._connection.writing("a slow disk") as database:
+        database.execute("DELETE FROM spool")
+        asked: list[str] = []
+        database.set_trace_callback(asked.append)
+        assert store.statistics() == before
+        database.set_trace_callback(None)
+        assert asked == []
+        database.execute("ROLLBACK")
+        database.execute("BEGIN")
+    row = store.next_to_send(9, 9)[0].row
+    store.confirm_rows([row])
+    assert store.statistics().oldest_ns == spool_record(2).created_ns
+    store.close()
+
+
 def losses_told(store: SqliteStore) -> list[dict[str, object]]:
     entries = store.evidence_since(0, 10_000)
     return [json.loads(e) for e in entries if e.startswith(b'{"loss"')]
