@@ -13,7 +13,7 @@ Policies pushed over MQTT will enter here too: same steps, after their signature
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -58,10 +58,17 @@ def judge(
     )
 
 
-def permitted(policy: CompiledPolicy) -> set[tuple[str, int]]:
-    """Return every (destination, packed label) that may leave under a policy.
+LEAVES: Final = frozenset({Action.ALLOW, Action.ENCRYPT})
+IN_THE_OPEN: Final = frozenset({Action.ALLOW})
 
-    What is spooled for any other place has lost its permission (DESIGN section 8).
+
+def permitted(
+    policy: CompiledPolicy, actions: frozenset[Action] = LEAVES
+) -> set[tuple[str, int]]:
+    """Return every (destination, packed label) that may leave by one of ``actions``.
+
+    What is spooled for any other place has lost its permission (DESIGN section 8); what
+    is spooled in the open needs a rule that still allows it in the open.
     """
     places: set[tuple[str, int]] = set()
     for destination in policy.destinations:
@@ -69,7 +76,7 @@ def permitted(policy: CompiledPolicy) -> set[tuple[str, int]]:
             if number == NO_RULE:
                 continue
             rule = policy.rules[number]
-            if rule.action in {Action.ALLOW, Action.ENCRYPT}:
+            if rule.action in actions:
                 items = (destination.chain == number).any(axis=1)
                 labels = np.unique(rule.label_out[items]).tolist()
                 places |= {(destination.name, label) for label in labels}

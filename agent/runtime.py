@@ -20,7 +20,7 @@ from agent.adapters.reading import read_bus
 from agent.adapters.status_server import serve_status
 from agent.adapters.watch import LinkWatch
 from agent.assembly import assemble
-from agent.control import permitted
+from agent.control import IN_THE_OPEN, permitted
 from agent.errors import BadInput, Refused, Unavailable
 from agent.limits import BATCH_FRAMES_MAX, BATCH_WINDOW_S
 from agent.merging import join_commits
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agent.ports import Clock, FrameSource
     from agent.sources.losses import Losses
     from agent.telemetry.state import Autonomy
+    from policies.tables import CompiledPolicy
     from protocols.frames import FrameBatch
     from protocols.samples import TransactionBatch
 
@@ -311,15 +312,24 @@ class Agent:
             parts.clock.now_ns(), policy, accepted.state, reason
         )
         await parts.keeper.testify(entry)
-        store, allowed = parts.keeper.store, permitted(policy)
-        gone = [
-            (name, label)
-            for name, label in store.spooled_places()
-            if name and (name, label) not in allowed
-        ]
-        if gone:
-            await parts.keeper.let_go(lambda: store.destroy(gone))
+        await self._disallowed(policy)
         parts.publisher.state_changed()
+
+    async def _disallowed(self, policy: CompiledPolicy) -> None:
+        """Destroy what is spooled and may not leave, or no longer in the open."""
+        keeper, allowed = self._parts.keeper, permitted(policy)
+        store = keeper.store
+        places = [p for p in await keeper.ask(store.spooled_places) if p[0]]
+        gone = [place for place in places if place not in allowed]
+        if gone:
+            await keeper.let_go(lambda: store.destroy(gone))
+        if await keeper.ask(store.document, "policy") == policy.digest:
+            return  # the same as when it was spooled; nothing to look into
+        in_the_open = permitted(policy, IN_THE_OPEN)
+        sealed = [p for p in places if p in allowed and p not in in_the_open]
+        if sealed:
+            await keeper.let_go(lambda: store.destroy(sealed, only_open=True))
+        await keeper.let_go(lambda: store.keep_document("policy", policy.digest))
 
     # --- clockwork ------------------------------------------------------------------
 
@@ -355,9 +365,18 @@ class Agent:
         parts = self._parts
         await parts.keeper.snapshot(
             self._now.accepted.compiled.policy,
-            parts.losses.totals(),
+            {**parts.losses.totals(), **await self._let_go()},
             parts.clock.now_ns(),
         )
+
+    async def _let_go(self) -> dict[str, int]:
+        """Return the records that the store let go of, by cause."""
+        lost: dict[str, int] = {}
+        keeper = self._parts.keeper
+        for one in await keeper.ask(keeper.store.losses):
+            cause = f"spool {one.cause}"
+            lost[cause] = lost.get(cause, 0) + one.records
+        return lost
 
     async def _drained(self) -> None:
         """Give the uplink a moment to send the end of the log."""

@@ -84,6 +84,10 @@ class Keeper:
         """Make evidence entries durable."""
         await self.keep(Commit(evidence=entries, held=self._held))
 
+    async def ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a question to the store where it may wait for the disk."""
+        return await self._thread.run(call, *args, **kwargs)
+
     async def let_go(self, call: Callable[[], T]) -> T:
         """Run what deletes with a record of it (expire, destroy), until it is done."""
 

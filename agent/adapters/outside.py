@@ -34,7 +34,7 @@ class Now:
 
 
 class Outside:
-    """Reads everything, changes nothing."""
+    """Reads everything, changes nothing but the number of the last state."""
 
     def __init__(
         self,
@@ -45,9 +45,8 @@ class Outside:
         losses: Losses,
         autonomy: Autonomy,
         now: Now,
-        numbers: Callable[[], int],
     ) -> None:
-        """``numbers`` gives the number of the next state."""
+        """Nothing has been published yet."""
         self._identity = identity
         self._clock = clock
         self._keeper = keeper
@@ -55,7 +54,7 @@ class Outside:
         self._losses = losses
         self._autonomy = autonomy
         self._now = now
-        self._numbers = numbers
+        self._number = 0  # of the state that was published last
 
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong now, in words, without values."""
@@ -77,12 +76,13 @@ class Outside:
 
     def status(self) -> str:
         """Return the state as JSON."""
-        return self.state(self._numbers(), self._uplink.online).decode()
+        return self.state(self._number, self._uplink.online).decode()
 
     def state(self, number: int, online: bool) -> bytes:
         """Return the body of the retained state."""
+        self._number = number
         store = self._keeper.store.statistics()
-        now = self._now
+        now, totals = self._now, self._keeper.store.totals()
         return state_body(
             self._identity.device,
             self._identity.boot,
@@ -96,7 +96,7 @@ class Outside:
                 now.clock_level,
                 online,
                 self._autonomy.hours(store),
-                self._keeper.counters.coverage(),
+                (totals.classified, totals.unclassified),
                 self.problems(),
             ),
         )

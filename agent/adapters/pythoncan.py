@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,12 @@ PAUSE_S: Final = 0.02  # frames gather in the queue: 50 wake-ups a second
 OPEN_ERRORS: Final = (
     can.CanError, OSError, ImportError, NotImplementedError, ValueError, TypeError,
     AttributeError,
+)  # fmt: skip
+
+
+# ... and for a message that they cannot read.
+UNREADABLE: Final = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error,
 )  # fmt: skip
 
 
@@ -106,6 +113,7 @@ class PythonCanSource:
 
     def _read(self) -> None:
         """Run in the thread: bus to queue."""
+        why = "a bug"
         try:
             while not self._ended.is_set():
                 message = self._received()
@@ -117,10 +125,13 @@ class PythonCanSource:
                 self._queue.append(message)
                 if len(self._queue) == 1:
                     self._notify()
-        except (can.CanError, OSError, ValueError) as error:
+            return
+        except (can.CanError, OSError, RuntimeError, EOFError, *UNREADABLE) as error:
+            # The class only: a driver's text may quote what it received.
+            why = type(error).__name__
+        finally:  # whatever ended it: a bus that nobody reads is never silent
             if not self._ended.is_set():
-                # The class only: a driver's text may quote what it received.
-                self._failure = f"driver failed ({type(error).__name__})"
+                self._failure = f"driver failed ({why})"
                 self._notify()
 
     def _received(self) -> can.Message | None:
@@ -131,9 +142,10 @@ class PythonCanSource:
         """
         try:
             message = self._bus.recv(POLL_S)
-        except can.CanOperationError as error:
+        except (can.CanOperationError, *UNREADABLE) as error:
             cause = error.__cause__
-            if cause is None or isinstance(cause, OSError):
+            is_operation = isinstance(error, can.CanOperationError)
+            if is_operation and (cause is None or isinstance(cause, OSError)):
                 raise
             self._broken_run += 1
             if self._broken_run > BROKEN_RUN_MAX:

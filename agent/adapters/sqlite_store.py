@@ -34,6 +34,8 @@ _SEQUENCE_MAX: Final = 2**63 - 1  # what a column can hold
 
 _EXPIRED: Final = "SELECT row FROM retained WHERE expires_ns <= ? LIMIT ?"
 _OF_LABEL: Final = "SELECT row FROM spool WHERE destination = ? AND label = ? LIMIT ?"
+# msgpack of three: header, content, signature (docs/formats/envelope.md section 5)
+_IN_THE_OPEN: Final = _OF_LABEL.replace("LIMIT", "AND substr(body, 1, 1) = x'93' LIMIT")
 _LABELS: Final = "SELECT DISTINCT destination, label FROM spool"
 _OF_SEQUENCES: Final = (
     "SELECT row FROM spool WHERE epoch = ? AND sequence BETWEEN ? AND ? LIMIT ?"
@@ -131,14 +133,17 @@ class SqliteStore:
                 lost += change.lose("expired", change.drop_retained(rows))
         return lost
 
-    def destroy(self, places: Sequence[tuple[str, int]]) -> tuple[Eviction, ...]:
-        """Delete what is spooled for these (destination, label), with a record of it.
+    def destroy(
+        self, places: Sequence[tuple[str, int]], *, only_open: bool = False
+    ) -> tuple[Eviction, ...]:
+        """Delete what is spooled for (destination, label) pairs, with a record of it.
 
-        For labels that lost their permission under a stricter policy.
+        They lost their permission, or (``only_open``) to leave in the open.
         """
         lost: tuple[Eviction, ...] = ()
+        query = _IN_THE_OPEN if only_open else _OF_LABEL
         for destination, label in places:
-            while rows := self._rows(_OF_LABEL, (destination, label, ROWS_AT_ONCE)):
+            while rows := self._rows(query, (destination, label, ROWS_AT_ONCE)):
                 with self._erasing(), self._changing("destroy") as change:
                     lost += change.lose("destroyed", change.drop_spooled(rows))
                 self._sending.unmark(rows)

@@ -212,11 +212,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
         autonomy, uplink.nudge,
     )  # fmt: skip
-    asked.append(
-        Outside(
-            identity, clock, keeper, uplink, losses, autonomy, now, publisher.number
-        )
-    )
+    asked.append(Outside(identity, clock, keeper, uplink, losses, autonomy, now))
 
     def adopt(taken: Accepted) -> None:
         uplink.authority = authority(paths, taken)

@@ -50,18 +50,6 @@ class Counters:
         """The growth is in the evidence log now."""
         self._pending.clear()
 
-    def coverage(self) -> tuple[int, int]:
-        """Return (classified, unclassified) samples read in all."""
-        classified = unclassified = 0
-        for (_, _, category, _, outcome), (samples, _) in self._totals.items():
-            if outcome is not Outcome.READ:
-                continue
-            if category:
-                classified += samples
-            else:
-                unclassified += samples
-        return classified, unclassified
-
 
 def _key(row: CounterRow) -> Key:
     return (row.destination, row.label, row.rule, row.action, row.outcome)
