@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from protocols.receipts import Ranges
 
 UNOPENED_BYTES_MAX: Final = 256 * 1024 * 1024  # of one device
+EPOCHS_HELD: Final = 4096  # in memory; the ledger has all of them
+WORDS_HELD: Final = 300_000  # definitions of these: 100 MiB
 RANGES_A_RECEIPT: Final = 2048  # below what protocols/receipts.py takes
 _I64: Final = range(-(2**63), 2**63)
 
@@ -196,7 +198,19 @@ class Collector:
             for number, keys in enumerate(self._keys)
             if said.suite == OPEN or keys.card().key_id(said.suite) in wrapped
         )
+        self._let_go()
         return said.epoch
+
+    def _let_go(self) -> None:
+        """Hold no more than there is room for: what was not used longest goes."""
+        held = sum(self._opener.words(*place) for place in self._readers)
+        while len(self._readers) > 1 and (
+            len(self._readers) > EPOCHS_HELD or held > WORDS_HELD
+        ):
+            eldest = next(iter(self._readers))
+            held -= self._opener.words(*eldest)
+            del self._readers[eldest]
+            self._opener.forget(*eldest)
 
     def _epoch(self, device: str, epoch: bytes) -> tuple[int, ...] | None:
         """Return which of our keys open an epoch; None where it is not announced."""
@@ -205,7 +219,9 @@ class Collector:
             if body is None:
                 return None
             self._learn(device, body)
-        return self._readers[device, epoch]
+        readers = self._readers.pop((device, epoch))
+        self._readers[device, epoch] = readers  # used last: goes last
+        return readers
 
     def _batch(self, device: str, kind: str, message: bytes, now_ns: int) -> None:
         header = self._opener.header(message)

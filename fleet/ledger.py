@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fleet.opener import Column
 
 FINDINGS_MAX: Final = 10_000  # beyond it, findings are counted under no device's name
+SERIES_HELD: Final = 100_000  # ids in memory; the table has all of them
 BUSY_MS: Final = 5_000
 
 Series: TypeAlias = tuple[str, str, int, str, str, str, str, str, str]
@@ -182,6 +183,8 @@ class Ledger:
                 " = (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 key,
             ).fetchone()
+            if len(self._series) >= SERIES_HELD:
+                self._series.clear()
             self._series[key] = number
         return int(number)
 

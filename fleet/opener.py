@@ -146,6 +146,15 @@ class Opener:
             known.is_ours,
         )
 
+    def words(self, device: str, epoch: bytes) -> int:
+        """Return how many definitions are held for an epoch."""
+        known = self._epochs.get((device, epoch))
+        return 0 if known is None else len(known.definitions)
+
+    def forget(self, device: str, epoch: bytes) -> None:
+        """Let an epoch go; it is known again when its announcement is."""
+        self._epochs.pop((device, epoch), None)
+
     def header(self, message: bytes) -> Header:
         """Return a batch's header, NOT authenticated yet; WireError if it is none."""
         return parse_envelope(message).header

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from rich.console import Console
 
-from fleet import main
+from fleet import collector, ledger, main
 from fleet.keys import save
 from fleet.registry import add_device
 from fleet.shown import _live_table
@@ -30,7 +30,7 @@ from protocols.plain import printable
 from protocols.samples import Kind, TextBatch, empty_texts
 from protocols.signed import signing_input
 from tests.support import sealing
-from tests.support.fleet_side import NOW_NS, OEM, Side
+from tests.support.fleet_side import NOW_NS, OEM, Gateway, Side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,4 +140,30 @@ def test_a_true_for_a_number_ends_no_collector(tmp_path: Path) -> None:
     body = [[], [], [True, 1, NOW_NS, 0, bytes(40)]]
     side.take("data", batch(ESCAPE, zstandard.compress(msgpack.packb(body))))
     assert side.rules() == {"content"}
+    side.ledger.close()
+
+
+def test_a_flood_of_announcements_does_not_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "EPOCHS_HELD", 3)
+    monkeypatch.setattr(collector, "WORDS_HELD", 10)
+    monkeypatch.setattr(ledger, "SERIES_HELD", 2)
+    gateway = Gateway()
+    side = Side(tmp_path)
+    batches = []
+    for number in range(6):
+        gateway.start(bytes([number]))
+        key, *data = gateway.seal([number, 5]).records
+        side.take("key", key.body)
+        batches += data
+        assert len(side.collector._readers) <= 3
+        assert len(side.collector._opener._epochs) <= 3
+    for record in batches:  # each epoch is learnt again from the ledger
+        side.take("data", record.body)
+    assert side.rules() == set()
+    assert side.collector.totals.batches == len(batches)
+    assert side.one("SELECT COUNT(*) FROM points") == 2 * len(batches)
+    held = side.collector._readers
+    assert sum(side.collector._opener.words(*place) for place in held) <= 10
     side.ledger.close()
