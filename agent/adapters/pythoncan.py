@@ -125,7 +125,6 @@ class PythonCanSource:
                 self._queue.append(message)
                 if len(self._queue) == 1:
                     self._notify()
-            return
         except (can.CanError, OSError, RuntimeError, EOFError, *UNREADABLE) as error:
             # The class only: a driver's text may quote what it received.
             why = type(error).__name__

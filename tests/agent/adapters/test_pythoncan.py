@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 import can
@@ -21,6 +23,8 @@ from agent.errors import BadInput, Unavailable
 from protocols.frames import concat_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protocols.frames import FrameBatch
 
 GROUP = "239.74.163.2"
@@ -224,27 +228,48 @@ def test_what_anybody_sends_to_the_group_ends_no_bus_and_is_counted() -> None:
 class Babbling(can.BusABC):
     """A driver that cannot read anything any more, but whose device answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, errors: Sequence[Exception]) -> None:
         super().__init__(channel="babbling")
-        self.calls = 0
+        self._errors = itertools.chain(errors, itertools.repeat(errors[-1]))
 
     def send(self, msg: can.Message, timeout: float | None = None) -> None:
         raise NotImplementedError
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
         del timeout
-        self.calls += 1
-        raise can.CanOperationError("no message") from KeyError("dlc")
+        raise next(self._errors)
 
 
-def test_a_driver_that_reads_nothing_any_more_fails_in_the_end() -> None:
-    bus = Babbling()
-    source = PythonCanSource(bus, "babbling", pause_s=0)
-    with pytest.raises(Unavailable, match="driver failed"):
+def _operation(cause: Exception | None) -> can.CanOperationError:
+    error = can.CanOperationError("LSGVA7T6")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (_operation(KeyError("dlc")), BROKEN_RUN_MAX),
+        (KeyError("LSGVA7T6"), BROKEN_RUN_MAX),
+        (TypeError("LSGVA7T6"), BROKEN_RUN_MAX),
+        (struct.error("LSGVA7T6"), BROKEN_RUN_MAX),
+        (_operation(OSError(19, "gone")), 0),
+        (_operation(None), 0),
+        (RuntimeError("LSGVA7T6"), 0),
+        (OSError(19, "gone"), 0),
+    ],
+    ids=repr,
+)
+def test_a_driver_that_reads_nothing_any_more_fails_in_the_end(
+    error: Exception, lost: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = PythonCanSource(Babbling([error]), "babbling", pause_s=0)
+    with pytest.raises(Unavailable, match="driver failed") as caught:
         run(source, 1)
     source.close()
-    assert source.lost() == BROKEN_RUN_MAX
-    assert bus.calls == BROKEN_RUN_MAX + 1
+    assert source.lost() == lost
+    told = str(caught.value) + "".join(capfd.readouterr())
+    assert "LSGVA7T6" not in told
 
 
 @pytest.mark.parametrize(
