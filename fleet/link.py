@@ -34,6 +34,7 @@ SESSION_S: Final = 7 * 86_400
 CONNECT_TIMEOUT_S: Final = 10.0
 KEEPALIVE_S: Final = 30
 _QUIET: Final = logging.getLogger("sluicectl.mqtt")
+_QUIET.setLevel(logging.CRITICAL)  # it has a line for each message of a flood
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,10 @@ RECEIVE_MAX: Final = 32  # unacknowledged incoming messages, told to the broker
 INCOMING_MAX: Final = 2048
 ANSWER_TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 10.0
+# One line for each message of a flood would let a broker fill the journal; what is
+# wrong with a connection is told by our own errors.
 _QUIET: Final = logging.getLogger("sluicegate.mqtt")
+_QUIET.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
