@@ -27,11 +27,14 @@ async def serve_status(
     async def answer(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError):
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                writer.write(_response(await reader.readline(), pages))
-                await writer.drain()
-        writer.close()
+        try:
+            # readline() says ValueError where the line is longer than the limit.
+            with contextlib.suppress(OSError, TimeoutError, ValueError):
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    writer.write(_response(await reader.readline(), pages))
+                    await writer.drain()
+        finally:
+            writer.close()
 
     async with contextlib.AsyncExitStack() as stack:
         if socket_path:

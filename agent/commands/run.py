@@ -47,6 +47,7 @@ from agent.uplink.authority import Authority
 from agent.uplink.backoff import Backoff
 from agent.uplink.scheduler import Scheduler
 from policies.files import LOCKDOWN, load
+from protocols.receipts import RECEIPT_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -298,7 +299,10 @@ def _master(file: Path) -> bytes:
     """Return the master key of the pseudonyms, made at the first start."""
     if not file.exists():
         write_durably(file, secrets.token_bytes(MASTER_BYTES))
-    return read_secret(file, MASTER_BYTES)
+    master = read_secret(file, MASTER_BYTES)
+    if len(master) != MASTER_BYTES:
+        raise BadInput(str(file), "", f"has not {MASTER_BYTES} bytes", "restore it")
+    return master
 
 
 def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
@@ -319,6 +323,7 @@ def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
         password=password,
         keepalive_s=mqtt.keepalive_s,
         allow_plaintext=mqtt.allow_plaintext,
+        message_bytes_max=RECEIPT_BYTES_MAX,  # receipts are all that it is sent
     )
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from protocols.can.isotp import DiagnosticMessage
     from protocols.can.uds import Identifier
-
     from protocols.frames import I32, FrameBatch
 
 
