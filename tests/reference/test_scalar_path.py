@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from policies.tables import CompiledRule, Condition, Transform
     from tests.reference.scalar_tables import Row
 
+pytestmark = pytest.mark.slow  # long drives, sample by sample
+
 S = 1_000_000_000
 T0 = 1_764_000_000 * S  # a Monday, 16:00 UTC
 MASTER = bytes(range(32))

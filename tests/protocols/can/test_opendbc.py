@@ -16,6 +16,8 @@ from protocols.can.decode import decode
 from protocols.errors import DatabaseError
 from tests.protocols.can.oracle import Oracle, batch, bind_all, compare
 
+pytestmark = pytest.mark.slow  # a hundred databases, each against cantools
+
 opendbc = pytest.importorskip(
     "opendbc", reason="no opendbc here: its releases ask for Python below 3.13"
 )
