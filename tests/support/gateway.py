@@ -272,8 +272,8 @@ class Gateway:
             assert time.monotonic() - began < patience_s, self._told()
             assert self.process is not None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(LOOK_S)
-                raise AssertionError(f"the daemon ended: {self.log()}")
+                code = self.process.wait(LOOK_S)
+                raise AssertionError(f"the daemon ended with {code}: {self.log()}")
 
     def _told(self) -> str:
         with contextlib.suppress(Unavailable):
