@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from agent.ports import FrameSource
     from protocols.frames import FrameBatch
 
+_LOADING = threading.Lock()
+
 BATCH = 4096
 
 
@@ -44,7 +47,9 @@ class WrongClock(SystemClock):
 
 def frames_of(scenario: str = "city-drive", seconds: int = 20) -> FrameBatch:
     """Return a simulated vehicle's frames, to be sent again and again."""
-    found = load_scenario(scenario)
+    # msgspec builds what it knows of a type at its first use, and not for two threads.
+    with _LOADING:
+        found = load_scenario(scenario)
     assert isinstance(found, VehicleScenario)
     return Traffic(found).frames(0, seconds * 1_000_000_000)
 
