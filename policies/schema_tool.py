@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from policies.model import Bindings, Catalogue, Floor, Policy
+from policies.rollout import Rollout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ MODELS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "catalogue": Catalogue,
     "bindings": Bindings,
     "floor": Floor,
+    "rollout": Rollout,
 }
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
