@@ -1,30 +1,10 @@
 """What regulation refuses although it would compile, with the duty it comes from.
 
-Errors refuse the policy; warnings tell its author. Rule ids are stable: operators name
-them in tickets.
-
-  SG001 error    a rule lets data leave without a purpose              GOV-07
-  SG002 error    important, core or sensitive personal data leaves the
-                 home region without an approval                       DSL 31, TRX-03/04
-  SG003 error    ``becomes`` claims what no transform does             GOV-06
-  SG004 error    noise on a position: a track averages it out          COL-04
-  SG005 error    personal or G3+ data leaves in the open               TRX-01
-  SG006 error    core data leaves                                      TRX-07
-  SG007 warning  a rule can never decide: earlier ones take its items
-  SG008 warning  rules that match no bound item
-  SG009 warning  ``when`` names an item that is not bound: never holds
-  SG010 warning  location is retained longer than 14 days              T54
-  SG011 warning  a position group lacks latitude or longitude
-  SG012 warning  items in no catalogue: they stay                      GOV-02
-  SG013 warning  a transform that no item of the rule can take
-  SG014 warning  items that ``becomes`` does not hold for: they stay    GOV-06
-
-(A hash without a key has no name in the language at all: the parser refuses it.)
+The rules, how grave they are and their duties stand in ``lint_rules.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -33,6 +13,7 @@ from policies.catalogue import is_under
 from policies.compile import unclassified
 from policies.derive import COARSE_CATEGORY
 from policies.errors import nearest
+from policies.findings import Finding, finding
 from policies.quantities import NS, duration_ns
 from policies.rules import LEAVES, listed
 from policies.tables import Action, Grid, Mask, Noise, Role, TripEnds
@@ -55,40 +36,12 @@ NAMES_SHOWN_MAX: Final = 3
 _PLACE: Final = (int(Role.LATITUDE), int(Role.LONGITUDE))
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of a lint report."""
-
-    rule: str  # SG001 ...
-    is_error: bool
-    file: str
-    line: int
-    path: str
-    reason: str
-    duty: str = ""
-
-    def __str__(self) -> str:
-        """Return the one line that a person reads."""
-        kind = "error" if self.is_error else "warning"
-        duty = f" [{self.duty}]" if self.duty else ""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.path}: {kind} {self.rule}: {self.reason}{duty}"
-
-
 def lint(compiled: Compiled) -> tuple[Finding, ...]:
     """Return all findings, errors first, then by line."""
     found = {*_rules(compiled), *_policy(compiled)}
     return tuple(
         sorted(found, key=lambda f: (not f.is_error, f.line, f.rule, f.reason))
     )
-
-
-def _finding(
-    compiled: Compiled, rule: str, path: Path, reason: str, duty: str = ""
-) -> Finding:
-    error = compiled.document.error(path, reason)
-    is_error = rule <= "SG006"
-    return Finding(rule, is_error, error.file, error.line, error.path, reason, duty)
 
 
 def _rules(compiled: Compiled) -> Iterator[Finding]:
@@ -106,13 +59,13 @@ def _rules(compiled: Compiled) -> Iterator[Finding]:
         where = compiled.policy.destinations[form.destination].name
         if number not in reached and form.items.any():
             reason = f"can never decide for {where}: earlier rules take all its items"
-            yield _finding(compiled, "SG007", path, reason)
+            yield finding(compiled, "SG007", path, reason)
 
 
 def _leaving(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Finding]:
     if not form.purpose:
         reason = "lets data leave without a purpose"
-        yield _finding(compiled, "SG001", path, reason, "GOV-07, AUTO 4")
+        yield finding(compiled, "SG001", path, reason)
     destination = compiled.policy.destinations[form.destination]
     home = compiled.document.model.home_region
     approval = compiled.document.model.rules[form.number].approval
@@ -120,19 +73,18 @@ def _leaving(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Finding
     for category, label in _outputs(compiled, form):
         if label.tier == Tier.CORE and not approval:
             reason = f"core data ({category}) leaves"
-            yield _finding(compiled, "SG006", path, reason, "MIITM 24, TRX-07")
+            yield finding(compiled, "SG006", path, reason)
         if abroad and not approval and _is_guarded(label):
             what = "sensitive personal" if label.pi == Pi.SENSITIVE else "important"
             reason = (
                 f"{what} data ({category}) goes to {destination.name} in"
                 f" {destination.region} without an approval"
             )
-            duty = "DSL 31, CBDF, TRX-03, TRX-04"
-            yield _finding(compiled, "SG002", path, reason, duty)
+            yield finding(compiled, "SG002", path, reason)
         open_to_all = form.action == Action.ALLOW
         if open_to_all and (label.pi > Pi.NONE or label.tier >= Tier.G3):
             reason = f"{category} leaves in the open: {label}"
-            yield _finding(compiled, "SG005", path, reason, "MIITM 17, TRX-01")
+            yield finding(compiled, "SG005", path, reason)
 
 
 def _is_guarded(label: Label) -> bool:
@@ -181,10 +133,10 @@ def _claims(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Finding]
     place = (*path, "becomes")
     if not form.items.any():
         text = f"claims a label that its transforms do not give: {reason}"
-        yield _finding(compiled, "SG003", place, text, "GOV-06")
+        yield finding(compiled, "SG003", place, text)
     else:
         text = f"{shown}{more} stay: for them {reason}"
-        yield _finding(compiled, "SG014", place, text, "GOV-06")
+        yield finding(compiled, "SG014", place, text)
 
 
 def _transforms(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Finding]:
@@ -199,10 +151,10 @@ def _transforms(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Find
         name = type(step).__name__.lower()
         if isinstance(step, Noise) and (places | locates).any():
             reason = "noise on a position: the points of a track average it out"
-            yield _finding(compiled, "SG004", path, reason, "COL-04")
+            yield finding(compiled, "SG004", path, reason)
         if _idle(step, places=bool(places.any()), texts=bool(texts.any())):
             reason = f"{name}: no item of this rule can take it"
-            yield _finding(compiled, "SG013", path, reason)
+            yield finding(compiled, "SG013", path, reason)
 
 
 def _idle(step: Transform, *, places: bool, texts: bool) -> bool:
@@ -221,7 +173,7 @@ def _idle_rules(compiled: Compiled) -> Iterator[Finding]:
         more = len(names) - NAMES_SHOWN_MAX
         shown = f"{shown} and {more} more" if more > 0 else shown
         reason = f"{len(names)} rules match no bound item: {shown}"
-        yield _finding(compiled, "SG008", ("rules",), reason)
+        yield finding(compiled, "SG008", ("rules",), reason)
 
 
 def _policy(compiled: Compiled) -> Iterator[Finding]:
@@ -234,20 +186,20 @@ def _policy(compiled: Compiled) -> Iterator[Finding]:
                 hint = nearest(name, bound)
                 reason = "this item is not bound here, so it never holds"
                 reason = f"{reason}; {hint}" if hint else reason
-                yield _finding(compiled, "SG009", path, reason)
+                yield finding(compiled, "SG009", path, reason)
     for name, text in model.retention.items():
         is_track = is_under(name, "location") and name != COARSE_CATEGORY
         if is_track and duration_ns(text) > TRACK_RETENTION_NS_MAX:
             reason = "positions are kept longer than 14 days"
-            yield _finding(compiled, "SG010", ("retention", name), reason, "T54")
+            yield finding(compiled, "SG010", ("retention", name), reason)
     for group in np.unique(items.group[items.group >= 0]).tolist():
         roles = set(items.role[items.group == group].tolist())
         if not set(_PLACE) <= roles:
             reason = "a position needs both latitude and longitude; this one stays"
-            yield _finding(compiled, "SG011", (), reason)
+            yield finding(compiled, "SG011", (), reason)
     yield from _idle_rules(compiled)
     stay = unclassified(items)
     if stay:
         shown = ", ".join(stay[:NAMES_SHOWN_MAX])
         reason = f"{len(stay)} items are in no catalogue and stay: {shown}"
-        yield _finding(compiled, "SG012", ("catalogues",), reason, "GOV-02")
+        yield finding(compiled, "SG012", ("catalogues",), reason)

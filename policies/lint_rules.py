@@ -1,0 +1,59 @@
+"""The rules of lint: how grave each is, the duty it comes from, and what it is about.
+
+Rule ids are stable: operators name them in tickets, so none is ever given twice. Errors
+refuse the policy; warnings tell its author. Duties are control ids and articles as the
+reference of regulation numbers them; "ours" marks a rule that only good sense asks for.
+
+(A hash without a key has no name in the language at all: the parser refuses it.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class LintRule:
+    """One rule of lint."""
+
+    is_error: bool
+    duty: str
+    about: str
+
+
+def _error(duty: str, about: str) -> LintRule:
+    return LintRule(is_error=True, duty=duty, about=about)
+
+
+def _warning(duty: str, about: str) -> LintRule:
+    return LintRule(is_error=False, duty=duty, about=about)
+
+
+# SG030 to SG039 are for consents.
+LINT_RULES: Final[Mapping[str, LintRule]] = {
+    "SG001": _error("GOV-07, AUTO 4", "a rule lets data leave without a purpose"),
+    "SG002": _error(
+        "DSL 31, CBDF, TRX-03, TRX-04",
+        "important or sensitive personal data leaves the home region without approval",
+    ),
+    "SG003": _error("GOV-06", "`becomes` claims what no transform does"),
+    "SG004": _error("COL-04", "noise on a position: a track averages it out"),
+    "SG005": _error("MIITM 17, TRX-01", "personal or G3+ data leaves in the open"),
+    "SG006": _error("MIITM 24, TRX-07", "core data leaves without an approval"),
+    "SG007": _warning(
+        "GOV-07, ours", "a rule can never decide: earlier ones take its items"
+    ),
+    "SG008": _warning("GOV-07, ours", "rules that match no bound item"),
+    "SG009": _warning(
+        "GOV-07, ours", "`when` names an item that is not bound: it never holds"
+    ),
+    "SG010": _warning("STO-03, T54", "positions are retained longer than 14 days"),
+    "SG011": _warning("AUTO 3(1), ours", "a position lacks latitude or longitude"),
+    "SG012": _warning("MIITM 8, GOV-02", "items in no catalogue: they stay"),
+    "SG013": _warning("GOV-06, ours", "a transform that no item of the rule can take"),
+    "SG014": _warning("GOV-06", "items that `becomes` does not hold for: they stay"),
+}
