@@ -18,7 +18,7 @@ import msgspec
 from policies.compile import Compiled, compile_policy
 from policies.errors import PolicyError, nearest, shown
 from policies.floor import Violation, check_floor
-from policies.lint import Finding, lint
+from policies.lint import lint
 from policies.parse import (
     CATALOGUE_BYTES_MAX,
     parse_bindings,
@@ -33,6 +33,7 @@ from protocols.modbus.sunspec import parse_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from policies.findings import Finding
     from policies.model import Bindings, Catalogue, Policy
     from policies.parse import Document
     from policies.yaml_tree import Path as Place
