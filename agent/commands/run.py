@@ -29,6 +29,7 @@ from agent.adapters.opening import open_bus, open_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
+from agent.adapters.steering import Desk
 from agent.adapters.store_thread import StoreThread
 from agent.adapters.systemd import Notifier
 from agent.adapters.uplink import Uplink
@@ -219,8 +220,8 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         uplink.authority = authority(paths, taken)
         publisher.checkpoint_ns = taken.compiled.policy.checkpoint_ns
 
-    return Parts(
-        config=config,
+    desk = Desk(
+        now=now,
         identity=identity,
         evidence=evidence,
         clock=clock,
@@ -229,17 +230,19 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         uplink=uplink,
         publisher=publisher,
         losses=losses,
-        autonomy=autonomy,
+        load=lambda: accept(paths),
+        adopt=adopt,
+    )
+    return Parts(
+        config=config,
+        desk=desk,
         notifier=Notifier(),
-        now=now,
         outside=asked[0],
         open_bus=lambda number: world.open_bus(config.can[number], number),
         open_links=lambda taken: [
             open_link(link, number, taken.compiled, clock)
             for number, link in enumerate(config.modbus)
         ],
-        load=lambda: accept(paths),
-        adopt=adopt,
     )
 
 
@@ -266,8 +269,9 @@ def _uplink(
 
 async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> None:
     """Record the boot, and how the last run ended; count it."""
-    parts.watch.look(parts.now)
-    now_ns = parts.clock.now_ns()
+    desk = parts.desk
+    desk.watch.look(desk.now)
+    now_ns = desk.clock.now_ns()
     before = await thread.run(store.document, "run")
     boots = await thread.run(store.document, "boots")
     count = _whole(boots) + 1
@@ -277,17 +281,17 @@ async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> None
     clean = {None: "first start", STOPPED: "clean", RUNNING: "killed"}
     ended = clean.get(before, "unknown")
     entries = [
-        parts.evidence.boot(
+        desk.evidence.boot(
             now_ns,
-            parts.identity.signer.public_key(),
-            parts.now.clock_level,
+            desk.identity.signer.public_key(),
+            desk.now.clock_level,
             {"ended": ended, "held": held, "boots": count},
         )
     ]
     if held:
-        entries.append(parts.evidence.loss(now_ns, "held at crash", held))
-    await parts.keeper.testify(*entries)
-    parts.publisher.boots = count
+        entries.append(desk.evidence.loss(now_ns, "held at crash", held))
+    await desk.keeper.testify(*entries)
+    desk.publisher.boots = count
 
 
 def _whole(document: bytes | None) -> int:
