@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from policies.consents import check_consents
 from policies.errors import nearest, shown
 from policies.quantities import NS, duration_ns
 from policies.rules import EVERYWHERE
@@ -35,6 +36,7 @@ def check_policy(document: Document[Policy], catalogues: CatalogueSet) -> None:
     _check_catalogues(document, catalogues)
     _check_destinations(document)
     _check_rules(document, catalogues)
+    check_consents(document, catalogues)
     _check_retention(document, catalogues)
     interval = _span(document, ("telemetry", "interval"), policy.telemetry.interval)
     if not TELEMETRY_NS_MIN <= interval <= TELEMETRY_NS_MAX:

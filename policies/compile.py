@@ -18,6 +18,7 @@ import numpy as np
 from policies.bindings import bind
 from policies.catalogue import CatalogueSet
 from policies.checks import SUITES, check_policy
+from policies.consents import compiled_consents, ignition_tests
 from policies.items import item_table
 from policies.quantities import NS, duration_ns
 from policies.rules import RuleReader
@@ -103,6 +104,8 @@ def compile_policy(
         retention_default_ns=_default_retention(policy.model),
         telemetry_ns=duration_ns(policy.model.telemetry.interval),
         checkpoint_ns=duration_ns(policy.model.telemetry.checkpoint),
+        consents=compiled_consents(policy),
+        ignition=ignition_tests(policy, items),
     )
     return _compiled(compiled, policy, known, bound, buses, links, forms)
 

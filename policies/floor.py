@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from policies.compile import Compiled
-    from policies.model import Floor, FloorMatch, FloorRule
+    from policies.model_floor import Floor, FloorMatch, FloorRule
     from policies.parse import Document
     from policies.tables import CompiledDestination, CompiledRule, ItemTable
     from protocols.frames import Bool

@@ -14,6 +14,7 @@ from policies.compile import unclassified
 from policies.derive import COARSE_CATEGORY
 from policies.errors import nearest
 from policies.findings import Finding, finding
+from policies.lint_consents import consent_findings
 from policies.quantities import NS, duration_ns
 from policies.rules import LEAVES, listed
 from policies.tables import Action, Grid, Mask, Noise, Role, TripEnds
@@ -38,7 +39,7 @@ _PLACE: Final = (int(Role.LATITUDE), int(Role.LONGITUDE))
 
 def lint(compiled: Compiled) -> tuple[Finding, ...]:
     """Return all findings, errors first, then by line."""
-    found = {*_rules(compiled), *_policy(compiled)}
+    found = {*_rules(compiled), *_policy(compiled), *consent_findings(compiled)}
     return tuple(
         sorted(found, key=lambda f: (not f.is_error, f.line, f.rule, f.reason))
     )

@@ -56,4 +56,23 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG012": _warning("MIITM 8, GOV-02", "items in no catalogue: they stay"),
     "SG013": _warning("GOV-06, ours", "a transform that no item of the rule can take"),
     "SG014": _warning("GOV-06", "items that `becomes` does not hold for: they stay"),
+    "SG030": _error(
+        "PIPL 29, PI-01", "a rule lets out under a consent what that consent is not for"
+    ),
+    "SG031": _error("PIPL 14", "... or for another purpose than the person agreed to"),
+    "SG032": _warning(
+        "PIPL 29, AUTO 9, PI-01",
+        "sensitive personal data leaves, and nothing says why it may",
+    ),
+    "SG033": _warning("PIPL 14, ours", "a consent that no rule asks for"),
+    "SG034": _warning(
+        "PIPL 29, PI-01", "one consent for several classes of sensitive data"
+    ),
+    "SG035": _warning(
+        "PIPL 47", "after a withdrawal, what waits cannot be told from the rest"
+    ),
+    "SG036": _warning("PIPL 14, ours", "a consent on a rule that keeps data in"),
+    "SG037": _warning(
+        "AUTO 6(2), COL-02", "the ignition item is not bound: only a start is a cycle"
+    ),
 }

@@ -1,20 +1,22 @@
 """The files that people write, as strict records: unknown fields are refused.
 
-Four schemas: ``sluicegate/policy/1``, ``catalogue/1``, ``bindings/1`` and ``floor/1``.
-The records hold what the file says; ``steps.py`` and ``compile.py`` give it meaning.
+Schemas: ``sluicegate/policy/1``, ``catalogue/1`` and ``bindings/1``; ``floor/1`` stands
+in ``model_floor.py``. The records hold what the file says; ``steps.py`` and
+``compile.py`` give it meaning.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 RULES_MAX: Final = 5000
 ITEMS_MAX: Final = 65_536
 DESTINATIONS_MAX: Final = 64
 RECIPIENTS_MAX: Final = 16
 ZONE_POINTS_MAX: Final = 10_000
+CONSENTS_MAX: Final = 256
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 MaybeName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
@@ -163,6 +165,23 @@ class ZoneFile(Strict, frozen=True, kw_only=True):
     buffer: Quantity | None = None
 
 
+class Consent(Strict, frozen=True, kw_only=True):
+    """What a person may agree to: one class of data, one purpose, for a time."""
+
+    about: Annotated[str, Meta(min_length=1, max_length=1000)]  # as a person reads it
+    categories: Annotated[list[Category], Meta(min_length=1, max_length=16)]
+    at_most: Quantity  # the longest that it may be given for
+    purpose: MaybeName = ""  # of the rules that it opens; none: whatever they name
+    survives_ignition: bool = False  # a person may opt in to that
+
+
+class Ignition(Strict, frozen=True, kw_only=True):
+    """Which item tells that a new ignition cycle has begun, and its value when on."""
+
+    item: str
+    on: bool | float | dict[Operator, bool | float] = True
+
+
 class Telemetry(Strict, frozen=True, kw_only=True):
     """How often compliance counters and checkpoints go out."""
 
@@ -189,6 +208,8 @@ class Policy(Strict, frozen=True, kw_only=True):
     home_region: Region = "CN"
     custodian: MaybeName = ""
     zones: Annotated[dict[Name, ZoneFile], Meta(max_length=1000)] = {}
+    consents: Annotated[dict[Name, Consent], Meta(max_length=CONSENTS_MAX)] = {}
+    ignition: Ignition | None = None
     rules: Annotated[list[Rule], Meta(max_length=RULES_MAX)] = []
     retention: dict[str, Quantity] = {}
     telemetry: Telemetry = Telemetry()
@@ -352,41 +373,3 @@ class Bindings(Strict, frozen=True, kw_only=True):
     diagnostics: list[DiagnosticFile] = []
     modbus: list[ModbusBinding] = []
     sunspec: list[SunSpecFile] = []
-
-
-# --- Floor ----------------------------------------------------------------------------
-
-
-class FloorMatch(Strict, frozen=True, kw_only=True):
-    """Which data a floor rule is about; all that is given must hold."""
-
-    category: Category | list[Category] | None = None
-    item: str | list[str] | None = None
-    min_tier: TierName | None = None
-    pi: PiName | list[PiName] | None = None
-    geo: GeoName | list[GeoName] | None = None
-
-
-class FloorRule(Strict, frozen=True, kw_only=True):
-    """What no policy may go below, whoever signed it."""
-
-    name: Name
-    match: FloorMatch
-    never_leaves: bool = False
-    min_action: Literal["allow", "encrypt", "keep", "drop"] | None = None
-    min_grid: Quantity | None = None  # positions: at least this coarse
-    max_rate: Quantity | None = None  # at most one sample in this time
-    allowed_regions: list[Region] | None = None
-    allowed_destinations: list[Name] | None = None
-    allowed_suites: list[str] | None = None
-    note: Text = ""
-
-
-class Floor(Strict, frozen=True, kw_only=True):
-    """The owner's floor file."""
-
-    schema: Literal["sluicegate/floor/1"]
-    note: Text = ""
-    rules: Annotated[list[FloorRule], Meta(max_length=1000)] = field(
-        default_factory=list
-    )

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import msgspec
 
 from policies.errors import PolicyError, nearest, shown
-from policies.model import Bindings, Catalogue, Floor, Policy
+from policies.model import Bindings, Catalogue, Policy
+from policies.model_floor import Floor
 from policies.yaml_tree import BYTES_MAX, Path, Plain, Tree, read_tree
 
 if TYPE_CHECKING:

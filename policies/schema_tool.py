@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from policies.model import Bindings, Catalogue, Floor, Policy
+from policies.model import Bindings, Catalogue, Policy
+from policies.model_floor import Floor
 from policies.rollout import Rollout
 
 if TYPE_CHECKING:

@@ -229,6 +229,18 @@ Condition: TypeAlias = ItemTest | TimeTest | ZoneTest | ConsentTest
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledConsent:
+    """What a person may agree to."""
+
+    name: str
+    about: str  # as the person reads it
+    classes: tuple[str, ...]  # categories of the data that it is for
+    terms: bytes  # digest of what the person was told, 32 bytes
+    at_most_ns: int
+    survives_ignition: bool  # where the person opts in to that
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledRule:
     """One rule for one destination."""
 
@@ -270,6 +282,8 @@ class CompiledPolicy:
     retention_default_ns: int
     telemetry_ns: int  # interval of compliance telemetry
     checkpoint_ns: int  # interval of published checkpoints
+    consents: tuple[CompiledConsent, ...] = ()
+    ignition: tuple[ItemTest, ...] = ()  # all hold: on; (): nothing tells
 
 
 I64Map: TypeAlias = dict[str, int]

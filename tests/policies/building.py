@@ -28,6 +28,12 @@ def policy_of(**fields: Any) -> bytes:
     return json.dumps({**base, **fields}, indent=1).encode()
 
 
+def consent_of(*categories: str, **fields: Any) -> dict[str, Any]:
+    """Return a consent for these categories, for a month at most."""
+    base = {"about": "What for.", "categories": categories, "at_most": "30d"}
+    return {**base, **fields}
+
+
 def rule_of(name: str = "r", **fields: Any) -> dict[str, Any]:
     """Return a rule that encrypts to the maker."""
     base: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from policies.errors import PolicyError
 from policies.floor import check_floor
 from policies.parse import parse_floor
-from tests.policies.building import Compile, points_of, policy_of, rule_of
+from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
 
 ITEMS = ("Vehicle.CurrentLocation.Latitude", "Vehicle.CurrentLocation.Longitude",
          "Vehicle.Cabin.Door.IsOpen", "Vehicle.Chassis.A",
@@ -64,7 +64,8 @@ def _floor(**rule: Any) -> bytes:
 def test_a_weaker_policy_is_refused_with_the_rule_named(
     compile_text: Compile, floor: dict[str, Any], rule: dict[str, Any], reason: str
 ) -> None:
-    compiled = compile_text(policy_of(rules=[rule_of(**rule)]), points_of(*ITEMS))
+    text = policy_of(rules=[rule_of(**rule)], consents={"c": consent_of("cabin")})
+    compiled = compile_text(text, points_of(*ITEMS))
     found = check_floor(compiled, parse_floor(_floor(**floor), "floor.yaml"))
     if not reason:
         assert found == []

@@ -32,7 +32,7 @@ from policies.tables import (
     ZoneTest,
 )
 from protocols.labels import parse_label, unpack
-from tests.policies.building import Compile, points_of, policy_of, rule_of
+from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
 
 if TYPE_CHECKING:
     from policies.compile import Compiled
@@ -50,7 +50,8 @@ SEA = {"datum": "WGS-84", "polygons": [SQUARE]}
 
 
 def _one(compile_text: Compile, **rule: Any) -> Compiled:
-    text = policy_of(rules=[rule_of(**rule)], zones={"sea": SEA})
+    consents = {"c": consent_of("location")}
+    text = policy_of(rules=[rule_of(**rule)], zones={"sea": SEA}, consents=consents)
     return compile_text(text, points_of(*ITEMS))
 
 
@@ -378,7 +379,8 @@ def test_first_match_wins_as_in_the_slow_reading(
     compile_text: Compile, rules: list[dict[str, Any]], truth: int
 ) -> None:
     rules = [{**rule, "name": f"r{n}", "purpose": "p"} for n, rule in enumerate(rules)]
-    compiled = compile_text(policy_of(rules=rules), points_of(*ITEMS))
+    text = policy_of(rules=rules, consents={"c": consent_of("location")})
+    compiled = compile_text(text, points_of(*ITEMS))
     items = compiled.policy.items
     for number, destination in enumerate(compiled.policy.destinations):
         assert np.all(destination.chain < len(compiled.policy.rules))

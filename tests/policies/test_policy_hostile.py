@@ -13,7 +13,7 @@ from policies.errors import PolicyError
 from policies.floor import check_floor
 from policies.lint import lint
 from policies.parse import parse_floor
-from tests.policies.building import Compile, points_of, policy_of, rule_of
+from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,8 @@ POLICY = json.loads(
             ),
             rule_of("s", to=None, do=["keep"]),
         ],
+        consents={"c": consent_of("location", purpose="p")},
+        ignition={"item": "Vehicle.Speed", "on": {">": 0}},
         retention={"location": "7d", "default": "30d"},
         telemetry={"interval": "60s", "checkpoint": "10m"},
     )
