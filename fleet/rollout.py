@@ -1,0 +1,251 @@
+"""What the devices' signed acks say of a rollout: table, totals, and when to stop.
+
+Pure: acks and the registry's keys in, counts out. Whoever reads a broker or signs is
+``rollout_desk.py``; docs/formats/rollout.md section 5 has the rules in words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+from policies.rollout import SLOTS, in_cohort, slot
+from protocols.acks import open_ack
+from protocols.errors import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from policies.rollout import Rollout
+    from protocols.acks import Ack
+
+Outcome: TypeAlias = Literal[
+    "silent", "waiting", "verified", "staged", "trial", "active", "refused", "reverted"
+]
+OUTCOMES: Final[tuple[Outcome, ...]] = (
+    "silent", "waiting", "verified", "staged", "trial", "active", "refused", "reverted",
+)  # fmt: skip
+FINAL: Final = frozenset({"active", "refused", "reverted"})
+UNANSWERED: Final = frozenset({"silent", "waiting"})
+_ON_THE_WAY: Final[dict[str, Outcome]] = {
+    "verified": "verified", "staged": "staged", "trial": "trial",
+    "refused": "refused", "reverted": "reverted",
+}  # fmt: skip
+NAMED_MAX: Final = 20  # devices that a report names of each kind
+
+
+class AckBook:
+    """The newest valid ack of every enrolled device, and what was not valid."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        """Take the registry: device -> Ed25519 public key."""
+        self.keys = dict(keys)
+        self.acks: dict[str, Ack] = {}
+        self.bad: dict[str, str] = {}  # device -> why its last bad message is bad
+        self.bad_count = 0
+        self.older = 0  # arrived after a newer one: ignored
+        self.strangers: set[str] = set()  # names of senders that are not enrolled
+
+    def take(self, device: str, message: bytes) -> bool:
+        """Keep a message where it is a newer ack; True where it changed the book."""
+        key = self.keys.get(device)
+        if key is None:
+            if len(self.strangers) < SLOTS:
+                self.strangers.add(device)
+            return False
+        try:
+            ack = open_ack(message, key, device)
+        except WireError as error:
+            self.bad_count += 1
+            self.bad[device] = error.reason
+            return False
+        known = self.acks.get(device)
+        if known is not None and ack.number <= known.number:
+            self.older += ack.number < known.number
+            return False
+        self.acks[device] = ack
+        return True
+
+
+@dataclass(slots=True)
+class Totals:
+    """The cohort in numbers; ``expected`` counts it, ``outcomes`` sum to it."""
+
+    enrolled: int = 0
+    expected: int = 0
+    unplaced: int = 0  # silent, slot within, group unknown: perhaps of the cohort
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rules: Counter[tuple[str, str]] = field(default_factory=Counter)
+    named: dict[str, list[str]] = field(default_factory=dict)  # outcome -> some devices
+    others_active: int = 0  # beyond the cohort and deciding by the candidate
+
+    @property
+    def answered(self) -> int:
+        """Return how many of the cohort speak of this candidate and attempt."""
+        return sum(n for one, n in self.outcomes.items() if one not in UNANSWERED)
+
+    @property
+    def final(self) -> int:
+        """Return how many of the cohort are at the end of their way."""
+        return sum(self.outcomes[one] for one in FINAL)
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether every device of the cohort has said how it ended."""
+        return self.final >= self.expected
+
+
+def outcome(rollout: Rollout, ack: Ack | None) -> Outcome:
+    """Return where a device stands in this rollout and attempt, by its newest ack.
+
+    A device that has the candidate from an earlier attempt is active; what it said of
+    another candidate, or of an earlier attempt's refusal, counts as waiting.
+    """
+    if ack is None:
+        return "silent"
+    if ack.state == "active" and ack.policy_version == rollout.candidate:
+        return "active"
+    same = (ack.candidate_version, ack.attempt) == (rollout.candidate, rollout.attempt)
+    return _ON_THE_WAY.get(ack.state, "waiting") if same else "waiting"
+
+
+class Tally:
+    """Counts one rollout over a book; slots are worked out once."""
+
+    def __init__(self, rollout: Rollout, book: AckBook) -> None:
+        """Take a rollout; the book may go on changing."""
+        self.rollout = rollout
+        self._book = book
+        self._within = {
+            device: slot(rollout.salt, device) < rollout.upto for device in book.keys
+        }
+
+    def totals(self) -> Totals:
+        """Return the counts as of now."""
+        found = Totals(enrolled=len(self._within))
+        for device, within in self._within.items():
+            ack = self._book.acks.get(device)
+            told = outcome(self.rollout, ack)
+            if self._is_expected(device, within, ack):
+                _count(found, device, told, ack)
+            elif ack is None and within:
+                found.unplaced += 1
+            elif told == "active":
+                found.others_active += 1
+        return found
+
+    def expected(self) -> set[str]:
+        """Return the devices of the cohort that are not at the end of their way."""
+        return {
+            device
+            for device, within in self._within.items()
+            if self._is_expected(device, within, self._book.acks.get(device))
+            and outcome(self.rollout, self._book.acks.get(device)) not in FINAL
+        }
+
+    def _is_expected(self, device: str, within: bool, ack: Ack | None) -> bool:
+        if not within and device not in self.rollout.devices:
+            return False
+        # only the device itself says which groups it is of
+        return in_cohort(self.rollout, device, ack.groups if ack else ())
+
+
+def _count(found: Totals, device: str, told: Outcome, ack: Ack | None) -> None:
+    found.expected += 1
+    found.outcomes[told] += 1
+    names = found.named.setdefault(told, [])
+    if len(names) < NAMED_MAX:
+        names.append(device)
+    if ack is not None and told in {"refused", "reverted"}:
+        found.rules[told, ack.rule or "?"] += 1
+
+
+def limit_passed(rollout: Rollout, totals: Totals) -> str:
+    """Return why the rollout must stop, "" where it need not.
+
+    A share is of those who answered, whatever their state: a refusal comes at once and
+    a confirmation after the trial, so a share of those who ended would begin at 100 %.
+    It is looked at from ``min_acks`` answers on, or once the whole cohort answered.
+    """
+    answered = totals.answered
+    if not answered or answered < min(rollout.halt.min_acks, totals.expected):
+        return ""
+    for told, limit in (
+        ("refused", rollout.halt.refused_share),
+        ("reverted", rollout.halt.reverted_share),
+    ):
+        count = totals.outcomes[told]
+        if count * SLOTS > limit * answered:
+            return (
+                f"{count} of {answered} {told} ({percent(count, answered)}, the limit"
+                f" is {percent(limit, SLOTS)}): {_first_rules(totals, told)}"
+            )
+    return ""
+
+
+def _first_rules(totals: Totals, told: str) -> str:
+    ranked = [
+        f"{rule} {n}" for (kind, rule), n in totals.rules.most_common() if kind == told
+    ]
+    return ", ".join(ranked[:3])
+
+
+def percent(part: int, whole: int) -> str:
+    """Return a share for people: ``2.5 %``; of nothing: ``-``."""
+    if not whole:
+        return "-"
+    return f"{100 * part / whole:.2f}".rstrip("0").rstrip(".") + " %"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What `sluicectl rollout` tells machines: one line of JSON."""
+
+    rollout: str
+    attempt: int
+    state: str
+    candidate: int
+    stable: int
+    upto: int
+    groups: tuple[str, ...]
+    note: str
+    enrolled: int
+    expected: int
+    unplaced: int
+    answered: int
+    final: int
+    done: bool
+    outcomes: dict[str, int]
+    rules: dict[str, int]  # "refused floor" -> devices
+    named: dict[str, list[str]]  # some devices that refused, reverted or are silent
+    others_active: int
+    bad_acks: int
+    bad_devices: dict[str, str]
+    older_acks: int
+    strangers: list[str]
+    limit: str  # why it must stop, "" where it need not
+    seconds: float  # since this command began to watch
+
+
+def report(rollout: Rollout, book: AckBook, totals: Totals, seconds: float) -> Report:
+    """Return the facts of one moment."""
+    told = {str(one): totals.outcomes[one] for one in OUTCOMES if totals.outcomes[one]}
+    named = {
+        one: names
+        for one, names in totals.named.items()
+        if one in {"refused", "reverted", "silent"}
+    }
+    return Report(
+        rollout=rollout.name, attempt=rollout.attempt, state=rollout.state,
+        candidate=rollout.candidate, stable=rollout.stable, upto=rollout.upto,
+        groups=rollout.groups, note=rollout.note, enrolled=totals.enrolled,
+        expected=totals.expected, unplaced=totals.unplaced, answered=totals.answered,
+        final=totals.final, done=totals.is_done, outcomes=told,
+        rules={f"{kind} {rule}": n for (kind, rule), n in totals.rules.items()},
+        named=named, others_active=totals.others_active, bad_acks=book.bad_count,
+        bad_devices=dict(sorted(book.bad.items())[:NAMED_MAX]), older_acks=book.older,
+        strangers=sorted(book.strangers)[:NAMED_MAX],
+        limit=limit_passed(rollout, totals), seconds=round(seconds, 3),
+    )  # fmt: skip
