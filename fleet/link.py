@@ -118,11 +118,22 @@ class BrokerLink:
         except aiomqtt.MqttError as error:
             raise Unavailable(WHAT, str(error)) from None
 
-    async def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe at QoS 1; Unavailable where the broker denies it."""
+    async def subscribe(self, filters: Sequence[str], *, retained: bool = True) -> None:
+        """Subscribe at QoS 1; Unavailable where the broker denies it.
+
+        ``retained``: what the broker keeps comes at once, else only what is new.
+        """
+        handling = (
+            SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+            if retained
+            else SubscribeOptions.RETAIN_DO_NOT_SEND
+        )
         try:
             codes = await self._client.subscribe(
-                [(one, SubscribeOptions(qos=1)) for one in filters]
+                [
+                    (one, SubscribeOptions(qos=1, retainHandling=handling))
+                    for one in filters
+                ]
             )
         except aiomqtt.MqttError as error:
             raise Unavailable(WHAT, f"subscribe: {error}") from None
@@ -130,10 +141,17 @@ class BrokerLink:
             if isinstance(code, ReasonCode) and code.is_failure:
                 raise Unavailable(WHAT, f"{one}: {code}")
 
-    async def publish(self, topic: str, body: bytes) -> None:
+    async def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Ask no more for these; Unavailable when the connection is lost."""
+        try:
+            await self._client.unsubscribe(list(filters))
+        except aiomqtt.MqttError as error:
+            raise Unavailable(WHAT, f"unsubscribe: {error}") from None
+
+    async def publish(self, topic: str, body: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1 and wait for the broker's answer."""
         try:
-            await self._client.publish(topic, body, qos=1)
+            await self._client.publish(topic, body, qos=1, retain=retain)
         except aiomqtt.MqttError as error:
             raise Unavailable(WHAT, f"publish: {error}") from None
 
@@ -147,10 +165,16 @@ class BrokerLink:
             await self._client.__aexit__(None, None, None)
 
 
-async def connect(options: BrokerOptions) -> BrokerLink:
-    """Connect; BadInput for files and plaintext, Unavailable for the broker."""
+async def connect(
+    options: BrokerOptions, *, session_s: int = SESSION_S, queue_max: int = QUEUE_MAX
+) -> BrokerLink:
+    """Connect; BadInput for files and plaintext, Unavailable for the broker.
+
+    ``session_s``: how long the broker keeps what comes meanwhile; 0: a new session that
+    ends with the connection. ``queue_max``: messages held here; more are discarded.
+    """
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
-    properties.SessionExpiryInterval = SESSION_S
+    properties.SessionExpiryInterval = session_s
     properties.ReceiveMaximum = RECEIVE_MAX
     properties.MaximumPacketSize = SIGNED_BYTES_MAX + 4096
     client = _Client(
@@ -161,8 +185,8 @@ async def connect(options: BrokerOptions) -> BrokerLink:
         protocol=aiomqtt.ProtocolVersion.V5,
         timeout=CONNECT_TIMEOUT_S,
         keepalive=KEEPALIVE_S,
-        clean_start=False,
-        max_queued_incoming_messages=QUEUE_MAX,
+        clean_start=session_s == 0,
+        max_queued_incoming_messages=queue_max,
         properties=properties,
         tls_context=tls(options),
     )

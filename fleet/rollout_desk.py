@@ -1,0 +1,170 @@
+"""The release desk: signs a step of a rollout, publishes it, watches the acks, halts.
+
+Acks are retained, so the desk may come and go: what it missed lies at the broker. When
+nothing has come for ASK_S, those still expected are asked for again, so a message that
+a broker dropped delays the count and does not falsify it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from fleet.ack_feed import opened
+from fleet.errors import Unavailable
+from fleet.link import connect
+from fleet.rollout import AckBook, Tally, report
+from fleet.rollout_steps import paused
+from protocols.topics import policy_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fleet.ack_feed import AckFeed
+    from fleet.link import BrokerOptions
+    from fleet.rollout import Report
+    from policies.rollout import Rollout
+
+ASK_S: Final = 5.0  # nothing has come for so long: ask again
+SHOW_S: Final = 0.5
+ATTEMPTS: Final = 5  # to publish a step, or to come back to the broker
+PAUSE_S: Final = 1.0
+
+
+class Signer(Protocol):
+    """The fleet's repository as the desk needs it, with the rollout key unlocked."""
+
+    def sign(self, rollout: Rollout) -> bytes:
+        """Sign it, snapshot and timestamp, durably; return the bundle to publish."""
+
+
+class Journal(Protocol):
+    """The operator's record of what was done."""
+
+    def record(self, action: str, facts: Mapping[str, str | int | bool]) -> None:
+        """Append one operation: who and when are the journal's to add."""
+
+
+class Ended(NamedTuple):
+    """How watching ended; neither done nor halted: the time was up."""
+
+    report: Report
+    done: bool
+    halted: str  # why it was halted, "" where it was not
+
+
+class Desk:
+    """One fleet at one broker; a rollout is signed, published and watched here."""
+
+    def __init__(
+        self,
+        fleet: str,
+        options: BrokerOptions,
+        keys: Mapping[str, bytes],
+        signer: Signer,
+        journal: Journal,
+    ) -> None:
+        """Take the registry's keys and what signs; nothing is opened yet."""
+        self._fleet = fleet
+        self._options = options
+        self._signer = signer
+        self._journal = journal
+        self._start_s = time.monotonic()
+        self.book = AckBook(keys)
+
+    async def change(self, action: str, rollout: Rollout, by: str = "person") -> None:
+        """Sign and publish a step; Unavailable where it is signed and not published."""
+        bundle = self._signer.sign(rollout)
+        facts: dict[str, str | int | bool] = {
+            "rollout": rollout.name, "attempt": rollout.attempt, "by": by,
+            "state": rollout.state, "candidate": rollout.candidate,
+            "stable": rollout.stable, "upto": rollout.upto,
+            "groups": ",".join(rollout.groups), "devices": len(rollout.devices),
+            "note": rollout.note, "published": False,
+        }  # fmt: skip
+        try:
+            await self._publish(bundle)
+            facts["published"] = True
+        finally:
+            self._journal.record(f"rollout {action}", facts)
+
+    async def _publish(self, bundle: bytes) -> None:
+        topic = policy_topic(self._fleet, "bundle")
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                link = await connect(self._options, session_s=0)
+                try:
+                    await link.publish(topic, bundle, retain=True)
+                    if link.refused:
+                        raise Unavailable("mqtt", link.refused)
+                    return
+                finally:
+                    await link.close()
+            except Unavailable as error:
+                if attempt == ATTEMPTS:
+                    reason = f"signed, not published: {error.reason}; publish it again"
+                    raise Unavailable(error.what, reason) from None
+            await asyncio.sleep(PAUSE_S)
+
+    async def status(self, rollout: Rollout) -> Report:
+        """Return what the retained acks say now."""
+        async with opened(self._options, self._fleet, self.book) as feed:
+            await feed.ask(self.book.keys)
+        return self._report(Tally(rollout, self.book))
+
+    async def watch(
+        self,
+        rollout: Rollout,
+        show: Callable[[Report], None],
+        *,
+        halts: bool = True,
+        seconds: float = 0,
+    ) -> Ended:
+        """Follow the acks until the cohort is done, a limit is passed, or time is up.
+
+        Where a limit is passed and ``halts``, the pause is signed and published before
+        this returns. ``seconds`` 0: no end. Unavailable where the broker stays away.
+        """
+        tally = Tally(rollout, self.book)
+        until_s = time.monotonic() + seconds if seconds else float("inf")
+        ended = await self._watched(tally, show, until_s)
+        if ended.halted and halts:
+            await self.change("halt", paused(rollout, ended.halted), "limits")
+        return ended
+
+    async def _watched(
+        self, tally: Tally, show: Callable[[Report], None], until_s: float
+    ) -> Ended:
+        away = 0
+        while True:
+            try:
+                async with opened(self._options, self._fleet, self.book) as feed:
+                    await feed.ask(self.book.keys)
+                    away = 0
+                    return await self._follow(feed, tally, show, until_s)
+            except Unavailable:
+                away += 1
+                if away == ATTEMPTS or time.monotonic() >= until_s:
+                    raise
+            await asyncio.sleep(PAUSE_S)
+
+    async def _follow(
+        self,
+        feed: AckFeed,
+        tally: Tally,
+        show: Callable[[Report], None],
+        until_s: float,
+    ) -> Ended:
+        while True:
+            found = self._report(tally)
+            show(found)
+            if found.limit or found.done or time.monotonic() >= until_s:
+                return Ended(found, found.done and not found.limit, found.limit)
+            await feed.sleep(SHOW_S)
+            if time.monotonic() - feed.heard_s > ASK_S:
+                await feed.ask(tally.expected())
+
+    def _report(self, tally: Tally) -> Report:
+        passed_s = time.monotonic() - self._start_s
+        return report(tally.rollout, self.book, tally.totals(), passed_s)
