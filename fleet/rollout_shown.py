@@ -48,7 +48,11 @@ def follower(*, as_json: bool, live: bool) -> Iterator[Callable[[Report], None]]
         with Live(console=_console(), auto_refresh=False) as screen:
             yield lambda found: screen.update(_picture(found), refresh=True)
     else:
-        yield lambda found: None
+        yield _nothing
+
+
+def _nothing(found: Report) -> None:
+    del found
 
 
 def print_report(found: Report, *, as_json: bool) -> None:
@@ -93,13 +97,11 @@ def _console() -> Console:
 
 
 def _picture(found: Report) -> Group:
+    done = percent(found.final, found.expected)
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
         ProgressBar(max(found.expected, 1), found.final, width=BAR_WIDTH),
-        Text(
-            f"{found.final} of {found.expected} ({percent(found.final, found.expected)})"
-            f" after {found.seconds:.0f} s"
-        ),
+        Text(f"{found.final} of {found.expected} ({done}) after {found.seconds:.0f} s"),
     )
     notes = [Text(line) for line in _notes(found)]
     return Group(Text(headline(found)), bar, _table(found), *notes)
