@@ -1,6 +1,7 @@
-"""Errors of policy, catalogue, bindings and floor files: one clear line each.
+"""Errors of policy, catalogue, bindings and floor files, and of signed updates.
 
 PolicyError   a file that a person wrote must be mended; names file, line, path, reason
+TrustError    an update was not acceptable: record it, keep what there is
 
 Any other exception that leaves this package is a bug here.
 """
@@ -31,6 +32,20 @@ class PolicyError(ValueError):
         self.path = path
         self.reason = reason
         self.hint = hint
+
+
+class TrustError(ValueError):
+    """An update that is refused; what was trusted before it still is.
+
+    ``rule`` is a stable word that acks, evidence and tickets name (the table stands in
+    docs/formats/trust.md section 5); ``reason`` is one line without a value.
+    """
+
+    def __init__(self, rule: str, reason: str) -> None:
+        """Keep rule and reason apart."""
+        super().__init__(f"{rule}: {reason}")
+        self.rule = rule
+        self.reason = reason
 
 
 def shown(value: object) -> str:
