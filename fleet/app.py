@@ -16,6 +16,7 @@ from fleet.collect import Service, serve
 from fleet.collector import Collector
 from fleet.errors import BadInput
 from fleet.files import read_limited, write_new
+from fleet.groups import group, keys_app, policy_app
 from fleet.keys import generate, load, save
 from fleet.ledger import Ledger
 from fleet.link import BrokerOptions, parse_broker, tls
@@ -33,23 +34,13 @@ KEYS_SUFFIX = ".key.json"
 CARD_SUFFIX = ".card.json"
 
 
-def _group(text: str) -> typer.Typer:
-    return typer.Typer(
-        help=text,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
-
-
-app = _group(
+app = group(
     "The operator's end of Sluicegate: keys, the collector, opening, verifying."
 )
-keys_app = _group("Recipients: private key files and public cards.")
-devices_app = _group("The registry of enrolled devices.")
-audit_app = _group("Evidence, checked offline.")
+devices_app = group("The registry of enrolled devices.")
+audit_app = group("Evidence, checked offline.")
 app.add_typer(keys_app, name="keys")
+app.add_typer(policy_app, name="policy")
 app.add_typer(devices_app, name="devices")
 app.add_typer(audit_app, name="audit")
 

@@ -102,8 +102,8 @@ def _split(message: bytes) -> tuple[bytes, str, bytes]:
     if len(message) > ANSWER_BYTES_MAX:
         raise WireError(FRESHNESS, f"larger than {ANSWER_BYTES_MAX} bytes")
     match unpacked(FRESHNESS, message, ANSWER_BYTES_MAX):
-        case [bytes(body), str(key_id), bytes(signature)] if (
-            len(signature) == SIGNATURE_BYTES and _KEY_ID.fullmatch(key_id)
-        ):
+        case [bytes(body), str(key_id), bytes(signature)] if len(
+            signature
+        ) == SIGNATURE_BYTES and _KEY_ID.fullmatch(key_id):
             return body, key_id, signature
     raise WireError(FRESHNESS, "is not [body, key id, signature]")

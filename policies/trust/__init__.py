@@ -4,14 +4,14 @@ It verifies and cannot sign (promise 3): all signing is in ``fleet/``. It reads 
 no clock and no socket. A refusal is a ``TrustError`` and changes nothing.
 
     trusted = begin(root, fleet)                       # the pinned first root
-    files = open_bundle(message)                       # sizes and form, nothing believed
+    files = open_bundle(message)                       # sizes and form only
     trusted, offered = offer(trusted, files, now_ns)   # the TUF client workflow
     policy = offered.policy(version, device)           # what the rollout wants
     kept = proof(trusted, policy)                      # store both; at boot:
     trusted, offered = reopen(stored, root, fleet)
     policy = reverify(trusted, kept)
 
-tuf costs 60 ms and 8 MiB, so it is imported by the first call and not with this package.
+tuf costs 60 ms and 8 MiB: the first call imports it, not this package.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def offer(
     return workflow.offer(trusted, files, now_ns)
 
 
-def combined(bundle: Mapping[str, bytes], renewal: Mapping[str, bytes]) -> dict[str, bytes]:
+def combined(
+    bundle: Mapping[str, bytes], renewal: Mapping[str, bytes]
+) -> dict[str, bytes]:
     """Return the bundle with the newer of the two timestamps, to be offered as one.
 
     The two are retained in two topics and come in any order. Nothing is verified here.

@@ -66,7 +66,9 @@ def follow(
 def check_chain(roots: Sequence[bytes], pinned: bytes, fleet: str) -> tuple[bytes, ...]:
     """Return the chain from the pinned root on, verified again; TrustError."""
     if pinned not in roots:
-        raise TrustError("root-chain", "what is stored does not begin at this root.json")
+        raise TrustError(
+            "root-chain", "what is stored does not begin at this root.json"
+        )
     chain = tuple(roots[roots.index(pinned) :])
     root = first_root(pinned, fleet)
     for raw in chain[1:]:

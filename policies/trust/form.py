@@ -1,8 +1,8 @@
 """The form of a metadata file, looked at before any of it is believed or built.
 
 One metadata has one possible file: JSON with keys in the order of their code points, no
-space, everything beyond ASCII as ``\\uxxxx``; the same as python-tuf's
-``JSONSerializer(compact=True)`` writes. docs/formats/trust.md section 3.
+space, everything beyond ASCII escaped by its code; python-tuf's
+``JSONSerializer(compact=True)`` writes the same. docs/formats/trust.md section 3.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ def check_form(kind: str, raw: bytes) -> dict[str, object]:
     if canonical(plain) != raw:  # (4)
         raise TrustError("non-canonical", f"{kind}: has another form than its one")
     match plain:  # (5)
-        case {"signatures": list(signatures), "signed": dict(), **rest} if not rest:
+        case {"signatures": list(signatures), "signed": dict(signed), **rest} if (
+            not rest
+        ):
             _check_signatures(kind, signatures)
         case _:
             raise TrustError("format", f"{kind}: is not signatures and signed")
-    return plain
+    return {"signatures": signatures, "signed": signed}
 
 
 def canonical(plain: object) -> bytes:

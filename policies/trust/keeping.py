@@ -93,7 +93,9 @@ def freshness(trusted: Trusted, answer: bytes, nonce: str, device: str) -> Fresh
     try:
         key_id = answer_key_id(answer)
         if key_id not in root.roles["timestamp"].keyids:
-            raise TrustError("key-id", "freshness: by a key that is not the timestamp's")
+            raise TrustError(
+                "key-id", "freshness: by a key that is not the timestamp's"
+            )
         public = bytes.fromhex(root.keys[key_id].keyval["public"])
         told = open_answer(answer, public)
     except WireError as error:
@@ -110,7 +112,9 @@ def freshness(trusted: Trusted, answer: bytes, nonce: str, device: str) -> Fresh
         raise TrustError("rollback", "freshness: names an older timestamp than ours")
     digest = sha256(trusted.timestamp).digest()
     if told.timestamp_version == ours and told.timestamp_digest != digest:
-        raise TrustError("mix-and-match", "freshness: names another timestamp than ours")
+        raise TrustError(
+            "mix-and-match", "freshness: names another timestamp than ours"
+        )
     return Fresh(
         told.time_ns,
         told.timestamp_version,
@@ -137,4 +141,3 @@ def _root_of(trusted: Trusted, number: int) -> Root:
         reason = f"root {number} of the proof is not in our chain"
         raise TrustError("root-chain", reason)
     return load(Root, "root", trusted.roots[number - first]).signed
-

@@ -1,4 +1,4 @@
-"""One metadata file: of the right kind, for this fleet, signed by enough different keys.
+"""One metadata file: of its kind, for this fleet, signed by enough different keys.
 
 On python-tuf's public ``tuf.api.metadata``. What it leaves to its caller is demanded
 here: Ed25519 only, no public key under two ids, thresholds of our own, the fleet's name
@@ -204,6 +204,9 @@ def _other_keys(plain: Mapping[str, object]) -> bool:
         case _:
             return False
     return any(
-        not (isinstance(key, dict) and key.get("keytype") == key.get("scheme") == "ed25519")
+        not (
+            isinstance(key, dict)
+            and key.get("keytype") == key.get("scheme") == "ed25519"
+        )
         for key in keys.values()
     )

@@ -41,7 +41,7 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def cpu_share_max(self) -> float:
-        """Return the limit as a share of one core, 0 to 1; signed bytes hold no real."""
+        """Return the limit as a share of one core, 0 to 1."""
         return self.cpu_percent_max / 100
 
 
@@ -53,9 +53,9 @@ class SignedPolicy:
     version: int
     min_version: int
     digest: bytes  # SHA-256 of ``text``, 32 bytes
-    text: bytes
-    catalogues: Mapping[str, bytes]  # by the name that the policy gives them
-    cards: Mapping[str, bytes]  # recipient cards by recipient name
+    text: bytes = field(repr=False)
+    catalogues: Mapping[str, bytes] = field(repr=False)  # by the policy's names
+    cards: Mapping[str, bytes] = field(repr=False)  # by recipient
     terms: Terms
     signers: tuple[str, ...]  # different people whose keys signed, by name
     devices: tuple[str, ...] = ()  # () is the whole fleet
@@ -77,7 +77,9 @@ class Offer:
 
     policies: Mapping[int, SignedPolicy]  # by version: the candidate and the stable one
     rollout: Rollout | None
-    expires_ns: int  # the earliest expiry of root, timestamp, snapshot, targets, rollout
+    expires_ns: (
+        int  # the earliest expiry of root, timestamp, snapshot, targets, rollout
+    )
     root_version: int
     timestamp_version: int
     targets_version: int
@@ -111,15 +113,15 @@ class Trusted:
     """
 
     fleet: str
-    roots: tuple[bytes, ...]
-    timestamp: bytes = b""
-    snapshot: bytes = b""
-    targets: bytes = b""
-    rollout: bytes = b""  # metadata of the delegated role
+    roots: tuple[bytes, ...] = field(repr=False)
+    timestamp: bytes = field(default=b"", repr=False)
+    snapshot: bytes = field(default=b"", repr=False)
+    targets: bytes = field(default=b"", repr=False)
+    rollout: bytes = field(default=b"", repr=False)  # of the delegated role
     policy_version: int = 0  # highest ever seen
     min_version: int = 0  # highest floor ever seen
     time_floor_ns: int = 0  # told by the timestamp role; goes with its keys
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def encode(self) -> bytes:
         """Return the bytes to store. They are verified again when they come back."""

@@ -59,10 +59,14 @@ def read_parts(
     if before is not None:
         _check_rollback(before, snapshot, is_same=raw == trusted.snapshot)
     check_expiry("snapshot", snapshot, now_ns)
-    if not {f"{TARGETS}.json"} <= set(snapshot.meta) <= {
-        f"{TARGETS}.json",
-        f"{ROLLOUT}.json",
-    }:
+    if (
+        not {f"{TARGETS}.json"}
+        <= set(snapshot.meta)
+        <= {
+            f"{TARGETS}.json",
+            f"{ROLLOUT}.json",
+        }
+    ):
         raise TrustError("mix-and-match", "snapshot: names other metadata than ours")
 
     meta = snapshot.meta[f"{TARGETS}.json"]
@@ -76,9 +80,7 @@ def read_parts(
     rollout, rollout_raw = _rollout(trusted, files, snapshot, targets, now_ns)
     people = binding("root", root).people
     signers = tuple(sorted({people[one] for one in key_ids}))
-    return Taken(
-        snapshot, raw, targets, targets_raw, signers, rollout, rollout_raw
-    )
+    return Taken(snapshot, raw, targets, targets_raw, signers, rollout, rollout_raw)
 
 
 def check_expiry(kind: str, signed: Signed, now_ns: int | None) -> None:

@@ -51,8 +51,8 @@ def offer(
     """Return the new trust and what it offers; TrustError, and nothing has changed.
 
     ``files`` by bundle name; what is not among them is taken from ``trusted``, where it
-    is the right one. ``now_ns``: what the caller believes, ns since the epoch. Steps, by
-    the section of the specification:
+    is the right one. ``now_ns``: what the caller believes, ns since the epoch. Steps,
+    by the section of the specification:
 
     (5.3.4-9)  root chain: version by version, each signed by the threshold of the one
                before and by its own; at most 32; expiry of those between is no matter
