@@ -13,10 +13,10 @@ from policies.strength import SUITES
 from policies.words import span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from policies.diff_columns import Pair, Side
-    from policies.tables import CompiledDestination
+    from policies.tables import CompiledConsent, CompiledDestination
     from protocols.labels import Label
 
 NAMES_MAX: Final = 3
@@ -24,7 +24,7 @@ NAMES_MAX: Final = 3
 # protection. Every other one is compared as it stands, and guarded (fail closed).
 COMPARED: Final = frozenset({
     "schema", "name", "version", "note", "catalogues", "destinations", "custodian",
-    "zones", "rules", "retention", "telemetry", "min_version",
+    "zones", "rules", "retention", "telemetry", "min_version", "consents", "ignition",
 })  # fmt: skip
 
 
@@ -138,6 +138,8 @@ def settings(pair: Pair) -> Iterator[Line]:
     if pair.old is None:
         return
     yield from _retention(pair.old, pair.new)
+    yield from _consents(pair.old, pair.new)
+    yield from _ignition(pair.old, pair.new)
     old, new = pair.old.compiled, pair.new.compiled
     for what, had, have in (
         ("telemetry every", old.policy.telemetry_ns, new.policy.telemetry_ns),
@@ -191,6 +193,77 @@ def _retention(old: Side, new: Side) -> Iterator[Line]:
             )
 
 
+def _consents(old: Side, new: Side) -> Iterator[Line]:
+    """Yield what is new about consents that both sides know by name.
+
+    A new consent opens nothing by itself and a lost one shuts nothing: rules do.
+    """
+    before = {one.name: one for one in old.policy.consents}
+    for have in new.policy.consents:
+        had = before.get(have.name)
+        if had is None or had == have:
+            continue
+        looser = tighter = have.terms != had.terms and set(have.classes) == set(
+            had.classes
+        )
+        for more, less in ((have, had), (had, have)):
+            opens = (
+                more.at_most_ns > less.at_most_ns
+                or more.survives_ignition > less.survives_ignition
+                or not set(more.classes) <= set(less.classes)
+            )
+            looser |= opens and more is have
+            tighter |= opens and more is had
+        label = _joined(
+            _label(old, new, category) for category in {*had.classes, *have.classes}
+        )
+        yield Line(
+            _kind(looser=looser, tighter=tighter),
+            "",
+            (),
+            0,
+            ", ".join(sorted({*had.classes, *have.classes})),
+            label,
+            f"consent {have.name}: {_consent_words(had)}",
+            _consent_words(have),
+            "a consent opens more, or something else" if looser else "",
+            label is not None and is_guarded(label),
+        )
+
+
+def _consent_words(consent: CompiledConsent) -> str:
+    until = " also after the ignition was off" if consent.survives_ignition else ""
+    return f"{span(consent.at_most_ns)} at most{until}, {consent.about!r}"
+
+
+def _ignition(old: Side, new: Side) -> Iterator[Line]:
+    """Yield another way to tell a new ignition cycle: it ends consents."""
+    before, after = (one.compiled.document.model.ignition for one in (old, new))
+    if before == after:
+        return
+    words = [
+        f"ignition told by {one.item if one else 'a start of the agent alone'}"
+        for one in (before, after)
+    ]
+    kind = _kind(looser=before is not None, tighter=after is not None)
+    why = "consents may end later" if kind != Kind.TIGHTER else ""
+    yield _of(kind, "", words[0], words[1], why)
+
+
+def _kind(*, looser: bool, tighter: bool) -> Kind:
+    if looser and tighter:
+        return Kind.CHANGED
+    return Kind.LOOSER if looser else Kind.TIGHTER
+
+
+def _joined(labels: Iterable[Label | None]) -> Label | None:
+    found: Label | None = None
+    for label in labels:
+        if label is not None:
+            found = label if found is None else found.join(label)
+    return found
+
+
 def _kept_ns(side: Side, category: str) -> int:
     """Return how long records of a category are kept: the longest prefix says."""
     parts = category.split(".")
@@ -203,10 +276,5 @@ def _kept_ns(side: Side, category: str) -> int:
 
 def _label(old: Side, new: Side, category: str) -> Label | None:
     """Return the gravest label below a category in either catalogue."""
-    found = None
-    for side in (old, new):
-        catalogues = side.compiled.catalogues
-        for name in catalogues.under(category):
-            label = catalogues.labels[name]
-            found = label if found is None else found.join(label)
-    return found
+    known = [side.compiled.catalogues for side in (old, new)]
+    return _joined(one.labels[name] for one in known for name in one.under(category))

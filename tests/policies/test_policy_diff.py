@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,32 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import diff_settings
-from policies.decisions import Step, Way, compare_lists, why_more
 from policies.diff import Kind, compare
 from policies.model import Policy
-from policies.strength import NamedTest, excludes, implies, takes_more
 from policies.tables import (
-    Action,
-    Aggregate,
-    Blank,
-    Bucket,
-    Clamp,
+    CompiledConsent,
     CompiledDestination,
     CompiledPolicy,
     CompiledRule,
-    DropZones,
-    Every,
-    Grid,
     ItemTable,
-    Mask,
-    Noise,
-    OnChange,
-    Pseudonymise,
-    Round,
-    TimeTest,
-    TripEnds,
-    Zone,
-    ZoneTest,
 )
 from protocols.labels import Form, Geo, Label, Pi, Recognition, Tier
 from tests.policies.building import Compile, points_of, policy_of, rule_of
@@ -44,8 +25,6 @@ from tests.policies.building import Compile, points_of, policy_of, rule_of
 if TYPE_CHECKING:
     from policies.compile import Compiled
     from policies.diff import Difference
-    from policies.strength import Atom
-    from policies.tables import Transform
 
 ITEMS = (
     "Vehicle.Speed",
@@ -94,6 +73,12 @@ def rules(*do: object, **more: Any) -> dict[str, Any]:
     return {"rules": [rule_of(do=list(do), **{**SPEED, **more})]}
 
 
+def consent(**more: Any) -> dict[str, Any]:
+    base = {"about": "you", "categories": ["location"], "at_most": "30d"}
+    return {"consents": {"c": {**base, **more}}}
+
+
+AGREED = consent()
 ENCRYPT = rules("encrypt")
 KEEP = {"rules": [{"name": "r", **SPEED, "do": ["keep"]}]}
 DROP = {"rules": [{"name": "r", **SPEED, "do": ["drop"]}]}
@@ -116,7 +101,14 @@ NOTHING: dict[str, Any] = {}
             rules({"every": "9s"}, "encrypt"),
         ),
         (rules({"aggregate": {"window": "1m", "of": ["mean"]}}, "encrypt"), ENCRYPT),
-        (rules("encrypt", match={**ITEM, "consent": "c"}), ENCRYPT),
+        (
+            {**rules("encrypt", match={**ITEM, "consent": "c"}), **AGREED},
+            {**ENCRYPT, **AGREED},
+        ),
+        (consent(), consent(at_most="31d")),
+        (consent(), consent(survives_ignition=True)),
+        (consent(), consent(categories=["location", "cabin"])),
+        ({"ignition": {"item": "Vehicle.Speed"}}, {}),
         (
             rules("encrypt", match={**ITEM, "time": "07:00-09:00"}),
             rules("encrypt", match={**ITEM, "time": "06:00-09:00"}),
@@ -156,6 +148,12 @@ def test_one_way_is_looser_and_the_other_tighter(
         ),
         (rules({"bucket": [0, 50]}, "encrypt"), rules({"round": 50}, "encrypt")),
         ({"home_region": "CN"}, {"home_region": "DE"}),
+        (consent(), consent(about="somebody else")),
+        (consent(at_most="9d", survives_ignition=True), consent()),
+        (
+            {"ignition": {"item": "Vehicle.Speed"}},
+            {"ignition": {"item": "Vehicle.Speed", "on": {">": 1}}},
+        ),
     ],
 )
 def test_what_cannot_be_ranked_is_changed_and_counts_as_looser(
@@ -309,7 +307,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         rule = {"name": f"r{number}", "match": match, "do": [*steps, action]}
         rule |= {"purpose": draw(st.sampled_from(["p", "q"]))}
         out.append(rule if to is None else {**rule, "to": to})
-    return {"rules": out, "zones": {"z": AREA}}
+    return {"rules": out, "zones": {"z": AREA}, **AGREED}
 
 
 SWAPPED = {
@@ -344,152 +342,6 @@ def test_without_the_last_rule_that_lets_out_a_policy_is_only_tighter(
     assert kinds(compare(old, new)) <= {"tighter"}
 
 
-# --- Lists of rules against every state of the world ----------------------------------
-
-ATOMS: list[Atom] = [
-    NamedTest(frozenset({("a", "")}), op, float(value))
-    for op, value in itertools.product(["<", ">=", "==", "!=", "<=", ">"], [1, 2])
-]
-WORLDS: list[float | None] = [None, 0.0, 1.0, 1.5, 2.0, 3.0]
-
-
-def way(action: Action, *transforms: Transform, purpose: str = "p") -> Way:
-    keeps = "k" if action == Action.KEEP else ""
-    return Way(action, transforms, purpose, keeps, 0, 0, "c", 0)
-
-
-WAYS = [
-    way(Action.DROP), way(Action.KEEP), way(Action.ENCRYPT), way(Action.ALLOW),
-    way(Action.ENCRYPT, Every(10)), way(Action.ENCRYPT, Every(20), Round(1.0)),
-    way(Action.ENCRYPT, purpose="q"),
-]  # fmt: skip
-LISTS = st.lists(
-    st.builds(
-        Step,
-        st.lists(st.sampled_from(ATOMS), max_size=2).map(tuple),
-        st.sampled_from(WAYS),
-    ),
-    max_size=4,
-)
-
-
-def holds(test: Atom, world: float | None) -> bool | None:
-    assert isinstance(test, NamedTest)
-    if world is None:
-        return None
-    return implies(NamedTest(test.items, "==", world), test)
-
-
-def decided(steps: list[Step], world: float | None) -> Way | None:
-    for step in steps:
-        answers = [holds(test, world) for test in step.tests]
-        if step.tightens and False not in answers:
-            return step.way
-        if all(answers):
-            return step.way
-    return None
-
-
-@given(LISTS, LISTS)
-def test_what_is_called_tighter_is_tighter_in_every_world(
-    old: list[Step], new: list[Step]
-) -> None:
-    verdict = compare_lists(old, new)
-    for world in WORLDS:
-        before, after = decided(old, world), decided(new, world)
-        if why_more(after, before):
-            assert verdict.looser
-        if why_more(before, after):
-            assert verdict.tighter
-
-
-@given(LISTS, LISTS)
-def test_lists_without_conditions_are_judged_exactly(
-    old: list[Step], new: list[Step]
-) -> None:
-    plain = [[Step((), one.way) for one in steps] for steps in (old, new)]
-    before, after = (decided(steps, None) for steps in plain)
-    verdict = compare_lists(*plain)
-    assert bool(verdict.looser) == bool(why_more(after, before))
-    assert bool(verdict.tighter) == bool(why_more(before, after))
-
-
-@given(st.sampled_from(ATOMS), st.sampled_from(ATOMS))
-def test_implication_and_exclusion_of_numbers(one: Atom, other: Atom) -> None:
-    both = [(holds(one, w), holds(other, w)) for w in WORLDS if w is not None]
-    if implies(one, other):
-        assert all(b for a, b in both if a)
-    if excludes(one, other):
-        assert not any(a and b for a, b in both)
-
-
-def test_too_many_conditions_are_not_compared_and_count_as_looser() -> None:
-    tests = [NamedTest(frozenset({("a", "")}), "==", float(n)) for n in range(200)]
-    steps = [Step((test,), way(Action.ENCRYPT)) for test in tests]
-    verdict = compare_lists(steps, list(reversed(steps)))
-    assert verdict.looser
-    assert verdict.tighter
-    assert not compare_lists(steps, steps).looser
-
-
-# --- The order of transforms ----------------------------------------------------------
-
-ZONE = Zone("z", (1.0, 2.0, 2.0), (1.0, 1.0, 2.0), 500.0)
-PAIRS: list[tuple[Transform, Transform]] = [  # (stronger, weaker)
-    (Round(2.0), Round(1.0)),
-    (Clamp(1.0, 2.0), Clamp(0.0, 3.0)),
-    (Bucket((1.0, 3.0)), Bucket((1.0, 2.0, 3.0))),
-    (Grid(1500.0), Grid(1100.0)),
-    (DropZones((ZONE,), 60), DropZones((), 60)),
-    (DropZones((ZONE,), 60), DropZones((ZONE,), 30)),
-    (DropZones((dataclasses.replace(ZONE, buffer_m=900.0),), 1), DropZones((ZONE,), 1)),
-    (TripEnds(500.0, 60), TripEnds(400.0, 60)),
-    (TripEnds(500.0, 60), TripEnds(500.0, 90)),
-    (Every(20), Every(10)),
-    (OnChange(1.0), OnChange(0.0)),
-    (Aggregate(20, ("min",)), Aggregate(10, ("min", "max"))),
-    (Mask(1, 0), Mask(1, 2)),
-    (Pseudonymise("p", 10), Pseudonymise("p", 20)),
-    (Noise(1.0, 2.0), Noise(1.0, 1.0)),
-    (Blank(), Round(1.0)),
-]
-
-
-@pytest.mark.parametrize(("strong", "weak"), PAIRS)
-def test_a_stronger_transform_takes_more(strong: Transform, weak: Transform) -> None:
-    assert takes_more([strong], [weak])
-    assert not takes_more([weak], [strong])
-    assert takes_more([strong], [strong])
-    assert takes_more([strong], [])
-    assert not takes_more([], [strong])
-    assert takes_more([Every(5), strong, Round(1.0)], [weak])
-
-
-def test_steps_of_two_kinds_are_not_compared() -> None:
-    one = {type(strong): strong for strong, _ in PAIRS}
-    for a, b in itertools.permutations(one.values(), 2):
-        on_values = (Round, Clamp, Bucket, Grid, Mask, Pseudonymise, Noise)
-        expected = isinstance(a, Blank) and isinstance(b, on_values)
-        assert takes_more([a], [b]) == expected
-    assert not takes_more([Pseudonymise("p", 1)], [Pseudonymise("q", 1)])
-
-
-def test_windows_and_zones_imply_smaller_ones() -> None:
-    day = frozenset({0, 1})
-    small, large = TimeTest(day, 100, 200, 0), TimeTest(day | {2}, 50, 250, 0)
-    assert implies(small, large)
-    assert not implies(large, small)
-    night = TimeTest(day, 200, 100, 0)
-    assert implies(night, dataclasses.replace(night, days=day | {2}))
-    assert not implies(night, large)
-    assert not implies(small, dataclasses.replace(large, utc_offset_s=60))
-    wide = dataclasses.replace(ZONE, buffer_m=900.0)
-    assert implies(ZoneTest((ZONE,), inside=True), ZoneTest((wide,), inside=True))
-    assert implies(ZoneTest((wide,), inside=False), ZoneTest((ZONE,), inside=False))
-    assert not implies(ZoneTest((wide,), inside=True), ZoneTest((ZONE,), inside=True))
-    assert excludes(ZoneTest((ZONE,), inside=True), ZoneTest((wide,), inside=False))
-
-
 # --- Nothing is forgotten -------------------------------------------------------------
 
 
@@ -502,11 +354,14 @@ def test_every_part_of_a_compiled_policy_is_compared() -> None:
     assert fields(CompiledPolicy) == {
         "name", "version", "digest", "catalogue_digest", "items", "destinations",
         "rules", "custodian", "retention_ns", "retention_default_ns", "telemetry_ns",
-        "checkpoint_ns",
+        "checkpoint_ns", "consents", "ignition",
     }  # fmt: skip
     assert fields(CompiledRule) == {
         "name", "purpose", "destination", "action", "transforms", "conditions",
         "label_out", "category_out",
+    }  # fmt: skip
+    assert fields(CompiledConsent) == {
+        "name", "about", "classes", "terms", "at_most_ns", "survives_ignition",
     }  # fmt: skip
     assert fields(CompiledDestination) == {
         "name", "region", "recipients", "suite", "confirm", "chain",
