@@ -36,9 +36,12 @@ def distance_m(lat_a: F64, lon_a: F64, lat_b: F64, lon_b: F64) -> F64:
 class Area:
     """Union of zones, each dilated by its own buffer; borders belong to the area."""
 
-    def __init__(self, zones: Sequence[Zone]) -> None:
-        """Prepare the zones; ValueError where one has under three vertices."""
-        self._shapes = tuple(_Shape(zone) for zone in zones)
+    def __init__(self, zones: Sequence[Zone], *, gcj02: bool = False) -> None:
+        """Prepare the zones; ValueError where one has under three vertices.
+
+        ``gcj02``: the points will be of that datum, and the zones have it.
+        """
+        self._shapes = tuple(_Shape(zone, gcj02=gcj02) for zone in zones)
 
     def contains(self, latitude: F64, longitude: F64) -> Bool:
         """Tell for every point [N] (degrees) whether it lies in the area; NaN: no."""
@@ -50,12 +53,28 @@ class Area:
         return inside
 
 
+def areas(
+    zones: Sequence[Zone], groups: Sequence[int], gcj02: frozenset[int]
+) -> dict[int, Area]:
+    """Return the area by position group, each in the datum of the group.
+
+    Groups of one datum share one area.
+    """
+    of_datum = {
+        shifted: Area(zones, gcj02=shifted)
+        for shifted in {group in gcj02 for group in groups}
+    }
+    return {group: of_datum[group in gcj02] for group in groups}
+
+
 class _Shape:
     """One polygon on its own local plane, in metres."""
 
-    def __init__(self, zone: Zone) -> None:
-        latitude = np.asarray(zone.latitude, np.float64)
-        longitude = np.asarray(zone.longitude, np.float64)
+    def __init__(self, zone: Zone, *, gcj02: bool) -> None:
+        corners = zone.gcj02 if gcj02 else (zone.latitude, zone.longitude)
+        if corners is None:
+            raise ValueError(f"zone {zone.name}: not compiled for GCJ-02")
+        latitude, longitude = (np.asarray(axis, np.float64) for axis in corners)
         if len(latitude) < 3 or len(latitude) != len(longitude):
             raise ValueError(f"zone {zone.name}: fewer than three vertices")
         if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):

@@ -7,7 +7,7 @@ address is one line with file and place, long before the first frame.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from policies.bindings_modbus import ModbusReader
@@ -157,6 +157,7 @@ class _Reader:
             raise document.error(path, "a factor changes the unit", hint)
         unit = unit if source.unit_out is None else source.unit_out
         row = Row(source.item, ("can", bus, -1), source.category or "", unit)
+        row = replace(row, datum=source.datum or "")
         item = self.book.add(document, path, row)
         parts = ((name, source.factor),)
         self.can.append(SignalBinding(bus, message.ident, parts, item))
@@ -177,6 +178,7 @@ class _Reader:
             signal = _signal_of(document, place, message, name)
             unit = _unit(document, (*path, "unit"), combined.unit, signal)
         row = Row(combined.item, ("can", bus, -1), combined.category or "", unit)
+        row = replace(row, datum=combined.datum or "")
         item = self.book.add(document, path, row)
         parts = tuple((name, float(factor)) for name, factor in combined.parts.items())
         self.can.append(SignalBinding(bus, message.ident, parts, item))

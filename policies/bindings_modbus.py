@@ -137,6 +137,7 @@ class ModbusReader:
             point.kind,
             point.scale if numeric else 1.0,
             point.offset if numeric else 0.0,
+            given.datum or "",
         )
         self._book.add(document, (*path, "item"), row)
         self.points.append(point)
@@ -168,6 +169,7 @@ class ModbusReader:
                 source.unit or "",
                 kind,
                 scale,
+                datum=source.datum or "",
             )
             item = self._book.add(document, here, row)
             self.sunspec.append(

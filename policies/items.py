@@ -39,6 +39,7 @@ def item_table(
     categories = [_category(row, catalogues, policy) for row in rows]
     labels = [catalogues.labels[name] if name else UNCLASSIFIED for name in categories]
     hits = [catalogues.role_of(row.name) for row in rows]
+    groups = _groups(rows, hits)
     return ItemTable(
         name=tuple(row.name for row in rows),
         category=tuple(categories),
@@ -49,8 +50,9 @@ def item_table(
         scale=np.array([row.scale for row in rows], np.float64),
         offset=np.array([row.offset for row in rows], np.float64),
         role=np.array([hit.role for hit in hits], np.uint8),
-        group=np.array(_groups(rows, hits), np.int32),
+        group=np.array(groups, np.int32),
         source=tuple(_source(row.origin, buses, links) for row in rows),
+        gcj02=_gcj02(rows, hits, groups),
     )
 
 
@@ -70,6 +72,25 @@ def _category(row: Row, catalogues: CatalogueSet, policy: Document[Policy]) -> s
         reason = f"no such category: {shown(row.category)}"
         raise PolicyError(row.file, row.line, row.name, reason, hint)
     return row.category
+
+
+def _gcj02(
+    rows: Sequence[Row], hits: Sequence[RoleHit], groups: Sequence[int]
+) -> frozenset[int]:
+    """Return the groups whose coordinates are GCJ-02; both must be, or none."""
+    datum: dict[int, str] = {}
+    for row, hit, group in zip(rows, hits, groups, strict=True):
+        if hit.role not in _PLACE:
+            if row.datum:
+                reason = "a datum belongs to a latitude or longitude, and to no other"
+                raise PolicyError(row.file, row.line, row.name, reason)
+            continue
+        said = row.datum or "WGS-84"
+        if datum.setdefault(group, said) != said:
+            reason = "latitude and longitude of one position have different data"
+            hint = "say datum at both"
+            raise PolicyError(row.file, row.line, row.name, reason, hint)
+    return frozenset(group for group, said in datum.items() if said == "GCJ-02")
 
 
 def _groups(rows: Sequence[Row], hits: Sequence[RoleHit]) -> list[int]:

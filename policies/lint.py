@@ -13,8 +13,9 @@ from policies.catalogue import is_under
 from policies.compile import unclassified
 from policies.derive import COARSE_CATEGORY
 from policies.errors import nearest
-from policies.findings import Finding, finding
+from policies.findings import finding
 from policies.lint_consents import consent_findings
+from policies.lint_zones import zone_findings
 from policies.quantities import NS, duration_ns
 from policies.rules import LEAVES, listed
 from policies.tables import Action, Grid, Mask, Noise, Role, TripEnds
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.compile import Compiled
+    from policies.findings import Finding
     from policies.model import Match
     from policies.rules import RuleForm
     from policies.tables import Transform
@@ -39,7 +41,12 @@ _PLACE: Final = (int(Role.LATITUDE), int(Role.LONGITUDE))
 
 def lint(compiled: Compiled) -> tuple[Finding, ...]:
     """Return all findings, errors first, then by line."""
-    found = {*_rules(compiled), *_policy(compiled), *consent_findings(compiled)}
+    found = {
+        *_rules(compiled),
+        *_policy(compiled),
+        *zone_findings(compiled),
+        *consent_findings(compiled),
+    }
     return tuple(
         sorted(found, key=lambda f: (not f.is_error, f.line, f.rule, f.reason))
     )

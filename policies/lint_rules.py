@@ -56,6 +56,13 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG012": _warning("MIITM 8, GOV-02", "items in no catalogue: they stay"),
     "SG013": _warning("GOV-06, ours", "a transform that no item of the rule can take"),
     "SG014": _warning("GOV-06", "items that `becomes` does not hold for: they stay"),
+    "SG015": _warning("TRX-04, ours", "`region` names no region of the rule's places"),
+    "SG016": _warning(
+        "AUTO 3(1), T62", "a zone in GCJ-02 has points where no datum is shifted"
+    ),
+    "SG017": _warning(
+        "AUTO 3(1), T62", "a hysteresis of 0: noise at the border opens the zone"
+    ),
     "SG030": _error(
         "PIPL 29, PI-01", "a rule lets out under a consent what that consent is not for"
     ),

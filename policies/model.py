@@ -35,6 +35,8 @@ RecognitionName: TypeAlias = Literal["none", "candidate", "notified", "statutory
 Operator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
 Statistic: TypeAlias = Literal["min", "max", "mean", "count", "sum", "last"]
 Names: TypeAlias = str | list[str]
+DatumName: TypeAlias = Literal["WGS-84", "GCJ-02"]
+HYSTERESIS: Final = "60s"  # how long the closed side of a zone lingers; ours
 
 
 class Strict(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -62,7 +64,7 @@ class ZonesStep(Strict, frozen=True, kw_only=True):
     """``{drop_zones: {zones: [depots], hysteresis: 60s}}``."""
 
     zones: Names
-    hysteresis: Quantity = "60s"
+    hysteresis: Quantity = HYSTERESIS
 
 
 class TripEndsStep(Strict, frozen=True, kw_only=True):
@@ -140,6 +142,7 @@ class Match(Strict, frozen=True, kw_only=True):
     when: dict[str, bool | float | dict[Operator, bool | float]] = {}
     inside: Names | None = None  # zones
     outside: Names | None = None
+    hysteresis: Quantity | None = None  # of inside and outside; none: HYSTERESIS
     time: Quantity | None = None
     consent: Name | None = None
 
@@ -158,9 +161,9 @@ class Rule(Strict, frozen=True, kw_only=True):
 
 
 class ZoneFile(Strict, frozen=True, kw_only=True):
-    """A named area. The datum is mandatory: GCJ-02 is up to 600 m off WGS-84."""
+    """A named area. The datum is mandatory: GCJ-02 is up to 700 m off WGS-84."""
 
-    datum: Literal["WGS-84", "GCJ-02"]
+    datum: DatumName
     polygons: Annotated[list[list[tuple[float, float]]], Meta(min_length=1)]
     buffer: Quantity | None = None
 
@@ -294,6 +297,7 @@ class Source(Strict, frozen=True, kw_only=True):
     unit: str | None = None  # must be the unit that the database states
     factor: float = 1.0
     unit_out: str | None = None  # after ``factor``
+    datum: DatumName | None = None  # of a latitude or longitude; none: WGS-84
 
 
 class Combined(Strict, frozen=True, kw_only=True):
@@ -304,6 +308,7 @@ class Combined(Strict, frozen=True, kw_only=True):
     parts: Annotated[dict[str, float], Meta(min_length=1, max_length=16)]
     category: Category | None = None
     unit: str | None = None
+    datum: DatumName | None = None  # of a latitude or longitude; none: WGS-84
 
 
 class CanBinding(Strict, frozen=True, kw_only=True):
@@ -342,6 +347,7 @@ class PointFile(Strict, frozen=True, kw_only=True):
     unit: str = ""
     period: Quantity | None = None
     category: Category | None = None
+    datum: DatumName | None = None  # of a latitude or longitude; none: WGS-84
 
 
 class ModbusBinding(Strict, frozen=True, kw_only=True):

@@ -43,6 +43,11 @@ def duration_ns(text: str) -> int:
     return total
 
 
+def hysteresis_ns(text: str) -> int:
+    """Return nanoseconds of a duration that may be nothing: ``0s``."""
+    return 0 if text == "0s" else duration_ns(text)
+
+
 def length_m(text: str) -> float:
     """Return metres of ``500m`` or ``1.1km``."""
     found = _LENGTH.fullmatch(text)

@@ -32,6 +32,7 @@ class Row:
     kind: Kind = Kind.INT
     scale: float = 1.0
     offset: float = 0.0
+    datum: str = ""  # the binding's own, "" where it says none: WGS-84
     file: str = ""
     line: int = 0
 

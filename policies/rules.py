@@ -15,7 +15,8 @@ import numpy as np
 from policies.catalogue import is_under
 from policies.derive import Derived, derive, unjustified
 from policies.errors import nearest, shown
-from policies.quantities import item_glob, item_name, time_window
+from policies.model import HYSTERESIS
+from policies.quantities import hysteresis_ns, item_glob, item_name, time_window
 from policies.steps import StepReader
 from policies.tables import (
     Action,
@@ -80,7 +81,7 @@ class RuleReader:
         self._document = document
         self._catalogues = catalogues
         self._items = items
-        self._steps = StepReader(document)
+        self._steps = StepReader(document, gcj02=bool(items.gcj02))
         self._by_name: dict[str, list[int]] = {}
         for row, name in enumerate(items.name):
             self._by_name.setdefault(name, []).append(row)
@@ -105,7 +106,7 @@ class RuleReader:
     def _rule(self, number: int, names: list[str], *, keeps: bool) -> list[RuleForm]:
         rule = self._document.model.rules[number]
         path: Path = ("rules", number)
-        conditions = self._conditions(rule.match, (*path, "match"))
+        conditions = self._conditions(rule, (*path, "match"))
         matched = self._matched(rule.match, (*path, "match"))
         forms: list[RuleForm] = []
         shared: dict[tuple[Transform, ...], _Outcome] = {}
@@ -146,7 +147,7 @@ class RuleReader:
         if rule.to is None:
             if rule.do[-1] not in {"keep", "drop"}:
                 raise self._document.error(path, "does not say to whom", "add to:")
-            every = list(range(len(names)))
+            every = self._in_region(rule, names, names)
             return [*every, len(names)] if keeps or not names else every
         wanted = [rule.to] if isinstance(rule.to, str) else rule.to
         if wanted == [EVERYWHERE]:
@@ -158,6 +159,10 @@ class RuleReader:
                 raise self._document.error((*path, "to"), reason, hint)
         if not wanted or len(set(wanted)) != len(wanted):
             raise self._document.error((*path, "to"), "names no one, or one twice")
+        return self._in_region(rule, wanted, names)
+
+    def _in_region(self, rule: Rule, wanted: list[str], names: list[str]) -> list[int]:
+        """Return the numbers of those of ``wanted`` that ``match.region`` means."""
         regions = listed(rule.match.region)
         model = self._document.model
         return [
@@ -201,7 +206,8 @@ class RuleReader:
             rows &= np.isin(label >> 2 & 3, wanted)
         return rows
 
-    def _conditions(self, match: Match, path: Path) -> tuple[Condition, ...]:
+    def _conditions(self, rule: Rule, path: Path) -> tuple[Condition, ...]:
+        match = rule.match
         out: list[Condition] = []
         for name, wanted in match.when.items():
             here = (*path, "when", name)
@@ -211,12 +217,19 @@ class RuleReader:
                 raise self._document.error(here, "compares with nothing")
             rows = tuple(self._by_name.get(name, ()))
             out += [ItemTest(rows, op, float(value)) for op, value in tests.items()]
-        if match.inside is not None:
-            zones = self._steps.zone_list(match.inside, (*path, "inside"))
-            out.append(ZoneTest(zones, inside=True))
-        if match.outside is not None:
-            zones = self._steps.zone_list(match.outside, (*path, "outside"))
-            out.append(ZoneTest(zones, inside=False))
+        here = (*path, "hysteresis")
+        if match.hysteresis is not None and not (match.inside or match.outside):
+            reason = "belongs to inside or outside, and there is neither"
+            raise self._document.error(here, reason)
+        lingers = HYSTERESIS if match.hysteresis is None else match.hysteresis
+        lingers_ns = self._steps.quantity(hysteresis_ns, lingers, here)
+        leaves = rule.do[-1] in {"allow", "encrypt"}
+        for inside, names in ((True, match.inside), (False, match.outside)):
+            if names is not None:
+                where = "inside" if inside else "outside"
+                zones = self._steps.zone_list(names, (*path, where))
+                # The side that closes: for what leaves, the one where it may not.
+                out.append(ZoneTest(zones, inside, lingers_ns, leaves == inside))
         if match.time is not None:
             here = (*path, "time")
             out.append(self._steps.quantity(time_window, match.time, here))

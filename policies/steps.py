@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from policies.datum import converted, to_gcj02, to_wgs84
 from policies.errors import PolicyError, nearest, shown
 from policies.model import (
     ZONE_POINTS_MAX,
@@ -18,7 +19,7 @@ from policies.model import (
     ZonesStep,
 )
 from policies.parse import HASH_HINT, HASH_REASON, is_hash
-from policies.quantities import duration_ns, length_m
+from policies.quantities import duration_ns, hysteresis_ns, length_m
 from policies.tables import (
     Action,
     Aggregate,
@@ -40,6 +41,7 @@ from policies.tables import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from policies.datum import Point
     from policies.model import Names, Policy, ZoneFile
     from policies.parse import Document
     from policies.tables import Transform
@@ -57,17 +59,21 @@ T = TypeVar("T")
 class StepReader:
     """Reads the steps and zones of one policy."""
 
-    def __init__(self, document: Document[Policy]) -> None:
-        """Compile the zones; PolicyError where one has no area or another datum."""
+    def __init__(self, document: Document[Policy], *, gcj02: bool = False) -> None:
+        """Compile the zones; PolicyError where one has no area.
+
+        ``gcj02``: some bound position is of that datum and will meet the zones.
+        """
         self._document = document
+        self._gcj02 = gcj02
         self.zones: dict[str, tuple[Zone, ...]] = {}
         points = 0
         for name, zone in document.model.zones.items():
-            points += sum(map(len, zone.polygons))
+            self.zones[name] = self._zone(name, zone)
+            points += sum(len(part.latitude) for part in self.zones[name])
             if points > ZONE_POINTS_MAX:
                 reason = f"more than {ZONE_POINTS_MAX} points in all zones"
                 raise document.error(("zones", name), reason)
-            self.zones[name] = self._zone(name, zone)
 
     def read(self, number: int, purpose: str) -> tuple[tuple[Transform, ...], Action]:
         """Return (transforms in order, action) of rule ``number``.
@@ -180,7 +186,7 @@ class StepReader:
             if not isinstance(zones, ZonesStep):
                 zones = ZonesStep(zones=zones)
             hysteresis = self.quantity(
-                duration_ns, zones.hysteresis, (*path, "hysteresis")
+                hysteresis_ns, zones.hysteresis, (*path, "hysteresis")
             )
             return DropZones(self.zone_list(zones.zones, path), hysteresis)
         if step.trip_ends is not None:
@@ -203,13 +209,6 @@ class StepReader:
 
     def _zone(self, name: str, zone: ZoneFile) -> tuple[Zone, ...]:
         path: Path = ("zones", name)
-        if zone.datum != "WGS-84":
-            raise self._document.error(
-                (*path, "datum"),
-                "GCJ-02 is not read in this version: its shift is up to 600 m and a"
-                " wrong guess would open the zone",
-                "give the polygon in WGS-84",
-            )
         buffer_m = ZONE_BUFFER_M
         if zone.buffer is not None:
             buffer_m = self.quantity(length_m, zone.buffer, (*path, "buffer"))
@@ -222,9 +221,26 @@ class StepReader:
                 if not (abs(latitude) <= 90 and abs(longitude) <= 180):
                     reason = "not a latitude and longitude in degrees"
                     raise self._document.error((*here, number), reason)
-            latitudes, longitudes = zip(*polygon, strict=True)
-            out.append(Zone(name, latitudes, longitudes, buffer_m))
+            try:
+                out.append(self._shape(name, zone.datum, polygon, buffer_m))
+            except ValueError as error:
+                raise self._document.error(here, str(error)) from None
         return tuple(out)
+
+    def _shape(
+        self, name: str, datum: str, polygon: list[Point], buffer_m: float
+    ) -> Zone:
+        """Return a polygon in WGS-84 and, where somebody is there, in GCJ-02."""
+        wgs84 = gcj02 = polygon
+        if datum == "GCJ-02":
+            wgs84 = converted(polygon, to_wgs84, ZONE_POINTS_MAX)
+        elif self._gcj02:
+            gcj02 = converted(polygon, to_gcj02, ZONE_POINTS_MAX)
+        latitudes, longitudes = zip(*wgs84, strict=True)
+        if not self._gcj02:
+            return Zone(name, latitudes, longitudes, buffer_m)
+        north, east = zip(*gcj02, strict=True)
+        return Zone(name, latitudes, longitudes, buffer_m, (north, east))
 
 
 def _need(good: bool, reason: str) -> None:

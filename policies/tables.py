@@ -55,6 +55,7 @@ class ItemTable:
     role: U8  # [N] Role
     group: I32  # [N] position group, -1 none; roles of one group are one position
     source: tuple[str, ...] = ()  # [N] bus or link that it comes from
+    gcj02: frozenset[int] = frozenset()  # groups whose coordinates are GCJ-02
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -96,12 +97,17 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A polygon of (latitude, longitude) vertices, dilated by ``buffer_m``."""
+    """A polygon of (latitude, longitude) vertices, dilated by ``buffer_m``.
+
+    In WGS-84. ``gcj02`` is the same polygon in GCJ-02, for groups of that datum; None
+    where no bound position is.
+    """
 
     name: str
     latitude: tuple[float, ...]
     longitude: tuple[float, ...]
     buffer_m: float
+    gcj02: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +218,16 @@ class TimeTest:
 
 @dataclass(frozen=True, slots=True)
 class ZoneTest:
-    """The latest position is inside (or outside) the zones; no fix: does not hold."""
+    """The latest position is inside (or outside) the zones; no fix: does not hold.
+
+    One side of the border closes: it counts at once, and lingers for ``hysteresis_ns``
+    after the last position on it. It is the outside where ``lingers_outside``.
+    """
 
     zones: tuple[Zone, ...]
     inside: bool
+    hysteresis_ns: int = 0
+    lingers_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.geometry import Area
+from agent.classification.places import Places
 from agent.track import Timeline, Tracker, empty_timeline
 from policies.tables import ConsentTest, ItemTest, TimeTest, ZoneTest
-from protocols.samples import empty_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from policies.tables import CompiledPolicy, Condition, Zone
+    from policies.tables import CompiledPolicy, Condition
     from protocols.frames import I64, Bool
     from protocols.samples import SampleBatch
 
-POSITION_FRESH_NS: Final = 10_000_000_000  # an older position decides nothing
 DAY_S: Final = 86_400
 _COMPARE: Final = {
     "==": operator.eq,
@@ -52,11 +50,9 @@ class Context:
         }
         self._watched = np.zeros(len(policy.items), np.bool_)
         self._watched[[i for items in watched for i in items]] = True
-        self._areas: dict[tuple[Zone, ...], Area] = {
-            c.zones: Area(c.zones) for c in conditions if isinstance(c, ZoneTest)
-        }
+        zones = {c.zones for c in conditions if isinstance(c, ZoneTest)}
+        self._places = Places(zones, policy.items) if zones else None
         self._tracker = Tracker(policy.items)
-        self._track = self._tracker.observe(empty_samples())
         self._consents: Mapping[str, int] = {}
         self._clock_ok = False
 
@@ -74,8 +70,8 @@ class Context:
         """
         self._clock_ok = clock_ok
         self._consents = consents or {}
-        if self._areas:
-            self._track = self._tracker.observe(samples)
+        if self._places is not None:
+            self._places.observe(self._tracker.observe(samples))
         if not self._lines:
             return
         rows = np.flatnonzero(self._watched[samples.item])
@@ -106,29 +102,14 @@ class Context:
                     return nothing, nothing
                 return self._believed(time_ns < expires_ns)
             case ZoneTest():
+                assert self._places is not None  # the policy has this condition
                 with np.errstate(all="ignore"):  # coordinates may be any bit pattern
-                    return self._judge_zone(condition, time_ns)
+                    return self._places.judge(condition, time_ns)
 
     def _believed(self, holds: Bool) -> tuple[Bool, Bool]:
         if self._clock_ok:
             return holds, np.zeros_like(holds)
         return np.zeros_like(holds), np.ones_like(holds)
-
-    def _judge_zone(self, condition: ZoneTest, time_ns: I64) -> tuple[Bool, Bool]:
-        """Judge by every group with a fresh fix; inside: any of them is."""
-        # Many samples share one moment (signals of one frame): judge each once.
-        moments, back = np.unique(time_ns, return_inverse=True)
-        known = np.zeros(len(moments), np.bool_)
-        inside = np.zeros(len(moments), np.bool_)
-        area = self._areas[condition.zones]
-        track = self._track
-        for group in track.groups:
-            at = track.at(group, moments)
-            fresh = at.sound & (at.age_ns <= POSITION_FRESH_NS)
-            inside |= area.contains(at.latitude, at.longitude) & fresh
-            known |= fresh
-        holds = (inside if condition.inside else ~inside) & known
-        return holds[back], ~known[back]
 
 
 def _within(test: TimeTest, time_ns: I64) -> Bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.geometry import METRES_A_DEGREE, Area
+from agent.geometry import METRES_A_DEGREE, areas
 from agent.records import Outcome
 from agent.track import NEVER_NS
 from policies.tables import Role
@@ -103,7 +103,8 @@ class DropZonesStep:
 
     def __init__(self, drop: DropZones, items: ItemTable, slot: int) -> None:
         """``slot``: which column is this step's; ValueError for a bad polygon."""
-        self._area = Area(drop.zones)
+        groups = sorted(set(items.group[items.group >= 0].tolist()))
+        self._areas = areas(drop.zones, groups, items.gcj02)
         self._hysteresis_ns = drop.hysteresis_ns
         self._items = items
         self._slot = slot
@@ -137,7 +138,7 @@ class DropZonesStep:
             return np.zeros(len(time_ns), np.bool_)
         there = track.at(group, moments)
         # By the coordinates alone: a bad fix inside a zone is inside.
-        inside = self._area.contains(there.latitude, there.longitude)
+        inside = self._areas[group].contains(there.latitude, there.longitude)
         last = np.maximum.accumulate(np.where(inside, moments, NEVER_NS))
         last = np.maximum(last, before)
         self._inside_ns[group] = int(last[-1])

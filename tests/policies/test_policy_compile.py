@@ -108,7 +108,9 @@ def test_every_condition_becomes_its_table(compile_text: Compile) -> None:
     )
     assert isinstance(inside, ZoneTest)
     assert inside.inside
-    assert outside == ZoneTest(inside.zones, inside=False)
+    lingers_ns = 60 * 10**9
+    assert inside == ZoneTest(inside.zones, True, lingers_ns, lingers_outside=True)
+    assert outside == ZoneTest(inside.zones, False, lingers_ns)
     assert rule.conditions[5:] == (
         TimeTest(frozenset({5, 6}), 22 * 3600, 6 * 3600, 3600),
         ConsentTest("c"),
@@ -179,7 +181,7 @@ SUITE = {"oem": {"region": "CN", "recipients": ["a"], "suite": "x25519-aes256-gc
         ({"retention": {"default": "7"}}, "retention.default: not a duration: '7'"),
         ({"retention": {"lokation": "7d"}}, "(did you mean 'location'?)"),
         ({"telemetry": {"checkpoint": "2h"}}, "checkpoints go out at least hourly"),
-        ({"zones": {"z": {**SEA, "datum": "GCJ-02"}}}, "zones.z.datum: GCJ-02 is not"),
+        ({"zones": {"z": {**SEA, "datum": "GCJ-2"}}}, "zones.z.datum: invalid enum"),
         ({"zones": {"z": {**SEA, "polygons": [SQUARE[:2]]}}}, "three points"),
         ({"zones": {"z": {**SEA, "polygons": [[[91, 0], *SQUARE]]}}},
          "zones.z.polygons[0][0]: not a latitude"),

@@ -11,7 +11,15 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from policies.tables import Action, ConsentTest, ItemTest, Role, TimeTest, Zone
+from policies.tables import (
+    Action,
+    ConsentTest,
+    ItemTest,
+    Role,
+    TimeTest,
+    Zone,
+    ZoneTest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,12 +126,29 @@ def judge(condition: Condition, time_ns: int, world: World) -> bool | None:
         return time_ns < expires_ns if world.clock_ok else None
     if isinstance(condition, TimeTest):
         return in_hours(condition, time_ns) if world.clock_ok else None
-    places = [world.where(group, time_ns, 10 * S) for group in world.groups()]
-    known = [place for place in places if place is not None]
-    if not known:
+    if all(world.where(group, time_ns, 10 * S) is None for group in world.groups()):
         return None
-    inside = any(in_zone(zone, *p) for p in known for zone in condition.zones)
+    inside = any(in_or_lingers(condition, g, time_ns, world) for g in world.groups())
     return inside == condition.inside
+
+
+def in_or_lingers(test: ZoneTest, group: int, time_ns: int, world: World) -> bool:
+    """Return whether a group counts as inside; one that is nowhere does not."""
+    here = world.where(group, time_ns, 10 * S)
+    inside = here is not None and any(in_zone(z, *here) for z in test.zones)
+    for moment in world.moments(group):
+        if not moment <= time_ns < moment + test.hysteresis_ns:
+            continue
+        lat = world.part(group, Role.LATITUDE, moment)
+        lon = world.part(group, Role.LONGITUDE, moment)
+        was = lat is not None and lon is not None
+        was = was and any(in_zone(zone, lat[1], lon[1]) for zone in test.zones)
+        if was and not test.lingers_outside:
+            return True
+        sound = world.where(group, moment, 10**6 * S) is not None
+        if test.lingers_outside and sound and not was:
+            return False
+    return inside
 
 
 def in_hours(test: TimeTest, time_ns: int) -> bool:
