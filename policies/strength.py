@@ -167,13 +167,29 @@ def implies(one: Atom, other: Atom) -> bool:
         case TimeTest(), TimeTest():
             return _window_within(one, other)
         case ZoneTest(), ZoneTest():
-            if replace(one, zones=other.zones) != other:
+            if (one.inside, one.lingers_outside) != (
+                other.inside,
+                other.lingers_outside,
+            ):
+                return False
+            if not _lingers_as_long(one, other):
                 return False
             if one.inside:
                 return covers(other.zones, one.zones)
             return covers(one.zones, other.zones)
         case _:
             return False
+
+
+def _lingers_as_long(one: ZoneTest, other: ZoneTest) -> bool:
+    """Tell whether the hysteresis of ``one`` holds no moment that ``other`` excludes.
+
+    The closing side grows with the hysteresis: what must be on the other side holds
+    more rarely, what must be on it more often.
+    """
+    if one.inside == one.lingers_outside:
+        return one.hysteresis_ns >= other.hysteresis_ns
+    return one.hysteresis_ns <= other.hysteresis_ns
 
 
 def excludes(one: Atom, other: Atom) -> bool:

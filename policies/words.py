@@ -66,7 +66,7 @@ def condition_words(condition: Condition, names: Sequence[str]) -> str:
             return _window(condition)
         case ZoneTest():
             where = "inside" if condition.inside else "outside"
-            return f"{where} {_zones(condition.zones)}"
+            return f"{where} {_zones(condition.zones)}{_lingering(condition)}"
         case ConsentTest():
             return f"with consent {condition.name}"
         case _:
@@ -136,6 +136,14 @@ def chain_words(rules: Iterable[CompiledRule], names: Sequence[str]) -> str:
 def _zones(zones: Iterable[Zone]) -> str:
     names = list(dict.fromkeys(zone.name for zone in zones))
     return f"{'zone' if len(names) == 1 else 'zones'} {', '.join(names)}"
+
+
+def _lingering(test: ZoneTest) -> str:
+    if not test.hysteresis_ns:
+        return ""
+    time = span(test.hysteresis_ns)
+    opens = test.inside == test.lingers_outside  # it holds on the side that opens
+    return f" for {time}" if opens else f" or {time} after"
 
 
 def _window(test: TimeTest) -> str:

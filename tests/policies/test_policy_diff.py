@@ -368,7 +368,7 @@ def test_every_part_of_a_compiled_policy_is_compared() -> None:
     }  # fmt: skip
     assert fields(ItemTable) == {
         "name", "category", "unit", "label", "classified", "kind", "scale", "offset",
-        "role", "group", "source",
+        "role", "group", "source", "gcj02",
     }  # fmt: skip
 
 
