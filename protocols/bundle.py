@@ -35,7 +35,7 @@ class BundleError(WireError):
     """A message that is no bundle; ``rule`` is the stable word for why."""
 
     def __init__(self, rule: str, reason: str) -> None:
-        """Keep the rule (size, cut, non-canonical, format) apart from the reason."""
+        """Keep the rule (one of ``policies.trust.RULES``) and the reason apart."""
         super().__init__(BUNDLE, reason)
         self.rule = rule
 
@@ -89,11 +89,18 @@ def _unpacked(message: bytes) -> object:
         )
     except msgpack.ExtraData:
         raise BundleError("non-canonical", "bytes behind its end") from None
+    except msgpack.StackError:
+        raise BundleError("depth", "is nested") from None
     except (ValueError, msgpack.UnpackException) as error:
-        # msgpack tells the two apart by its text only
-        is_cut = "incomplete" in str(error)
-        reason = "is cut off" if is_cut else f"no msgpack: {type(error).__name__}"
-        raise BundleError("cut" if is_cut else "format", reason) from None
+        # msgpack tells these apart by its text only
+        text = str(error)
+        if "incomplete" in text:
+            raise BundleError("cut", "is cut off") from None
+        if "exceeds max" in text:
+            raise BundleError(
+                "size", "a name, a file or their number is too large"
+            ) from None
+        raise BundleError("format", f"no msgpack: {type(error).__name__}") from None
     return found
 
 

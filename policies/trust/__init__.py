@@ -19,13 +19,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.errors import TrustError
-from policies.trust.model import Fresh, Offer, SignedPolicy, Terms, Trusted
+from policies.trust.model import RULES, Fresh, Offer, SignedPolicy, Terms, Trusted
 from protocols.bundle import BundleError, parse_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "RULES",
     "Fresh",
     "Offer",
     "SignedPolicy",

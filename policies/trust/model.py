@@ -29,6 +29,34 @@ TRUSTED_BYTES_MAX: Final = 2 * BUNDLE_BYTES_MAX + ROOTS_MAX * ROOT_BYTES_MAX
 PROOF_BYTES_MAX: Final = 2 * BUNDLE_BYTES_MAX
 
 
+# Stable words: acks, evidence and tickets name them. docs/formats/trust.md section 5.
+RULES: Final = {
+    "size": "more bytes, files, keys or signatures than the format allows",
+    "depth": "nested deeper than the format allows",
+    "cut": "the message ends too early",
+    "format": "not what the format asks for",
+    "non-canonical": "another spelling of the same content than its one",
+    "type": "metadata of another role",
+    "key-id": "a key id is missing, empty, malformed or of no key",
+    "key-type": "a key is not Ed25519",
+    "same-key": "one key or one person counted twice",
+    "unsigned": "no signature, or one that could be none",
+    "threshold": "fewer good signatures than asked for, or too few asked for",
+    "wrong-fleet": "for another fleet, or for none",
+    "wrong-device": "for other devices",
+    "root-chain": "a root is missing, or too few keys of the one before signed it",
+    "expired": "root, snapshot, targets or rollout has expired",
+    "freeze": "the timestamp has expired: somebody may hold back the newer one",
+    "rollback": "older than what was trusted before",
+    "replay": "the same version again with other content, or another question's answer",
+    "mix-and-match": "metadata that are not the ones that were named",
+    "hash": "a file is not what was signed",
+    "missing": "something that is named is not there",
+    "delegation": "the release desk would sign more than rollout.json",
+    "policy-version": "a policy's version sinks, or its content changes under it",
+}
+
+
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a trial must hold to be confirmed; signed. Whole numbers, 0: no limit."""
 
