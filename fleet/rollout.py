@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from policies.rollout import SLOTS, in_cohort, slot
+from policies.rollout import SLOTS, slot
 from protocols.acks import open_ack
 from protocols.errors import WireError
 
@@ -119,6 +119,8 @@ class Tally:
         """Take a rollout; the book may go on changing."""
         self.rollout = rollout
         self._book = book
+        self._named = frozenset(rollout.devices)
+        self._groups = frozenset(rollout.groups)
         self._within = {
             device: slot(rollout.salt, device) < rollout.upto for device in book.keys
         }
@@ -147,10 +149,11 @@ class Tally:
         }
 
     def _is_expected(self, device: str, within: bool, ack: Ack | None) -> bool:
-        if not within and device not in self.rollout.devices:
-            return False
-        # only the device itself says which groups it is of
-        return in_cohort(self.rollout, device, ack.groups if ack else ())
+        if device in self._named:
+            return True
+        # only the device itself says which groups it is of; its slot is known
+        groups = self._groups
+        return within and (not groups or bool(ack and groups & {*ack.groups}))
 
 
 def _count(found: Totals, device: str, told: Outcome, ack: Ack | None) -> None:

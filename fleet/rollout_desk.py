@@ -35,6 +35,9 @@ PAUSE_S: Final = 1.0
 class Signer(Protocol):
     """The fleet's repository as the desk needs it, with the rollout key unlocked."""
 
+    def rollout(self) -> Rollout | None:
+        """Return the rollout that was signed last, None where none was."""
+
     def sign(self, rollout: Rollout) -> bytes:
         """Sign it, snapshot and timestamp, durably; return the bundle to publish."""
 
@@ -130,6 +133,11 @@ class Desk:
         until_s = time.monotonic() + seconds if seconds else float("inf")
         ended = await self._watched(tally, show, until_s)
         if ended.halted and halts:
+            now = self._signer.rollout()
+            if now != rollout:
+                state = now.state if now else "gone"
+                reason = f"another desk changed it meanwhile: it is {state}"
+                raise Unavailable(rollout.name, reason)
             await self.change("halt", paused(rollout, ended.halted), "limits")
         return ended
 

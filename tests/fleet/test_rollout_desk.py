@@ -34,6 +34,9 @@ class PlainSigner:
     def __init__(self) -> None:
         self.signed: list[Rollout] = []
 
+    def rollout(self) -> Rollout | None:
+        return self.signed[-1] if self.signed else None
+
     def sign(self, rollout: Rollout) -> bytes:
         self.signed.append(rollout)
         return encode_rollout(rollout)
@@ -154,6 +157,7 @@ def test_it_halts_by_itself_when_refusals_pass_the_limit(broker: Broker) -> None
         world = World(broker, a_fleet(20))
         rollout = a_rollout(upto=10_000, halt=Halt(refused_share=500, min_acks=10))
         await _say(world, ["trial"] * 8 + ["refused"] * 2, rollout)
+        world.signer.signed.append(rollout)
         ended = await world.watch(rollout)
         assert ended.halted.startswith("2 of 10 refused (20 %, the limit is 5 %)")
         assert not ended.done
@@ -163,6 +167,19 @@ def test_it_halts_by_itself_when_refusals_pass_the_limit(broker: Broker) -> None
         assert (action, facts["by"], facts["state"]) == (
             "rollout halt", "limits", "paused",
         )  # fmt: skip
+
+    asyncio.run(run())
+
+
+def test_a_rollout_that_another_desk_ended_is_not_signed_over(broker: Broker) -> None:
+    async def run() -> None:
+        world = World(broker, a_fleet(2))
+        rollout = a_rollout(upto=10_000)
+        await _say(world, ["refused"] * 2, rollout)
+        world.signer.signed.append(a_rollout(upto=10_000, state="aborted"))
+        with pytest.raises(Unavailable, match="another desk .* it is aborted"):
+            await world.watch(rollout)
+        assert len(world.signer.signed) == 1
 
     asyncio.run(run())
 
