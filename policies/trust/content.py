@@ -35,7 +35,7 @@ _PATH: Final = re.compile(
     r"(?:(policy\.yaml)|catalogues/([A-Za-z0-9_.-]{1,64}\.yaml)"
     r"|cards/([A-Za-z0-9_.-]{1,64})\.card\.json)"
 )
-_NAME: Final = r"^[A-Za-z0-9_.-]{1,64}$"
+_NAME: Final = r"^[A-Za-z0-9_.-]{1,64}$(?!\n)"  # $ alone lets a line end pass
 _VERSION = Annotated[int, Meta(ge=1, le=2**53)]
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 

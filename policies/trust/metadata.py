@@ -43,7 +43,7 @@ NS: Final = 1_000_000_000
 THRESHOLD_MIN: Final = {"root": 2, "targets": 2, "snapshot": 1, "timestamp": 1}
 PEOPLES: Final = ("root", "targets")
 _PUBLIC: Final = re.compile(r"[0-9a-f]{64}")
-_PERSON: Final = r"^[A-Za-z0-9_.-]{1,64}$"
+_PERSON: Final = r"^[A-Za-z0-9_.-]{1,64}$(?!\n)"  # $ alone lets a line end pass
 
 Person = Annotated[str, Meta(pattern=_PERSON)]
 
