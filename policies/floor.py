@@ -200,3 +200,14 @@ def _reasons(
 
 def _mask(texts: tuple[str, ...], holds: Callable[[str], bool]) -> Bool:
     return np.fromiter(map(holds, texts), np.bool_, len(texts))
+
+
+def floor_on_item(
+    compiled: Compiled, floor: Document[Floor], row: int
+) -> Iterator[tuple[FloorRule, tuple[Violation, ...]]]:
+    """Yield every floor rule about one item, with what the policy does against it."""
+    one = np.zeros(len(compiled.policy.items), np.bool_)
+    one[row] = True
+    for line in compile_floor(floor):
+        if _rows(line, compiled.policy.items)[row]:
+            yield line.rule, tuple(_against(line, one, compiled))
