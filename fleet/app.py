@@ -11,6 +11,7 @@ from typing import Annotated, cast
 
 import typer
 
+from fleet import policy_app as _policy_words  # noqa: F401  # adds its words to policy_app
 from fleet.audit_sources import verify_ledger, verify_store
 from fleet.collect import Service, serve
 from fleet.collector import Collector

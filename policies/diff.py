@@ -123,7 +123,8 @@ def _line(pair: Pair, name: str, group: Group, budget: _Budget) -> Line | None:
 
 
 def _names(pair: Pair, group: Group) -> tuple[str, ...]:
-    return tuple(pair.items[item][0] for item in group.items[:NAMES_MAX].tolist())
+    names = dict.fromkeys(pair.items[item][0] for item in group.items.tolist())
+    return tuple(names)[:NAMES_MAX]
 
 
 def _words(pair: Pair, side: Side | None, item: int, name: str) -> str:
@@ -160,7 +161,7 @@ def _to_other_place(pair: Pair, name: str, group: Group, line: Line) -> Weakenin
     label = pair.label(item)
     return Weakening(
         pair.items[item][0], pair.category(item), label.tier, name,
-        line.why, len(group.items), is_guarded(label),
+        line.why or line.after, len(group.items), is_guarded(label),
     )  # fmt: skip
 
 
@@ -173,7 +174,7 @@ def _merged(lines: Iterable[Line]) -> Iterator[Line]:
         first = found.get(key)
         found[key] = line if first is None else replace(
             first,
-            items=(*first.items, *line.items)[:NAMES_MAX],
+            items=tuple(dict.fromkeys((*first.items, *line.items)))[:NAMES_MAX],
             count=first.count + line.count,
         )  # fmt: skip
     yield from found.values()

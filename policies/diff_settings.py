@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from policies.catalogue import is_under
 from policies.compile import DEVICE
 from policies.diff_columns import place
 from policies.difference import Kind, Line, is_guarded
@@ -37,8 +38,8 @@ def places(pair: Pair, name: str) -> list[Line]:
         return []
     old, new = (place(side, name) for side in pair.sides)
     if old is None and new is not None:
-        why = f"new destination in {new.region}: {', '.join(new.recipients)}"
-        return [_of(Kind.LOOSER, name, "", f"{why}, {new.suite}", why)]
+        told = f"new destination in {new.region}: {', '.join(new.recipients)}"
+        return [_of(Kind.LOOSER, name, "", f"{told}, {new.suite}", "")]
     if new is None and old is not None:
         return [_of(Kind.TIGHTER, name, "a destination", "no destination any more", "")]
     assert old is not None
@@ -178,6 +179,8 @@ def _retention(old: Side, new: Side) -> Iterator[Line]:
         kind = Kind.LOOSER if have > had else Kind.TIGHTER
         why = "is retained longer" if have > had else ""
         for category in categories:
+            if any(category != one and is_under(category, one) for one in categories):
+                continue  # told with the one above it
             label = _label(old, new, category)
             yield Line(
                 kind,

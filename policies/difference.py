@@ -49,7 +49,9 @@ class Line:
         to = f"to {self.destination}" if self.destination else ""
         head = " ".join(part for part in (of, to) if part) or "the policy"
         change = f"{self.before}; now {self.after}" if self.before else self.after
-        return f"{head}: {change}" + (f" [{self.why}]" if self.why else "")
+        # "kept back before, leaves sealed now" is what the change says already
+        more_to_say = self.why and not self.why.endswith(" now")
+        return f"{head}: {change}" + (f" [{self.why}]" if more_to_say else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Say(StrEnum):
     BEHIND = "not reached"  # a rule without conditions stands before it
     CLAIM = "claim fails"  # its ``becomes`` is not earned: the item stays
     OTHER = "does not match"
+    AWAY = "not for it"  # the rule is about other destinations
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,7 @@ def _elsewhere(compiled: Compiled, at: int, place: CompiledDestination) -> RuleW
     else:
         reason = f"for region {', '.join(regions)}, not {place.region}"
     line = compiled.document.tree.line(("rules", at))
-    return RuleWord(rule.name, line, Say.OTHER, reason, (), "", (), "", "", "")
+    return RuleWord(rule.name, line, Say.AWAY, reason, (), "", (), "", "", "")
 
 
 def mismatches(compiled: Compiled, match: Match, row: int) -> Iterator[str]:

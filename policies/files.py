@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from policies.catalogue import CatalogueSet
 from policies.compile import Compiled, compile_policy
 from policies.errors import PolicyError, nearest, shown
 from policies.floor import Violation, check_floor
 from policies.lint import lint
 from policies.parse import (
     CATALOGUE_BYTES_MAX,
+    Document,
     parse_bindings,
     parse_catalogue,
     parse_floor,
     parse_policy,
 )
+from policies.representative import representative
 from protocols.can.database import load_database
 from protocols.errors import DatabaseError, WireError
 from protocols.modbus.sunspec import parse_model
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
     from policies.findings import Finding
     from policies.model import Bindings, Catalogue, Policy
-    from policies.parse import Document
     from policies.yaml_tree import Path as Place
     from protocols.can.database import Database
     from protocols.modbus.sunspec import ModelDefinition
@@ -88,10 +90,26 @@ def load(
     )
 
 
+def load_unbound(
+    policy: Path | str | None, floor: Path | str | None = None, also: Sequence[str] = ()
+) -> Loaded:
+    """Compile a policy against one item for every pattern of its catalogues.
+
+    For whoever has no bindings at hand: see ``policies.representative``. ``also``:
+    items to be there beside them.
+    """
+    file, text = _policy_text(policy)
+    folder = Path(file).parent if Path(file).is_file() else None
+    document = parse_policy(text, file)
+    known = CatalogueSet(_catalogues(document, folder))
+    bound = representative(document, known, also)
+    return load_text(text, file, [bound], floor, catalogue_folder=folder)
+
+
 def load_text(
     text: bytes,
     file: str,
-    bindings: Sequence[Path | str] = (),
+    bindings: Sequence[Path | str | Document[Bindings]] = (),
     floor: Path | str | None = None,
     database_folder: Path | None = None,
     *,
@@ -243,8 +261,12 @@ def _policy_text(policy: Path | str | None) -> tuple[str, bytes]:
     return str(policy), _read_named(policy, "examples")
 
 
-def _bindings(source: Path | str) -> tuple[Document[Bindings], Path | None]:
+def _bindings(
+    source: Path | str | Document[Bindings],
+) -> tuple[Document[Bindings], Path | None]:
     """Return parsed bindings and the folder of their file."""
+    if isinstance(source, Document):
+        return source, None
     if isinstance(source, str):
         name = source.removesuffix(".bindings") + ".bindings"
         if name in shipped("bindings"):

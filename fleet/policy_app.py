@@ -1,0 +1,90 @@
+"""The words of `sluicectl policy` that look at policies and change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleet.groups import policy_app
+from fleet.policy_check import check_all
+from fleet.policy_diff import diff
+from fleet.policy_explain import explain_item
+from fleet.policy_source import Against
+
+POLICY_HELP = "Policy file, or a shipped one: passenger-fleet, factory-line, demo."
+
+Bindings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bindings",
+        "-b",
+        help="Which signal is which item: a file, or a shipped one (sim-vehicle, "
+        "sim-plant). May be given again. Without: one item for every category.",
+    ),
+]
+Databases = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the DBC, KCD, ARXML and SYM files of the bindings."),
+]
+Floor = Annotated[
+    Path | None, typer.Option(help="The owner's floor file: nothing may be weaker.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
+
+
+@policy_app.command("check")
+def policy_check(
+    policies: Annotated[list[str], typer.Argument(help=POLICY_HELP)],
+    bindings: Bindings = None,
+    floor: Floor = None,
+    databases: Databases = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Warnings fail, too.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Parse, compile and lint policies, and hold them against the owner's floor.
+
+    Exit code 0: nothing refuses them; 1: lint or the floor does (--strict: or warns);
+    2: a file cannot be read.
+    """
+    against = Against(tuple(bindings or ()), databases, floor)
+    return check_all(policies, against, strict=strict, as_json=json)
+
+
+@policy_app.command("explain")
+def policy_explain(
+    item: Annotated[str, typer.Argument(help="Such as Vehicle.Speed.")],
+    to: Annotated[
+        str | None, typer.Option("--to", help="One destination; without: all.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "passenger-fleet",
+    bindings: Bindings = None,
+    floor: Floor = None,
+    databases: Databases = None,
+    json: Json = False,
+) -> int:
+    """Say which rule decides for an item, and why the others do not.
+
+    Exit code 0; 2: no such item, destination or file.
+    """
+    against = Against(tuple(bindings or ()), databases, floor)
+    return explain_item(item, to, policy, against, as_json=json)
+
+
+@policy_app.command("diff")
+def policy_diff(
+    old: Annotated[str, typer.Argument(help='What decides now; "none": nothing.')],
+    new: Annotated[str, typer.Argument(help=POLICY_HELP)],
+    bindings: Bindings = None,
+    databases: Databases = None,
+    json: Json = False,
+) -> int:
+    """Say in words what NEW lets out more or less than OLD, and to whom.
+
+    Exit code 0: the same, or only tighter; 1: looser, or not comparable; 2: a file
+    cannot be read. Looser for important or core data: two people must sign it.
+    """
+    return diff(old, new, Against(tuple(bindings or ()), databases), as_json=json)
