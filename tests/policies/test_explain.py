@@ -220,7 +220,7 @@ def test_no_field_of_a_match_or_a_floor_rule_is_without_words() -> None:
     """A new field needs words in policies/explain.py, then its name here."""
     assert set(Match.__struct_fields__) == {
         "category", "item", "min_tier", "max_tier", "pi", "geo", "region", "when",
-        "inside", "outside", "time", "consent",
+        "inside", "outside", "time", "consent", "hysteresis",
     }  # fmt: skip
     assert set(FloorRule.__struct_fields__) == {
         "name", "match", "never_leaves", "min_action", "min_grid", "max_rate",
