@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.classification.context import Context
+from agent.classification.ignition import Ignition
 from agent.classification.stage import Classifier
 from agent.decoding import Decoder
 from agent.events import Events
@@ -81,6 +82,7 @@ def assemble(
         inspector=_inspector(compiled.plan, compiled),
         events=Events(event_item, context, lost),
         context=Context(policy),
+        ignition=Ignition(policy),
         classifier=Classifier(policy),
         gates=tuple(
             Gate(

@@ -11,6 +11,7 @@ an entry's life (DESIGN section 9): commit, sign, store, publish.
     flow.out    an envelope was made: digest, label, rules, counts
     collect.rec the six facts of MIITM art. 14 per source and category and interval
     count.snap  what the compliance counters grew by since the last snapshot
+    consent.state  a consent is on, off or was refused: by which role, and until when
     loss.rec    something was lost: cause and count
     destroy.rec something was deleted on purpose: rule and count
     stop        the end of a clean run
@@ -28,6 +29,7 @@ from agent.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from agent.consents import Change
     from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
     from agent.store.salvage import Break
     from policies.tables import CompiledPolicy
@@ -195,6 +197,19 @@ class Evidence:
             self.entry("collect.rec", now_ns, {**span, "rows": collected}),
             self.entry("count.snap", now_ns, {**span, "rows": counted, "held": held}),
         )
+
+    def consent(self, now_ns: int, change: Change) -> bytes:
+        """Return the record of what became of a consent: roles, never a name."""
+        facts: dict[str, Fact] = {
+            "consent": change.consent,
+            "class": list(change.classes),
+            "state": change.state,
+            "set_by": change.set_by,
+            "expires": change.expires_ns,
+            "survives": change.survives,
+            "cause": change.cause,
+        }
+        return self.entry("consent.state", now_ns, facts)
 
     def loss(self, now_ns: int, cause: str, count: int, detail: str = "") -> bytes:
         """Return the record of a loss that is not tied to stored records."""

@@ -21,10 +21,12 @@ from protocols.frames import empty_frames
 from protocols.samples import concat_texts, empty_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent.classification.context import Context
+    from agent.classification.ignition import Ignition
     from agent.classification.stage import Classifier
+    from agent.consents import Consents
     from agent.decoding import Decoder
     from agent.events import Events
     from agent.evidence import Evidence
@@ -56,6 +58,7 @@ class Stages:
     inspector: Inspector
     events: Events
     context: Context
+    ignition: Ignition
     classifier: Classifier
     gates: tuple[Gate, ...]
     sealer: Sealer
@@ -73,8 +76,15 @@ class Flow:
         self._stages = stages
         self._tally = tally
         self._sources = Sources(policy.items)
+        self._holding: frozenset[str] = frozenset()  # consents, in the last batch
 
-    def process(self, arrival: Arrival, *, clock_ok: bool = True) -> Commit:
+    def process(
+        self,
+        arrival: Arrival,
+        *,
+        clock_ok: bool = True,
+        consents: Consents | None = None,
+    ) -> Commit:
         """Return all that one batch makes durable: nothing leaves without it."""
         stages, now_ns = self._stages, arrival.now_ns
         decoded = stages.decoder.decode(arrival)
@@ -84,17 +94,43 @@ class Flow:
         findings = stages.inspector.inspect(view, now_ns)
         texts = concat_texts([decoded.texts, stages.events.texts(findings, now_ns)])
 
-        # No consents yet: nothing gives them (issue 3), so what needs one stays back.
-        stages.context.observe(decoded.samples, clock_ok=clock_ok)
+        holding = self._consented(decoded.samples, consents, now_ns, clock_ok=clock_ok)
+        stages.context.observe(decoded.samples, clock_ok=clock_ok, consents=holding)
         if self._tally is not None:
             self._tally.seen(decoded.samples, texts)
         made = self._pass(now_ns)
         made.read(decoded, texts)
+        self._forget(self._holding - holding.keys(), made)
+        self._holding = frozenset(holding)
         for gate in stages.gates:
             made.take(
                 gate.destination, self._protect(gate, decoded.samples, texts, made)
             )
         return made.commit()
+
+    def _consented(
+        self,
+        samples: SampleBatch,
+        consents: Consents | None,
+        now_ns: int,
+        *,
+        clock_ok: bool,
+    ) -> Mapping[str, int]:
+        """Return the consents that hold for this batch: name -> when it ends."""
+        if consents is None:
+            return {}
+        # A cycle that begins in this batch ends consents for all of it.
+        consents.ignition_seen(*self._stages.ignition.seen(samples))
+        consents.look(now_ns, clock_ok=clock_ok)
+        return consents.holding
+
+    def _forget(self, ended: frozenset[str], made: Pass) -> None:
+        """Destroy what waits inside rules whose consent has ended."""
+        if not ended:
+            return
+        for gate in self._stages.gates:
+            made.take(gate.destination, gate.protector.forget(ended))
+        self._stages.sealer.forget(ended)
 
     def _protect(
         self, gate: Gate, samples: SampleBatch, texts: TextBatch, made: Pass

@@ -88,6 +88,7 @@ class SpoolRecord:
     body: bytes
     confirm: str = "receipt"  # receipt | puback
     samples: int = 0
+    consent: str = ""  # that it was released under; not in the store, its epoch tells
 
 
 @dataclass(frozen=True, slots=True)

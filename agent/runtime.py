@@ -28,6 +28,7 @@ from agent.sources.batcher import Batcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.adapters.consenting import Consenting
     from agent.adapters.modbus_poll import ModbusPoller
     from agent.adapters.outside import Outside
     from agent.adapters.steering import Desk
@@ -51,6 +52,7 @@ class Parts:
 
     config: Config
     desk: Desk
+    consenting: Consenting
     notifier: Notifier
     outside: Outside
     open_bus: Callable[[int], FrameSource]
@@ -89,6 +91,7 @@ class Agent:
         parts, desk = self._parts, self._desk
         metrics = parts.config.metrics
         await self._steering.activated("start")
+        await parts.consenting.begin(clock_ok=self._watch.ok)
         async with (
             serve_status(parts.outside.pages(), metrics.socket, metrics.port),
             asyncio.TaskGroup() as tasks,
@@ -103,6 +106,9 @@ class Agent:
                 tasks.create_task(self._clockwork(), name="clockwork"),
                 tasks.create_task(self._pulse(), name="pulse"),
                 tasks.create_task(self._steering.run(), name="steering"),
+                tasks.create_task(
+                    parts.consenting.watch(self._arrived.set), name="consents"
+                ),
             ]
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
             parts.notifier.ready(self._now.accepted.compiled.policy.name)
@@ -167,6 +173,7 @@ class Agent:
             await self._gathered()
             while self._steering.waiting:
                 self._flow = await self._steering.swap(self._flow)
+                self._parts.consenting.declare(self._now.accepted.compiled.policy)
                 self._poll(tasks)
             await self._pass()
             if (problems := self._parts.outside.problems()) != self._told:
@@ -190,10 +197,18 @@ class Agent:
 
     async def _pass(self, *, last: bool = False) -> None:
         commits = []
+        consenting = self._parts.consenting
         for arrival in self._arrivals(last=last):
-            commits.append(self._flow.process(arrival, clock_ok=self._watch.ok))
+            commits.append(
+                self._flow.process(
+                    arrival, clock_ok=self._watch.ok, consents=consenting.consents
+                )
+            )
             await asyncio.sleep(0)  # the control plane answers between two batches
-        await self._desk.keeper.keep(self._watch.dated(join_commits(commits)))
+        commit = self._watch.dated(join_commits(commits))
+        await consenting.remember(commit)
+        await self._desk.keeper.keep(commit)
+        await consenting.settle()
         now_ns = self._desk.clock.now_ns()
         losses = [
             self._desk.evidence.loss(now_ns, cause, count)

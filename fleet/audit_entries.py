@@ -7,7 +7,7 @@ later version adds are passed over.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -93,6 +93,17 @@ class Destroy(_Gone, frozen=True, gc=False, tag="destroy.rec", kw_only=True):
     """Something was deleted on purpose."""
 
 
+class Consent(_Head, frozen=True, gc=False, tag="consent.state", kw_only=True):
+    """A consent is on, off, or was refused."""
+
+    consent: str
+    classes: tuple[str, ...] = msgspec.field(name="class")
+    state: Literal["on", "off", "refused"]
+    set_by: str
+    expires: int
+    survives: bool
+
+
 class Stop(_Head, frozen=True, gc=False, tag="stop", kw_only=True):
     """The end of a clean run."""
 
@@ -106,14 +117,16 @@ class Other(msgspec.Struct, frozen=True, gc=False):
     n: int
 
 
-Known: TypeAlias = Boot | Change | Key | Out | Collect | Snap | Loss | Destroy | Stop
+Known: TypeAlias = (
+    Boot | Change | Key | Out | Collect | Snap | Consent | Loss | Destroy | Stop
+)
 Entry: TypeAlias = Known | Other
 _KNOWN: msgspec.msgpack.Decoder[Known] = msgspec.msgpack.Decoder(Known)
 _OTHER: msgspec.msgpack.Decoder[Other] = msgspec.msgpack.Decoder(Other)
 _TYPES = frozenset(
     {
         "boot", "cfg.change", "key.life", "flow.out", "collect.rec", "count.snap",
-        "loss.rec", "destroy.rec", "stop",
+        "consent.state", "loss.rec", "destroy.rec", "stop",
     }
 )  # fmt: skip
 

@@ -266,6 +266,15 @@ class CompiledRule:
     category_out: tuple[str, ...]  # [items] category of the rule's output
 
 
+def consent_of(rule: CompiledRule) -> str:
+    """Return the name of the consent that a rule asks for, "" where it asks for none.
+
+    The language lets a rule ask for one at most.
+    """
+    asked = [c.name for c in rule.conditions if isinstance(c, ConsentTest)]
+    return asked[0] if asked else ""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledDestination:
     """One place that data may go to, with the order of rules per item."""

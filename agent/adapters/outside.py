@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from agent.telemetry.prometheus import exposition
 from agent.telemetry.report import Situation, state_body
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from agent.adapters.keeper import Keeper
     from agent.adapters.uplink import Uplink
     from agent.assembly import Identity
+    from agent.consents import Standing
     from agent.control import Accepted
     from agent.ports import Clock
     from agent.sources.losses import Losses
@@ -31,6 +34,7 @@ class Now:
     clock_level: str = "low"  # until the clock was looked at
     troubles: dict[str, str] = field(default_factory=dict)  # where -> what is wrong
     closed: dict[str, str] = field(default_factory=dict)  # destination -> why
+    consents: Callable[[], list[Standing]] = list  # every declared one, as it stands
 
 
 class Outside:
@@ -75,8 +79,10 @@ class Outside:
         }
 
     def status(self) -> str:
-        """Return the state as JSON."""
-        return self.state(self._number, self._uplink.online).decode()
+        """Return the state as JSON, and what only this device's owner may ask."""
+        state = self.state(self._number, self._uplink.online)
+        consents = msgspec.json.encode(self._now.consents())
+        return f'{state[:-1].decode()},"consents":{consents.decode()}}}'
 
     def state(self, number: int, online: bool) -> bytes:
         """Return the body of the retained state."""

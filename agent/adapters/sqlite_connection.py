@@ -124,6 +124,18 @@ class Connection:
         finally:
             self._rollback()  # of whatever ended before its COMMIT
 
+    @contextlib.contextmanager
+    def erasing(self) -> Iterator[None]:
+        """Overwrite what is freed meanwhile; no old page image stays in the log."""
+        with self.reading("erase") as database:
+            database.execute("PRAGMA secure_delete = ON")
+        try:
+            yield
+        finally:
+            with self.reading("erase") as database:
+                database.execute("PRAGMA secure_delete = FAST")
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _commit(self, doing: str) -> None:
         try:
             self.raw.execute("COMMIT")

@@ -129,22 +129,31 @@ class SqliteStore:
         """
         lost: tuple[Eviction, ...] = ()
         while rows := self._rows(_EXPIRED, (now_ns, ROWS_AT_ONCE)):
-            with self._erasing(), self._changing("expire") as change:
+            with self._connection.erasing(), self._changing("expire") as change:
                 lost += change.lose("expired", change.drop_retained(rows))
         return lost
 
     def destroy(
-        self, places: Sequence[tuple[str, int]], *, only_open: bool = False
+        self,
+        places: Sequence[tuple[str, int]],
+        *,
+        only_open: bool = False,
+        epochs: Sequence[bytes] = (),
     ) -> tuple[Eviction, ...]:
         """Delete what is spooled for (destination, label) pairs, with a record of it.
 
-        They lost their permission, or (``only_open``) to leave in the open.
+        They lost their permission, or (``only_open``) to leave in the open. ``epochs``:
+        what lost the consent that it was released under.
         """
         lost: tuple[Eviction, ...] = ()
         query = _IN_THE_OPEN if only_open else _OF_LABEL
-        for destination, label in places:
-            while rows := self._rows(query, (destination, label, ROWS_AT_ONCE)):
-                with self._erasing(), self._changing("destroy") as change:
+        wanted: list[tuple[str, tuple[str | bytes | int, ...]]] = [
+            *((query, place) for place in places),
+            *((_OF_SEQUENCES, (epoch, 0, _SEQUENCE_MAX)) for epoch in epochs),
+        ]
+        for asked, place in wanted:
+            while rows := self._rows(asked, (*place, ROWS_AT_ONCE)):
+                with self._connection.erasing(), self._changing("destroy") as change:
                     lost += change.lose("destroyed", change.drop_spooled(rows))
                 self._sending.unmark(rows)
         return lost
@@ -152,17 +161,6 @@ class SqliteStore:
     def _rows(self, query: str, values: tuple[bytes | str | int, ...]) -> list[int]:
         with self._connection.reading("rows") as database:
             return [row for (row,) in database.execute(query, values)]
-
-    @contextlib.contextmanager
-    def _erasing(self) -> Iterator[None]:
-        with self._connection.reading("erase") as database:
-            database.execute("PRAGMA secure_delete = ON")
-        try:
-            yield
-        finally:
-            with self._connection.reading("erase") as database:
-                database.execute("PRAGMA secure_delete = FAST")
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def spooled_places(self) -> list[tuple[str, int]]:
         """Return every (destination, label) that has something in the spool."""

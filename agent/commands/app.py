@@ -126,6 +126,60 @@ def status(
     return show(config, json)
 
 
+consents = typer.Typer(
+    help="What a person has agreed to on this device (consents.json in state_dir).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(consents, name="consent")
+
+
+@consents.command("give")
+def consent_give(
+    name: Annotated[str, typer.Argument(help="A consent that the policy declares.")],
+    lasting: Annotated[
+        str, typer.Option("--for", help="How long: 8h, 7d, 4w; at most at_most.")
+    ],
+    config: ConfigFile = DEFAULT_CONFIG,
+    by: Annotated[
+        str,
+        typer.Option(help="driver, passenger, owner, guardian or operator."),
+    ] = "driver",
+    opt_in: Annotated[
+        bool, typer.Option("--opt-in", help="Let it survive ignition cycles.")
+    ] = False,
+) -> int:
+    """Agree to one class of data leaving, for a time; there is no for ever."""
+    from agent.commands.consent import give
+
+    return give(config, name, lasting, by, opt_in)
+
+
+@consents.command("withdraw")
+def consent_withdraw(
+    name: Annotated[str, typer.Argument(help="A consent that was given.")] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every consent on this device.")
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> int:
+    """Take a consent back: the flow stops, what waits under it is destroyed."""
+    from agent.commands.consent import withdraw
+
+    return withdraw(config, name, everything)
+
+
+@consents.command("list")
+def consent_list(
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
+) -> int:
+    """Show what was given, and what the running agent makes of it."""
+    from agent.commands.consent import show_consents
+
+    return show_consents(config, json)
+
+
 @app.command()
 def doctor(
     config: ConfigFile = DEFAULT_CONFIG,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from agent import VERSION
 from agent.adapters.cards import check_cards, load_cards
 from agent.adapters.clock import ClockConfidence, SystemClock
+from agent.adapters.consenting import Consenting
 from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited, read_secret, write_durably
 from agent.adapters.journal import Journal
@@ -236,6 +237,9 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
     return Parts(
         config=config,
         desk=desk,
+        consenting=Consenting(
+            Path(paths.of(config.state_dir)), keeper, evidence, clock, now
+        ),
         notifier=Notifier(),
         outside=asked[0],
         open_bus=lambda number: world.open_bus(config.can[number], number),

@@ -14,6 +14,7 @@ from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -34,6 +35,25 @@ def show(config_file: Path, as_json: bool) -> int:
     return 1 if state.get("problems") else 0
 
 
+def _line(entry: object) -> str:
+    return standing_line(entry) if isinstance(entry, dict) else str(entry)
+
+
+def standing_line(entry: Mapping[str, object]) -> str:
+    """Return a consent of the status page as a person reads it."""
+    if entry["state"] != "on":
+        reason = f": {entry['reason']}" if entry["reason"] else ""
+        return f"{entry['name']} {entry['state']}{reason}"
+    survives = ", survives ignition cycles" if entry["survives"] else ""
+    until = moment(int(str(entry["expires_ns"])))
+    return f"{entry['name']} on until {until}, by {entry['by']}{survives}"
+
+
+def moment(ns: int) -> str:
+    """Return a wall-clock time as a person reads it, in UTC."""
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(" ", "seconds")
+
+
 def _print(state: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -42,9 +62,9 @@ def _print(state: dict[str, object]) -> None:
     for name, value in state.items():
         shown = value
         if name.endswith("_ns") and isinstance(value, int) and value:
-            shown = datetime.fromtimestamp(value / 1e9, UTC).isoformat(" ", "seconds")
+            shown = moment(value)
         elif isinstance(value, list):
-            shown = "\n".join(map(str, value)) or "none"
+            shown = "\n".join(map(_line, value)) or "none"
         elif isinstance(value, float):
             shown = f"{value:.3g}"
         table.add_row(name.replace("_", " "), str(shown))

@@ -1,7 +1,8 @@
 """What one destination's rules released, sorted into the envelopes it will make.
 
 One envelope holds one label (DESIGN section 5: the label of a message is the maximum of
-its fields, so fields of different labels are split), one action and one kind.
+its fields, so fields of different labels are split), one action, one kind, and what was
+released under one consent: when a person withdraws it, that and nothing else goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.protection.protector import split_by_label
 from agent.protection.transforms import gives_floats
-from policies.tables import Action, Aggregate
+from policies.tables import Action, Aggregate, consent_of
 
 if TYPE_CHECKING:
     from agent.records import Released
@@ -43,6 +44,7 @@ class Bundle:
     action: Action
     label: int
     kind: str  # data | event
+    consent: str  # that every part was released under, "" none
     parts: tuple[Part, ...]
 
 
@@ -54,7 +56,7 @@ def bundles(
     ``event_item``: row of ``Sluicegate.Event`` in the item table, -1 where unbound;
     what it released goes out as kind ``event``.
     """
-    places: dict[tuple[Action, int, str], list[Part]] = {}
+    places: dict[tuple[Action, int, str, str], list[Part]] = {}
     for one in released:
         rule = policy.rules[one.rule]
         changed = gives_floats(rule)
@@ -64,6 +66,7 @@ def bundles(
             if not part.rows:
                 continue
             is_event = len(piece.texts) and int(piece.texts.item[0]) == event_item
-            place = (rule.action, label, EVENT if is_event else DATA)
+            kind = EVENT if is_event else DATA
+            place = (rule.action, label, kind, consent_of(rule))
             places.setdefault(place, []).append(part)
     return [Bundle(*place, tuple(parts)) for place, parts in sorted(places.items())]

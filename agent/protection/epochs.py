@@ -1,6 +1,6 @@
 """The life of an epoch: a fresh data key, wrapped and announced, then only counted.
 
-One epoch per (destination, label, kind of record) and per start, policy or day. Nothing
+One epoch per (destination, label, kind, consent) and per start, policy or day. Nothing
 about nonces is persisted: a new process makes new keys (DESIGN section 7). The data
 key exists here only until it is wrapped; the device keeps the AEAD key of running
 epochs and nothing that could read what was sealed before.
@@ -67,6 +67,7 @@ class Place:
     label: int
     kind: str  # data | event | keep
     suite: str
+    consent: str = ""  # that all of it was released under
 
 
 @dataclass(slots=True)

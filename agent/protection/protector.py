@@ -15,7 +15,7 @@ from agent.limits import HELD_SAMPLES_MAX
 from agent.protection.transforms import RuleRunner, ticks
 from agent.records import Outcome, Released
 from agent.track import Tracker
-from policies.tables import NO_RULE, Action
+from policies.tables import NO_RULE, Action, consent_of
 from protocols.samples import empty_samples, empty_texts
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ CountCell: TypeAlias = "tuple[int, Outcome, int, int]"
 # Outcomes that are counted under the label of the rule's output; what stays or is
 # destroyed never became that, and is counted under the item's own label.
 _OUT = (Outcome.SENT, Outcome.KEPT, Outcome.MERGED)
+CONSENT = "consent"  # why a rule is flushed: any word but ``transforms.SHUTDOWN``
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,28 @@ class Protector:
                 failures.append((number, result.failure))
         return Protected(tuple(released), books.cells(), self.held, tuple(failures))
 
+    def forget(self, ended: frozenset[str]) -> Protected:
+        """Destroy what waits inside the rules that need one of these consents.
+
+        It is thinned, and the rules go on from there.
+        """
+        return self._flushed(
+            {
+                n: r
+                for n, r in self._runners.items()
+                if consent_of(self._rules[n]) in ended
+            },
+            CONSENT,
+        )
+
     def flush(self, reason: str) -> Protected:
         """End the work of all rules; see ``RuleRunner.flush``. Nothing is held then."""
+        return self._flushed(self._runners, reason)
+
+    def _flushed(self, runners: dict[int, RuleRunner], reason: str) -> Protected:
         books = _Books(self)
         released: list[Released] = []
-        for number, runner in self._runners.items():
+        for number, runner in runners.items():
             result = runner.flush(reason)
             books.run(number, result)
             released += result.released

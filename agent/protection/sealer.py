@@ -138,6 +138,7 @@ class Sealer:
             bundle.label,
             KEEP if keeps else bundle.kind,
             OPEN if bundle.action == Action.ALLOW else destination.suite,
+            bundle.consent,
         )
         records: list[SpoolRecord] = []
         retained: list[RetainedRecord] = []
@@ -163,6 +164,14 @@ class Sealer:
                 else:
                     records.append(_spooled(epoch, batch, destination.confirm, now_ns))
         return Sealed(tuple(records), tuple(retained), rows)
+
+    def forget(self, ended: frozenset[str]) -> None:
+        """End the epochs of these consents; given anew, they begin new ones.
+
+        Their announcements may be destroyed where they wait: nothing may need them.
+        """
+        running = self._epochs.items()
+        self._epochs = {p: e for p, e in running if p.consent not in ended}
 
     def _begin(
         self,
@@ -206,6 +215,7 @@ class Sealer:
             now_ns,
             message,
             destination.confirm,
+            consent=place.consent,
         )
         return epoch, key
 

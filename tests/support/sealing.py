@@ -182,4 +182,4 @@ def bundle(
         released = Released(rule, batch, mine, statistic)
         parts.append(Part(policy_.rules[rule], released, is_float, bool(statistic)))
     found = policy_.rules[rule]
-    return Bundle(found.action, int(found.label_out[0]), kind, tuple(parts))
+    return Bundle(found.action, int(found.label_out[0]), kind, "", tuple(parts))

@@ -1,0 +1,148 @@
+"""Consents between the file that people write, the flow, and the store.
+
+``watch`` looks at the file and hands it to ``Consents``; the flow judges by those;
+``settle`` makes durable what changed: evidence first, then what waits is destroyed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from agent.adapters.files import read_limited
+from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
+from agent.consents import Consents
+from agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+    from pathlib import Path
+
+    from agent.adapters.keeper import Keeper
+    from agent.adapters.outside import Now
+    from agent.consents import Change
+    from agent.evidence import Evidence
+    from agent.ports import Clock
+    from agent.records import Commit
+    from policies.tables import CompiledPolicy
+
+LOOK_S: Final = 0.25  # PI-06: nothing flows one second after a withdrawal
+EPOCHS_LOOKED_MAX: Final = 256  # beyond them, those that were sent are forgotten
+MEMORY: Final = "consents"
+EPOCHS: Final = "consent epochs"
+TROUBLE: Final = "consents"
+
+
+class Consenting:
+    """What of consents is not pure. Owned by the flow's task, but for ``watch``."""
+
+    def __init__(
+        self, folder: Path, keeper: Keeper, evidence: Evidence, clock: Clock, now: Now
+    ) -> None:
+        """``folder``: ``state_dir``; the policy is the one that ``now`` names."""
+        self.consents = Consents(now.accepted.compiled.policy.consents)
+        self._file = folder / FILE_NAME
+        self._keeper = keeper
+        self._evidence = evidence
+        self._clock = clock
+        self._now = now
+        self._seen: tuple[int, int, int] | None = (0, 0, 0)  # no file is like that
+        self._epochs: dict[bytes, str] = {}  # epoch -> its consent
+        now.consents = self.consents.standings
+
+    async def begin(self, *, clock_ok: bool) -> None:
+        """Take over what the run before knew; a start is an ignition cycle."""
+        keeper = self._keeper
+        memory = await keeper.ask(keeper.store.document, MEMORY)
+        if memory is not None:
+            self.consents.remember(memory)
+        epochs = await keeper.ask(keeper.store.document, EPOCHS)
+        if epochs is not None:
+            self._epochs = _decoded(epochs)
+        self.look()
+        self.consents.look(self._clock.now_ns(), clock_ok=clock_ok)
+        await self.settle()
+
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Look at the file for ever; ``wake`` the flow where it has changed."""
+        while True:
+            await self._clock.sleep(LOOK_S)
+            if self.look():
+                wake()
+
+    def look(self) -> bool:
+        """Read the file where it is another one than before; tell whether it was."""
+        try:
+            found = self._file.stat()
+            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+        except FileNotFoundError:
+            seen = None
+        except OSError as error:
+            seen = (-1, error.errno or 0, 0)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            text = b"" if seen is None else read_limited(self._file, FILE_BYTES_MAX)
+            self.consents.take(() if seen is None else parse_consents(text))
+            self._now.troubles.pop(TROUBLE, None)
+        except BadInput as error:
+            place = f"{error.place}: " if error.place else ""
+            self.consents.unread("the file cannot be read")
+            self._now.troubles[TROUBLE] = f"{FILE_NAME}: {place}{error.reason}"
+        return True
+
+    def declare(self, policy: CompiledPolicy) -> None:
+        """Another policy decides from now on."""
+        self.consents.declare(policy.consents)
+
+    async def remember(self, commit: Commit) -> None:
+        """Know the consent of an epoch before anything of it is spooled."""
+        fresh = {r.epoch: r.consent for r in commit.records if r.consent}
+        if fresh.keys() <= self._epochs.keys():
+            return
+        self._epochs |= fresh
+        if len(self._epochs) > EPOCHS_LOOKED_MAX:
+            await self._forget_sent(keep=fresh.keys())
+        await self._keep_epochs()
+
+    async def settle(self) -> None:
+        """Record what changed, and destroy what waits under consents that ended."""
+        changes = self.consents.changes()
+        if not changes:
+            return
+        keeper, memory = self._keeper, self.consents.encode()
+        now_ns = self._clock.now_ns()
+        await keeper.testify(*(self._evidence.consent(now_ns, c) for c in changes))
+        await self._destroy(changes)
+        await keeper.let_go(lambda: keeper.store.keep_document(MEMORY, memory))
+
+    async def _destroy(self, changes: list[Change]) -> None:
+        keeper = self._keeper
+        ended = {change.consent for change in changes if change.destroys}
+        epochs = [epoch for epoch, name in self._epochs.items() if name in ended]
+        if not epochs:
+            return
+        await keeper.let_go(lambda: keeper.store.destroy((), epochs=epochs))
+        for epoch in epochs:
+            del self._epochs[epoch]
+        await self._keep_epochs()
+
+    async def _forget_sent(self, keep: Container[bytes]) -> None:
+        store = self._keeper.store
+        for epoch in [*self._epochs]:
+            waits = await self._keeper.ask(store.destination_of, epoch)
+            if waits is None and epoch not in keep:
+                del self._epochs[epoch]
+
+    async def _keep_epochs(self) -> None:
+        keeper, body = self._keeper, msgspec.msgpack.encode(self._epochs)
+        await keeper.let_go(lambda: keeper.store.keep_document(EPOCHS, body))
+
+
+def _decoded(body: bytes) -> dict[bytes, str]:
+    try:
+        return msgspec.msgpack.decode(body, type=dict[bytes, str])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
