@@ -193,7 +193,7 @@ def test_statistics_are_columns_of_their_own() -> None:
     ]
     whole = bundle(rules, [], is_float=True)
     made = sealer(rules).seal(
-        to, type(whole)(whole.action, whole.label, whole.kind, tuple(parts)), NOW_NS
+        to, type(whole)(whole.action, whole.label, whole.kind, "", tuple(parts)), NOW_NS
     )
     columns = opened(made)[0]
     assert [(c.item, c.statistic, c.value.tolist()) for c in columns] == [
