@@ -16,6 +16,7 @@ import msgspec
 
 from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MIN
+from protocols.acks import GROUPS_MAX
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 BUSES_MAX: Final = 256  # FrameBatch.bus is a byte
@@ -81,6 +82,13 @@ class Metrics(Strict, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # 0: none
 
 
+class Trust(Strict, frozen=True, kw_only=True):
+    """Policies come signed over MQTT. ``root``: the fleet's first root metadata."""
+
+    root: str = ""
+    groups: list[str] = []  # of this device; a rollout may name them
+
+
 class Config(Strict, frozen=True, kw_only=True):
     """Everything the daemon is told by its owner."""
 
@@ -97,6 +105,7 @@ class Config(Strict, frozen=True, kw_only=True):
     mqtt: Mqtt = Mqtt()
     spool: Spool = Spool()
     metrics: Metrics = Metrics()
+    trust: Trust = Trust()
 
 
 def parse_config(text: bytes, file: str) -> Config:
@@ -141,6 +150,7 @@ def _check(config: Config, file: str) -> None:
         ("fleet", config.fleet),
         *((f"can[{i}].name", can.name) for i, can in enumerate(config.can)),
         *((f"modbus[{i}].name", link.name) for i, link in enumerate(config.modbus)),
+        *((f"trust.groups[{i}]", name) for i, name in enumerate(config.trust.groups)),
     ]:
         if not re.fullmatch(NAME, name):
             raise BadInput(file, place, f"not a name of the form {NAME}")
@@ -154,6 +164,7 @@ def _check(config: Config, file: str) -> None:
         raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
     if not 0.0 < config.spool.live_share < 1.0:
         raise BadInput(file, "spool.live_share", "must lie between 0 and 1")
+    _check_trust(config, file)
     mqtt = config.mqtt
     if not (mqtt.ca_file or mqtt.allow_plaintext or is_loopback(mqtt.host)):
         raise BadInput(
@@ -164,6 +175,16 @@ def _check(config: Config, file: str) -> None:
         )
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         raise BadInput(file, "mqtt", "cert_file and key_file go together")
+
+
+def _check_trust(config: Config, file: str) -> None:
+    trust = config.trust
+    if trust.groups and not trust.root:
+        hint = "set trust.root to the fleet's root.json"
+        raise BadInput(file, "trust.groups", "without a root nothing is taken", hint)
+    if len(trust.groups) > GROUPS_MAX or len({*trust.groups}) < len(trust.groups):
+        reason = f"more than {GROUPS_MAX} groups, or one twice"
+        raise BadInput(file, "trust.groups", reason)
 
 
 def is_loopback(host: str) -> bool:

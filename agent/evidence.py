@@ -102,6 +102,22 @@ class Evidence:
         }
         return self.entry("cfg.change", now_ns, facts)
 
+    def step(
+        self,
+        now_ns: int,
+        policy: CompiledPolicy,
+        step: str,
+        facts: Mapping[str, Fact],
+    ) -> bytes:
+        """Return the record of a step of a pushed policy; ``policy`` decides from here.
+
+        ``facts`` name the candidate, who approved it, and why (agent/steps.py).
+        """
+        before, self._policy = self._policy, policy.digest
+        return self.entry(
+            "cfg.change", now_ns, {"step": step, **facts, "before": before}
+        )
+
     def refused(self, now_ns: int, name: str, rule: str, reason: str) -> bytes:
         """Return the record of a policy that was not taken; ``name`` stays active."""
         facts: dict[str, Fact] = {

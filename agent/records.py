@@ -7,6 +7,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from protocols.frames import I16, FrameBatch
     from protocols.samples import SampleBatch, TextBatch, TransactionBatch
 
@@ -129,11 +131,18 @@ class Commit:
     held: int = 0  # samples held inside transforms after this pass
     coverage: tuple[int, int] = (0, 0)  # classified, unclassified: read by this pass
     snapshot: bool = False  # evidence holds a count.snap of all counters before this
+    documents: Mapping[str, bytes] = field(default_factory=dict)  # b"": kept no more
 
     @property
     def is_empty(self) -> bool:
         """Tell whether there is nothing to make durable."""
-        return not (self.records or self.retained or self.evidence or self.counters)
+        return not (
+            self.records
+            or self.retained
+            or self.evidence
+            or self.counters
+            or self.documents
+        )
 
 
 @dataclass(frozen=True, slots=True)

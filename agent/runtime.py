@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agent.adapters.consenting import Consenting
     from agent.adapters.modbus_poll import ModbusPoller
     from agent.adapters.outside import Outside
+    from agent.adapters.policy_feed import PolicyFeed
     from agent.adapters.steering import Desk
     from agent.adapters.systemd import Notifier
     from agent.config import Config
@@ -57,6 +58,7 @@ class Parts:
     outside: Outside
     open_bus: Callable[[int], FrameSource]
     open_links: Callable[[Accepted], list[ModbusPoller]]
+    feed: PolicyFeed | None = None  # takes pushed policies, where a root is pinned
 
 
 class Agent:
@@ -80,7 +82,7 @@ class Agent:
         self._revision = 0
         self._told: tuple[str, ...] = ()
         self._passes = 0
-        self._flow = self._steering.assembled()
+        self._flow = self._steering.assembled(self._now.accepted)
         parts.desk.losses.watch("batcher", lambda: self._batcher.lost)
         parts.desk.losses.watch("modbus queue", lambda: self._transactions_lost)
 
@@ -90,6 +92,8 @@ class Agent:
         """Run until ``stop`` is called; everything committed stays."""
         parts, desk = self._parts, self._desk
         metrics = parts.config.metrics
+        if parts.feed is not None:
+            await parts.feed.begin()
         await self._steering.activated("start")
         await parts.consenting.begin(clock_ok=self._watch.ok)
         async with (
@@ -110,6 +114,9 @@ class Agent:
                     parts.consenting.watch(self._arrived.set), name="consents"
                 ),
             ]
+            if parts.feed is not None:
+                feed = parts.feed.run(self._steering)
+                running.append(tasks.create_task(feed, name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
             parts.notifier.ready(self._now.accepted.compiled.policy.name)
             await self._stop.wait()

@@ -34,7 +34,7 @@ from protocols.errors import DatabaseError, WireError
 from protocols.modbus.sunspec import parse_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from policies.findings import Finding
     from policies.model import Bindings, Catalogue, Policy
@@ -116,9 +116,11 @@ def load_text(
     buses: tuple[str, ...] | None = None,
     links: tuple[str, ...] | None = None,
     catalogue_folder: Path | None = None,
+    catalogues: Mapping[str, bytes] | None = None,
 ) -> Loaded:
     """Compile the text of a policy, however it came here, and lint it.
 
+    ``catalogues``: texts that came with the policy, by the name that it gives them.
     CAN databases are looked for in ``database_folder``, then beside the bindings file.
     ``buses`` and ``links`` are the names behind ``FrameBatch.bus`` and
     ``TransactionBatch.link``; None takes those that the bindings name, in their order
@@ -134,7 +136,7 @@ def load_text(
         _databases(one, folder, database_folder, databases)
     compiled = compile_policy(
         document,
-        _catalogues(document, catalogue_folder),
+        _catalogues(document, catalogue_folder, catalogues or {}),
         documents,
         databases,
         buses_of(documents) if buses is None else buses,
@@ -277,13 +279,15 @@ def _bindings(
 
 
 def _catalogues(
-    document: Document[Policy], folder: Path | None
+    document: Document[Policy], folder: Path | None, given: Mapping[str, bytes]
 ) -> list[Document[Catalogue]]:
     out: list[Document[Catalogue]] = []
     for number, name in enumerate(document.model.catalogues):
         here: Place = ("catalogues", number)
         if name in shipped("catalogues"):
             out.append(parse_catalogue(shipped_text("catalogues", name), name))
+        elif name in given:
+            out.append(parse_catalogue(given[name], name))
         elif name.endswith(".yaml") and folder is not None:
             path = folder / name
             try:

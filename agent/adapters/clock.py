@@ -35,6 +35,10 @@ class SystemClock:
         """Return monotonic ns; goes on while the machine sleeps."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
+    def cpu_ns(self) -> int:
+        """Return the CPU time of this process, ns."""
+        return time.process_time_ns()
+
     async def sleep(self, seconds: float) -> None:
         """Wait; cancelled like any await."""
         await asyncio.sleep(seconds)

@@ -8,6 +8,7 @@ sources shed meanwhile, and count it.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from agent.errors import Unavailable
@@ -83,6 +84,24 @@ class Keeper:
     async def testify(self, *entries: bytes) -> None:
         """Make evidence entries durable."""
         await self.keep(Commit(evidence=entries, held=self._held))
+
+    async def record(self, make: Callable[[int], Commit]) -> int:
+        """Make durable what ``make`` returns: a step, and documents that go with it.
+
+        ``make`` is told the position of its first entry in the log, and runs in the
+        store's thread, where nobody appends meanwhile. Returns that position.
+        """
+        async with self._turn:
+
+            def told() -> tuple[int, Commit]:
+                index = self._journal.size()
+                commit = replace(make(index), held=self._held)
+                self._journal.commit(commit)
+                return index, commit
+
+            index, commit = await self._stubbornly(told)
+            self._kept(commit)
+        return index
 
     async def ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a question to the store where it may wait for the disk."""

@@ -31,6 +31,7 @@ class Now:
     """What is so at this moment; written by the runtime only."""
 
     accepted: Accepted
+    confirmed: Accepted | None = None  # what a trial goes back to; None: the same
     clock_level: str = "low"  # until the clock was looked at
     troubles: dict[str, str] = field(default_factory=dict)  # where -> what is wrong
     closed: dict[str, str] = field(default_factory=dict)  # destination -> why

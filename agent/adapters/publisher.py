@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import Unavailable
@@ -32,6 +33,7 @@ PAGE_EVERY_S: Final = 1.0
 PAGES_AHEAD: Final = 8  # entries sent and not receipted: at most so many pages
 STATE_EVERY_S: Final = 30.0
 STATE_PAUSE_S: Final = 0.5  # a problem that comes and goes is no flood
+ACKS_WAITING_MAX: Final = 16  # while there is no link; the newest is what counts
 PAUSE_MAX_S: Final = 60.0  # nobody listens: asked ever more seldom
 UNHEARD: Final = 0x10  # success, nobody listens (MQTT 5.0, 3.4.2.1)
 TAKEN: Final = frozenset({0x00, UNHEARD})
@@ -65,6 +67,10 @@ class Publisher:
         self._pause_s = PAGE_EVERY_S
         self._wake = asyncio.Event()
         self._state_wanted = asyncio.Event()
+        self._acks: deque[bytes] = deque(maxlen=ACKS_WAITING_MAX)
+        self._ack = b""  # the newest: what is retained
+        self._acks_told = 0
+        self._ack_wanted = asyncio.Event()
         self._leaving = False
         self._left = asyncio.Event()
 
@@ -81,6 +87,18 @@ class Publisher:
         """Sign the tree with the next page: the log ends, or an ack needs it."""
         self._checkpointed_ns = None
         self._wake.set()
+
+    def ack_number(self) -> int:
+        """Return the number of the next ack: it rises across restarts."""
+        self._acks_told += 1
+        return (self.boots << BOOT_BITS) + self._acks_told
+
+    def acknowledge(self, ack: bytes) -> None:
+        """Publish a signed ack after those before it, with a checkpoint beside it."""
+        self._ack = ack
+        self._acks.append(ack)
+        self._ack_wanted.set()
+        self.checkpoint_wanted()
 
     async def leave(self) -> None:
         """Say offline, as the last will would; returns once the broker has it."""
@@ -118,6 +136,7 @@ class Publisher:
                 self._send_pages(link, store, thread), name="publish.audit"
             )
             tasks.create_task(self._send_states(link), name="publish.state")
+            tasks.create_task(self._send_acks(link), name="publish.ack")
 
     async def _send_pages(
         self, link: Link, store: SqliteStore, thread: StoreThread
@@ -184,6 +203,22 @@ class Publisher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATE_EVERY_S):
                     await self._state_wanted.wait()
+
+    async def _send_acks(self, link: Link) -> None:
+        """Publish every ack in order; a new connection begins with the newest."""
+        if self._ack and not self._acks:
+            self._acks.append(self._ack)
+        while True:
+            while self._acks:
+                ack = self._acks[0]
+                message = Outgoing(self._topic("ack"), ack, retain=True)
+                await self._take(link, message)
+                if (
+                    self._acks and self._acks[0] is ack
+                ):  # else a newer one pushed it out
+                    self._acks.popleft()
+            self._ack_wanted.clear()
+            await self._ack_wanted.wait()
 
     def _outgoing_state(self, number: int, *, online: bool) -> Outgoing:
         body = pack_signed("state", self._state(number, online), self._signer.sign)

@@ -18,7 +18,7 @@ from protocols.tlog.tree import leaf_hash
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
@@ -49,6 +49,8 @@ _LOSE: Final = (
     " SET records = records + excluded.records, bytes = bytes + excluded.bytes,"
     " samples = samples + excluded.samples"
 )
+_KEEP: Final = "INSERT OR REPLACE INTO documents VALUES (?, ?)"
+_FORGET: Final = "DELETE FROM documents WHERE name = ?"
 _SPOOL_LOST: Final = (
     "DELETE FROM spool WHERE row = ?"
     " RETURNING kind, label, epoch, sequence, samples, size"
@@ -186,6 +188,14 @@ class Change:
                 for row in rows
             ),
         )
+
+    def keep(self, documents: Mapping[str, bytes]) -> None:
+        """Keep named documents; one without bytes is not kept any more."""
+        for name, body in documents.items():
+            if body:
+                self._database.execute(_KEEP, (name, body))
+            else:
+                self._database.execute(_FORGET, (name,))
 
     def testify(self, entries: Sequence[bytes]) -> None:
         """Append evidence entries with their leaf hashes and tree nodes."""

@@ -16,6 +16,7 @@ from agent.adapters.sqlite_sending import record_of
 from agent.errors import BadInput, Unavailable
 from agent.records import RetainedRecord
 from agent.store.accounting import State
+from agent.store.documents import is_whole
 from agent.store.schema import (
     APPLICATION_ID,
     RETAINED_COLUMNS,
@@ -233,7 +234,11 @@ def check_all(path: Path) -> list[str]:
         if problems:
             return problems
         try:
-            return [*_changed_spool(database), *_changed_retained(database)]
+            return [
+                *_changed_spool(database),
+                *_changed_retained(database),
+                *_changed_documents(database),
+            ]
         except sqlite3.Error as error:
             return [f"integrity check: {error}"]
 
@@ -252,6 +257,14 @@ def _changed_retained(database: sqlite3.Connection) -> list[str]:
         for row in database.execute(f"SELECT {RETAINED_COLUMNS} FROM retained")  # noqa: S608  # our own column names
     )
     return [f"{bad} retained records have changed bytes"] if bad else []
+
+
+def _changed_documents(database: sqlite3.Connection) -> list[str]:
+    return [
+        f"document {name} has changed bytes"
+        for name, body in database.execute("SELECT name, body FROM documents")
+        if not is_whole(name, bytes(body))
+    ]
 
 
 def retained_of(values: tuple[object, ...]) -> RetainedRecord | None:

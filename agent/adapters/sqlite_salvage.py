@@ -17,6 +17,7 @@ from agent.adapters.sqlite_check import read_state, retained_of
 from agent.adapters.sqlite_connection import Connection, Damaged, connect
 from agent.adapters.sqlite_sending import record_of
 from agent.errors import Unavailable
+from agent.store.documents import CHECKED, is_whole
 from agent.store.salvage import UNKNOWN, Anchor, Break, may_continue
 from agent.store.schema import RETAINED_COLUMNS, SPOOL_COLUMNS
 from protocols.tlog.tree import EMPTY_ROOT, Growth, leaf_hash
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 PAGE: Final = 32  # rows of up to 1 MiB in memory at a time
 ENTRIES_A_PAGE: Final = 1024
 STRIDE: Final = 1024  # rows tried one by one behind an unreadable one
+# Every name that is kept, so that one unreadable row costs that row only.
+DOCUMENTS: Final = ("run", "boots", "policy", *sorted(CHECKED))
 NO_CAP: Final = 2**62  # the caps bite at the next commit, which also says so
 
 
@@ -133,7 +136,8 @@ def _take_sums(source: _Source, old: State, change: Change) -> None:
         held=old.held,
         clock_floor_ns=old.clock_floor_ns,
     )
-    tables = ["counters", "losses", "documents"]
+    change.keep(source.documents())
+    tables = ["counters", "losses"]
     if change.growth.size:
         tables.append("checkpoints")
     for table in tables:
@@ -153,7 +157,7 @@ class _Source:
             self._database.close()
 
     def _ask(
-        self, query: str, values: tuple[int, ...] = ()
+        self, query: str, values: tuple[int | str, ...] = ()
     ) -> list[tuple[object, ...]] | None:
         """Return all rows, or None where one of them cannot be read."""
         if self._database is None:
@@ -232,8 +236,19 @@ class _Source:
                 yield from self._ask(f"{query} WHERE row = ?", (row,)) or ()
             start += STRIDE
 
+    def documents(self) -> dict[str, bytes]:
+        """Return the documents that can be read and are what was kept, one by one."""
+        found: dict[str, bytes] = {}
+        others = self._ask("SELECT name FROM documents") or []
+        for name in dict.fromkeys([*DOCUMENTS, *(str(row[0]) for row in others)]):
+            rows = self._ask("SELECT body FROM documents WHERE name = ?", (name,))
+            for (body,) in rows or ():
+                if isinstance(body, bytes) and is_whole(name, body):
+                    found[name] = body
+        return found
+
     def copy(self, table: str, change: Change) -> None:
         """Copy a small table as a whole, or not at all."""
-        rows = self._ask(f"SELECT * FROM {table}")  # noqa: S608  # one of four names
+        rows = self._ask(f"SELECT * FROM {table}")  # noqa: S608  # one of three names
         if rows:
             change.insert(table, rows)

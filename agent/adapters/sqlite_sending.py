@@ -7,7 +7,7 @@ The set is bounded: beyond ``SENT_MAX`` unconfirmed rows nothing more goes out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.adapters.sqlite_change import spool_checksum
 from agent.records import Queued, Rank, SpoolRecord
@@ -24,8 +24,29 @@ _PAGE: Final = (
     "SELECT row, size FROM spool INDEXED BY spool_order"
     " WHERE rank = ? AND row > ? AND row <= ? ORDER BY row LIMIT ?"
 )
+# substr last: it may read the whole message (docs/formats/envelope.md section 5: an
+# open batch is msgpack of three)
+_PAGE_NOT_HELD: Final = _PAGE.replace(
+    "ORDER BY",
+    "AND NOT (row < ? AND EXISTS (SELECT 1 FROM temp.hold AS h"
+    " WHERE h.destination = spool.destination AND h.label = spool.label"
+    " AND (h.only_open = 0 OR substr(spool.body, 1, 1) = x'93'))) ORDER BY",
+)
+_HOLD: Final = (
+    "CREATE TEMP TABLE IF NOT EXISTS hold (destination TEXT NOT NULL,"
+    " label INTEGER NOT NULL, only_open INTEGER NOT NULL,"
+    " PRIMARY KEY (destination, label)) STRICT, WITHOUT ROWID"
+)
 _READ: Final = f"SELECT {SPOOL_COLUMNS} FROM spool WHERE row = ?"  # noqa: S608  # our own column names
 _LAST_ROW: Final = 2**62
+
+
+class Held(NamedTuple):
+    """What is not offered now: all that is spooled for a label, or what is open."""
+
+    destination: str
+    label: int
+    only_open: bool
 
 
 class Sending:
@@ -36,6 +57,7 @@ class Sending:
         self._sent: set[int] = set()
         self._floor: dict[tuple[Rank, bool], int] = {}
         self._cursor = next_row - 1
+        self._held_below = 0  # rows below it are looked up in temp.hold; 0: nothing is
         self.forget(next_row)
 
     def forget(self, next_row: int) -> None:
@@ -61,6 +83,16 @@ class Sending:
         lowest = min(back, default=_LAST_ROW)
         for side, floor in self._floor.items():
             self._floor[side] = min(floor, max(lowest - 1, self._start(side)))
+
+    def hold(
+        self, database: sqlite3.Connection, places: Sequence[Held], next_row: int
+    ) -> None:
+        """Offer nothing below ``next_row`` that is for ``places``; () ends it."""
+        database.execute(_HOLD)
+        database.execute("DELETE FROM temp.hold")
+        database.executemany("INSERT INTO temp.hold VALUES (?, ?, ?)", places)
+        self._held_below = next_row if places else 0
+        self._floor = {side: self._start(side) for side in self._floor}
 
     def _start(self, side: tuple[Rank, bool]) -> int:
         return self._cursor if side[1] else 0
@@ -109,18 +141,30 @@ class Sending:
     ) -> Iterator[tuple[int, int]]:
         """Yield unsent (row, size) of one rank and side, oldest first."""
         last = _LAST_ROW if live else self._cursor
-        start, leading = self._floor[rank, live], True
+        side, leading = (rank, live), True
+        start = self._floor[side]
         while True:
-            rows = database.execute(_PAGE, (rank, start, last, page)).fetchall()
+            rows = self._page(database, rank, start, last, page)
             for row, size in rows:
                 if row not in self._sent:
+                    if leading:  # what lies before it is sent, or held
+                        self._floor[side] = row - 1
                     leading = False
                     yield row, size
-                elif leading:
-                    self._floor[rank, live] = row
             if len(rows) < page:
-                return
+                break
             start = rows[-1][0]
+        if leading:  # all are sent or held; what comes later has higher numbers
+            seen = rows[-1][0] if rows else min(last, self._held_below - 1)
+            self._floor[side] = max(start, seen)
+
+    def _page(
+        self, database: sqlite3.Connection, rank: Rank, start: int, last: int, page: int
+    ) -> list[tuple[int, int]]:
+        if self._held_below:
+            values = (rank, start, last, self._held_below, page)
+            return database.execute(_PAGE_NOT_HELD, values).fetchall()
+        return database.execute(_PAGE, (rank, start, last, page)).fetchall()
 
 
 def read(

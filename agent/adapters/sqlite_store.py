@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.sqlite_change import Change
+from agent.adapters.sqlite_evidence import entries_since, root_of, stored_nodes
 from agent.adapters.sqlite_sending import Sending, read
-from agent.limits import EVIDENCE_BYTES_A_MESSAGE
 from agent.records import CounterRow, Eviction, Outcome, StoreStatistics
-from protocols.tlog.tree import Growth, frontier, leaf_hash
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
     from agent.adapters.sqlite_change import Witness
     from agent.adapters.sqlite_connection import Connection
     from agent.adapters.sqlite_files import FileLock
+    from agent.adapters.sqlite_sending import Held
     from agent.records import Commit, Queued
     from agent.store.accounting import State
     from agent.store.salvage import Break
-    from protocols.tlog.tree import Place
+    from protocols.tlog.tree import Growth, Place
 
 ROWS_AT_ONCE: Final = 4096  # deleted in one transaction: memory stays bounded
 _SEQUENCE_MAX: Final = 2**63 - 1  # what a column can hold
@@ -39,11 +39,6 @@ _IN_THE_OPEN: Final = _OF_LABEL.replace("LIMIT", "AND substr(body, 1, 1) = x'93'
 _LABELS: Final = "SELECT DISTINCT destination, label FROM spool"
 _OF_SEQUENCES: Final = (
     "SELECT row FROM spool WHERE epoch = ? AND sequence BETWEEN ? AND ? LIMIT ?"
-)
-_ENTRIES: Final = (
-    "SELECT e.position, e.body, n.hash FROM entries e"
-    " LEFT JOIN nodes n ON n.level = 0 AND n.position = e.position"
-    " WHERE e.position >= ? ORDER BY e.position LIMIT ?"
 )
 
 
@@ -106,6 +101,7 @@ class SqliteStore:
             if commit.snapshot:
                 change.tell_counters()
             change.count(commit.counters)
+            change.keep(commit.documents)
             change.testify(commit.evidence)
             lost = change.lose("evicted", evicted + expelled)
             lost += change.lose("refused", refused + turned_away)
@@ -166,6 +162,15 @@ class SqliteStore:
         """Return every (destination, label) that has something in the spool."""
         with self._connection.reading("places") as database:
             return [(str(d), int(n)) for d, n in database.execute(_LABELS)]
+
+    def hold(self, places: Sequence[Held]) -> None:
+        """Offer nothing that is spooled now for these places, until told otherwise.
+
+        They lost their permission on trial: destroyed once it is confirmed, offered
+        again (an empty ``places``) where it is taken back. Not durable: told at start.
+        """
+        with self._connection.reading("hold") as database:
+            self._sending.hold(database, places, self._state.next_row)
 
     # --- what the uplink sends ----------------------------------------------------
 
@@ -244,24 +249,8 @@ class SqliteStore:
         return self._state.evidence_size, self._state.root
 
     def evidence_since(self, start: int, limit: int) -> list[bytes]:
-        """Return encoded entries [start, start + limit), checked against the tree.
-
-        Fewer where more would not fit into one message: ``EVIDENCE_BYTES_A_MESSAGE``
-        together, but at least one. Fatal where an entry is not what was committed.
-        """
-        entries: list[bytes] = []
-        used = 0
-        with self._connection.reading("evidence") as database:
-            rows = database.execute(_ENTRIES, (start, limit))
-            for expected, (position, body, digest) in enumerate(rows, start):
-                if position != expected or leaf_hash(body) != digest:
-                    reason = f"evidence entry {expected} is not what was committed"
-                    raise self._connection.found_damaged(reason)
-                used += len(body)
-                if entries and used > EVIDENCE_BYTES_A_MESSAGE:
-                    break
-                entries.append(body)
-        return entries
+        """Return entries [start, start + limit); see `entries_since`."""
+        return entries_since(self._connection, start, limit)
 
     def evidence_receipted(self, size: int, root: bytes) -> bool:
         """Remember that the collector has the first ``size`` entries.
@@ -278,22 +267,11 @@ class SqliteStore:
 
     def nodes(self, places: Sequence[Place]) -> dict[Place, bytes]:
         """Return the hashes of stored (level, index) nodes, without absent ones."""
-        found: dict[Place, bytes] = {}
-        with self._connection.reading("nodes") as database:
-            for place in places:
-                row = database.execute(
-                    "SELECT hash FROM nodes WHERE level = ? AND position = ?", place
-                ).fetchone()
-                if row is not None:
-                    found[place] = row[0]
-        return found
+        return stored_nodes(self._connection, places)
 
     def root_at(self, size: int) -> bytes:
         """Return the root of the first ``size`` entries (at most the current size)."""
-        known = self.nodes(frontier(size))
-        if len(known) != len(frontier(size)):
-            raise self._connection.found_damaged(f"tree nodes of size {size} missing")
-        return Growth(size, known).root()
+        return root_of(self._connection, size)
 
     def add_checkpoint(self, size: int, root: bytes, note: bytes) -> None:
         """Keep a signed checkpoint before it is published."""
@@ -351,9 +329,9 @@ class SqliteStore:
         return [Eviction(k, n, r, b, s, (), cause) for k, n, r, b, s, cause in rows]
 
     def keep_document(self, name: str, body: bytes) -> None:
-        """Keep a named document (the active policy with its proof) durably."""
-        with self._changing("document"), self._connection.reading("document") as db:
-            db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?)", (name, body))
+        """Keep a named document durably; `commit` keeps some with their evidence."""
+        with self._changing("document") as change:
+            change.keep({name: body})
 
     def document(self, name: str) -> bytes | None:
         """Return a named document; None where there is none."""

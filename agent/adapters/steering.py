@@ -3,6 +3,9 @@
 The flow task asks ``waiting`` between two batches and lets ``swap`` close the old flow;
 everything else only asks for a swap. What is refused is said in the state and in the
 evidence, and what decided goes on to decide.
+
+While a policy is on trial, what is spooled and lost its permission is held back: it is
+destroyed when the trial is confirmed, and leaves after all when it is taken back.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.cards import stale_cards
+from agent.adapters.sqlite_sending import Held
 from agent.assembly import assemble
 from agent.control import IN_THE_OPEN, permitted
 from agent.errors import BadInput, Refused
@@ -23,16 +27,17 @@ if TYPE_CHECKING:
     from agent.adapters.outside import Now
     from agent.adapters.publisher import Publisher
     from agent.adapters.uplink import Uplink
-    from agent.adapters.watch import ClockWatch
+    from agent.adapters.watch import ClockWatch, WallClock
     from agent.assembly import Identity
     from agent.control import Accepted
     from agent.evidence import Evidence
     from agent.flow import Flow
-    from agent.ports import Clock
     from agent.sources.losses import Losses
     from policies.tables import CompiledPolicy
 
 REASON_MAX: Final = 400  # characters of a refusal's reason in the evidence
+SPOOLED_UNDER: Final = "policy"  # the document that says by which policy all was sealed
+TRIED: Final = b"trial"  # ... by the confirmed one, and by one on trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,26 @@ class Desk:
     now: Now
     identity: Identity
     evidence: Evidence
-    clock: Clock
+    clock: WallClock
     watch: ClockWatch
     keeper: Keeper
     uplink: Uplink
     publisher: Publisher
     losses: Losses
-    load: Callable[[], Accepted]  # reads files: runs in a thread
+    load: Callable[[Accepted], Accepted]  # the same again; reads files: in a thread
     adopt: Callable[[Accepted], None]  # whose receipts settle what, from now on
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Who is to decide next, and why."""
+
+    accepted: Accepted
+    reason: str
+    instead_of: Accepted | None = None  # only where this one decides still
+    record: Callable[[], Awaitable[None]] | None = None  # makes the step durable
+    on_trial: bool | None = None  # None: as it is
+    done: asyncio.Event | None = None
 
 
 class Steering:
@@ -67,7 +84,10 @@ class Steering:
         self._snapshot = snapshot
         self._wake = wake
         self._reload = asyncio.Event()
-        self._swaps: asyncio.Queue[tuple[Accepted, str]] = asyncio.Queue()
+        self._swaps: asyncio.Queue[Swap] = asyncio.Queue()
+        # The one that a trial is reverted to; else the one that decides.
+        self.confirmed = desk.now.confirmed or desk.now.accepted
+        self.on_trial = self.confirmed is not desk.now.accepted
 
     # --- asked from outside ---------------------------------------------------------
 
@@ -80,12 +100,13 @@ class Steering:
         while True:
             await self._reload.wait()
             self._reload.clear()
+            before = self._now.accepted
             try:
-                accepted = await asyncio.to_thread(self._desk.load)
+                accepted = await asyncio.to_thread(self._desk.load, before)
             except (Refused, BadInput, ValueError) as error:
                 await self._refused(error)
             else:
-                self._ask(accepted, "reload")
+                self._ask(Swap(accepted, "reload", instead_of=before))
 
     async def _refused(self, error: Exception) -> None:
         """Say that a policy was not taken: in the state, and in the evidence."""
@@ -99,11 +120,34 @@ class Steering:
 
     def look_at_cards(self) -> None:
         """Make the flow anew where a card has closed or opened a destination."""
-        if set(self._stale()) != set(self._now.closed) and not self.waiting:
-            self._swaps.put_nowait((self._now.accepted, "cards"))
+        accepted = self._now.accepted
+        if set(self._stale(accepted)) != set(self._now.closed) and not self.waiting:
+            self._swaps.put_nowait(Swap(accepted, "cards", instead_of=accepted))
 
-    def _ask(self, accepted: Accepted, reason: str) -> None:
-        self._swaps.put_nowait((accepted, reason))
+    async def begin(
+        self, accepted: Accepted, record: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Let a policy decide on trial; returns once it does."""
+        done = asyncio.Event()
+        self._ask(Swap(accepted, "trial", record=record, on_trial=True, done=done))
+        await done.wait()
+
+    async def revert(self, record: Callable[[], Awaitable[None]]) -> None:
+        """Let the confirmed policy decide again; returns once it does."""
+        done = asyncio.Event()
+        old = self.confirmed
+        self._ask(Swap(old, "revert", record=record, on_trial=False, done=done))
+        await done.wait()
+
+    async def confirm(self, record: Callable[[], Awaitable[None]]) -> None:
+        """End the trial of what decides: what it holds back is destroyed."""
+        async with self._desk.uplink.paused():
+            await record()
+            self.confirmed, self.on_trial = self._now.accepted, False
+            await self._settle_spool()
+
+    def _ask(self, swap: Swap) -> None:
+        self._swaps.put_nowait(swap)
         self._wake()
 
     # --- between two batches --------------------------------------------------------
@@ -115,62 +159,96 @@ class Steering:
 
     async def swap(self, flow: Flow) -> Flow:
         """Close the old flow, return the new one; nothing in between."""
-        accepted, reason = self._swaps.get_nowait()
+        one = self._swaps.get_nowait()
+        if one.instead_of is not None and one.instead_of is not self._now.accepted:
+            self.reload()  # another one decides by now: read that one's files again
+            return flow
         desk = self._desk
         now_ns = desk.clock.now_ns()
-        await desk.keeper.keep(flow.finish(now_ns, reason))
+        await desk.keeper.keep(flow.finish(now_ns, one.reason))
         await self._snapshot()
         async with desk.uplink.paused():
-            self._now.accepted = accepted
-            new = self.assembled()
-            desk.adopt(accepted)
-            if reason == "reload":
+            new = self.assembled(one.accepted)
+            if one.record is not None:
+                await one.record()
+            self._now.accepted = one.accepted
+            self.on_trial = self.on_trial if one.on_trial is None else one.on_trial
+            if not self.on_trial:
+                self.confirmed = one.accepted
+            desk.adopt(one.accepted)
+            if one.reason == "reload":
                 self._now.troubles.pop("policy", None)
-            await self.activated(reason)
+            await self.activated("" if one.record is not None else one.reason)
+        if one.done is not None:
+            one.done.set()
         return new
 
-    def assembled(self) -> Flow:
-        """Return a flow of the policy that decides now."""
+    def assembled(self, accepted: Accepted) -> Flow:
+        """Return a flow of a policy."""
         desk, now = self._desk, self._now
-        now.closed = self._stale()
+        now.closed = self._stale(accepted)
         return assemble(
-            now.accepted.compiled,
+            accepted.compiled,
             desk.identity,
-            now.accepted.cards,
+            accepted.cards,
             desk.evidence,
             closed=frozenset(now.closed),
             clock=now.clock_level,
             lost=desk.losses.total,
         )
 
-    def _stale(self) -> dict[str, str]:
+    def _stale(self, accepted: Accepted) -> dict[str, str]:
         """Return the destinations that a card closes now, and why."""
-        accepted, now_ns = self._now.accepted, self._desk.watch.cards_ns()
+        now_ns = self._desk.watch.cards_ns()
         return stale_cards(accepted.compiled.policy, accepted.cards, now_ns)
 
     async def activated(self, reason: str) -> None:
-        """Record the policy; destroy what is spooled and has no permission now."""
+        """Record the policy ("": that is done), and see to what is spooled."""
         desk, accepted = self._desk, self._now.accepted
-        policy = accepted.compiled.policy
-        entry = desk.evidence.policy(
-            desk.clock.now_ns(), policy, accepted.state, reason
-        )
-        await desk.keeper.testify(entry)
-        await self._disallowed(policy)
+        if reason:
+            entry = desk.evidence.policy(
+                desk.clock.now_ns(), accepted.compiled.policy, accepted.state, reason
+            )
+            await desk.keeper.testify(entry)
+        await self._settle_spool()
         desk.publisher.state_changed()
+
+    # --- what is spooled ------------------------------------------------------------
+
+    async def _settle_spool(self) -> None:
+        """Destroy, or on trial hold back, what may not leave under this policy."""
+        policy, keeper = self._now.accepted.compiled.policy, self._desk.keeper
+        if self.on_trial:
+            gone, sealed = await self._lost_permission(policy)
+            held = [Held(*place, False) for place in gone]
+            held += [Held(*place, True) for place in sealed]
+        else:
+            await self._disallowed(policy)
+            held = []
+        await keeper.ask(keeper.store.hold, held)
 
     async def _disallowed(self, policy: CompiledPolicy) -> None:
         """Destroy what is spooled and may not leave, or no longer in the open."""
-        keeper, allowed = self._desk.keeper, permitted(policy)
+        keeper = self._desk.keeper
         store = keeper.store
-        places = [p for p in await keeper.ask(store.spooled_places) if p[0]]
-        gone = [place for place in places if place not in allowed]
+        gone, sealed = await self._lost_permission(policy)
         if gone:
             await keeper.let_go(lambda: store.destroy(gone))
-        if await keeper.ask(store.document, "policy") == policy.digest:
+        if await keeper.ask(store.document, SPOOLED_UNDER) == policy.digest:
             return  # the same as when it was spooled; nothing to look into
-        in_the_open = permitted(policy, IN_THE_OPEN)
-        sealed = [p for p in places if p in allowed and p not in in_the_open]
         if sealed:
             await keeper.let_go(lambda: store.destroy(sealed, only_open=True))
-        await keeper.let_go(lambda: store.keep_document("policy", policy.digest))
+        await keeper.let_go(lambda: store.keep_document(SPOOLED_UNDER, policy.digest))
+
+    async def _lost_permission(
+        self, policy: CompiledPolicy
+    ) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Return spooled places that may not leave, and those not in the open."""
+        keeper, allowed = self._desk.keeper, permitted(policy)
+        in_the_open = permitted(policy, IN_THE_OPEN)
+        spooled = await keeper.ask(keeper.store.spooled_places)
+        places = [place for place in spooled if place[0]]
+        return (
+            [place for place in places if place not in allowed],
+            [p for p in places if p in allowed and p not in in_the_open],
+        )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.adapters.mqtt import connect
 from agent.errors import Refused, Unavailable
@@ -19,6 +19,7 @@ from agent.uplink.authority import merged
 from agent.uplink.machine import Event, State, after
 from agent.uplink.scheduler import RECEIPT_WAIT_NS
 from agent.uplink.verdict import NO_MATCHING_SUBSCRIBERS, Verdict, judge
+from protocols.receipts import RECEIPT_BYTES_MAX
 from protocols.topics import down_topic, up_topic
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ IDLE_S: Final = 1.0  # how long an empty spool is believed without a nudge
 REFUSED_PAUSE_S: Final = 1.0  # a passing refusal of the broker
 UNHEARD_PAUSE_MAX_S: Final = 60.0  # nobody listens: asked ever more seldom
 CONTENT_TYPE: Final = "application/vnd.sluicegate"
+
+
+class Mail(Protocol):
+    """Takes what comes on its topics, and acknowledges it when it is dealt with."""
+
+    topics: tuple[str, ...]
+
+    async def take(self, link: Link, message: Incoming) -> None:
+        """Take a message; never waits for more than the event loop."""
 
 
 class Uplink:
@@ -72,6 +82,8 @@ class Uplink:
         self._publisher = publisher
         self._clock = clock
         self.authority = authority  # replaced when a policy is swapped
+        self.mail: Mail | None = None  # who takes what is no receipt
+        self._receipt_topic = down_topic(self._fleet, self._device, "receipt")
         self.state = State.OFFLINE
         self.problem = ""
         self.counts: Counter[str] = Counter()
@@ -142,7 +154,8 @@ class Uplink:
         self._step(Event.CONNECTED)
         await self._thread.run(self._store.forget_sent)
         self._scheduler.connected(self._clock.monotonic_ns(), link.window)
-        await link.subscribe([down_topic(self._fleet, self._device, "receipt")])
+        topics = () if self.mail is None else self.mail.topics
+        await link.subscribe([self._receipt_topic, *topics])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._receive(link), name="uplink.receive")
             tasks.create_task(self._send(link), name="uplink.send")
@@ -159,10 +172,24 @@ class Uplink:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settle(link), name="uplink.settle")
             async for message in link.messages():
+                if message.topic != self._receipt_topic:
+                    await self._take(link, message)
+                    continue
+                if len(message.body) > RECEIPT_BYTES_MAX:
+                    self.counts["receipts_refused"] += 1
+                    await link.acknowledge(message)
+                    continue
                 self._inbox.append(message)
                 self._came.set()
                 while len(self._inbox) >= INBOX_MAX:
                     await self._clock.sleep(INBOX_FULL_S)
+
+    async def _take(self, link: Link, message: Incoming) -> None:
+        """Hand over what is no receipt; what nobody asked for is done with at once."""
+        if self.mail is not None and message.topic in self.mail.topics:
+            await self.mail.take(link, message)
+        else:
+            await link.acknowledge(message)
 
     async def _settle(self, link: Link) -> None:
         while True:

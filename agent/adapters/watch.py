@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class WallClock(Clock, Protocol):
     """A clock that can say whether somebody keeps it right."""
 
+    def cpu_ns(self) -> int:
+        """Return the CPU time of this process, ns."""
+
     def is_synchronised(self) -> bool:
         """Tell whether a time daemon keeps the kernel's clock right."""
 
@@ -39,6 +42,7 @@ class ClockWatch:
         # Wall and monotonic time when the wall was last believed; at first, the latest
         # time that is known to be past.
         self._believed_ns = (store.clock_floor_ns, clock.monotonic_ns())
+        self._told_ns: tuple[int, int] | None = None  # by the fleet, at which monotonic
 
     def look(self, now: Now) -> None:
         """Look at the clock, and say in ``now`` what was seen."""
@@ -56,7 +60,30 @@ class ClockWatch:
 
     def cards_ns(self) -> int:
         """Return the time that cards must be good at; a clock set back opens none."""
-        return max(self._clock.now_ns(), self._store.clock_floor_ns)
+        return max(self._clock.now_ns(), self.past_ns())
+
+    def told(self, time_ns: int) -> None:
+        """Take the fleet's word for what time it is, or later: it was signed for us."""
+        self._told_ns = (time_ns, self._clock.monotonic_ns())
+        if not self.ok:
+            self._believed_ns = self._told_ns
+
+    def known_ns(self) -> int | None:
+        """Return a time that may be believed, at least; None where there is none."""
+        told_ns = self._fleet_ns()
+        if self.ok:
+            return max(self._clock.now_ns(), told_ns)
+        return told_ns or None
+
+    def past_ns(self) -> int:
+        """Return the latest time that is known to be past, believed or not."""
+        return max(self._store.clock_floor_ns, self._fleet_ns())
+
+    def _fleet_ns(self) -> int:
+        if self._told_ns is None:
+            return 0
+        time_ns, mono_ns = self._told_ns
+        return time_ns + self._clock.monotonic_ns() - mono_ns
 
     def dated(self, commit: Commit) -> Commit:
         """Let retained data expire by a time that is believed, not by a wrong clock."""

@@ -25,8 +25,9 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited
 from agent.adapters.mqtt import connect
 from agent.adapters.opening import open_bus
+from agent.adapters.policy_loader import Paths, accept
 from agent.adapters.sqlite_check import check_all
-from agent.commands.run import Paths, accept, mqtt_options
+from agent.commands.run import mqtt_options
 from agent.config import parse_config
 from agent.errors import BadInput, SluicegateError
 from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT

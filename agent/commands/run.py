@@ -13,12 +13,12 @@ import random
 import secrets
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
-from agent.adapters.cards import check_cards, load_cards
 from agent.adapters.clock import ClockConfidence, SystemClock
 from agent.adapters.consenting import Consenting
 from agent.adapters.device_key import load_or_create
@@ -28,6 +28,17 @@ from agent.adapters.keeper import Keeper
 from agent.adapters.mqtt import MqttOptions
 from agent.adapters.opening import open_bus, open_link
 from agent.adapters.outside import Now, Outside
+from agent.adapters.policy_feed import PolicyFeed
+from agent.adapters.policy_inbox import MESSAGE_BYTES_MAX, PolicyInbox
+from agent.adapters.policy_loader import (
+    Paths,
+    accept,
+    accept_again,
+    accept_signed,
+    pinned_root,
+)
+from agent.adapters.policy_recorder import PolicyRecorder
+from agent.adapters.policy_shelf import restore
 from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.steering import Desk
@@ -36,27 +47,27 @@ from agent.adapters.systemd import Notifier
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
 from agent.assembly import Identity
-from agent.config import beside, parse_config
-from agent.control import judge
+from agent.config import parse_config
 from agent.errors import BadInput
 from agent.evidence import Evidence
 from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT
 from agent.protection.keyring import KeyRing
 from agent.runtime import Agent, Parts
 from agent.sources.losses import Losses
+from agent.steps import Speaker
 from agent.telemetry.state import Autonomy
 from agent.uplink.authority import Authority
 from agent.uplink.backoff import Backoff
 from agent.uplink.scheduler import Scheduler
-from policies.files import LOCKDOWN, load
 from protocols.receipts import RECEIPT_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.adapters.policy_shelf import Restored
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.watch import WallClock
-    from agent.config import Can, Config
+    from agent.config import Can
     from agent.control import Accepted
     from agent.ports import FrameSource
 
@@ -85,26 +96,6 @@ class Opened:
     thread: StoreThread
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Files of one gateway, resolved against the configuration's folder."""
-
-    config_file: str
-    config: Config
-
-    def of(self, name: str) -> str:
-        """Return a configured path, absolute."""
-        return beside(self.config_file, name)
-
-    def policy(self) -> str | None:
-        """Return the policy's file, the name of a shipped one, or None for lockdown."""
-        named = self.config.policy
-        if not named:
-            return None
-        file = self.of(named)
-        return file if Path(file).exists() or "/" in named or "." in named else named
-
-
 def main(arguments: list[str], world: World | None = None) -> int:
     """Run the daemon, in this world where no other is given; return its exit code."""
     parser = argparse.ArgumentParser(prog="sluicegate run")
@@ -119,7 +110,8 @@ def main(arguments: list[str], world: World | None = None) -> int:
     )
     text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
     paths = Paths(str(config_file), parse_config(text, str(config_file)))
-    accepted = accept(paths)
+    root = pinned_root(paths)
+    first = None if root else accept(paths)  # with a root, the store is asked first
     folder = Path(paths.of(paths.config.state_dir))
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -127,30 +119,8 @@ def main(arguments: list[str], world: World | None = None) -> int:
         reason = error.strerror or "cannot be made"
         raise BadInput(str(config_file), "state_dir", reason) from None
     here = world or World(SystemClock(), open_bus, on_signals)
-    asyncio.run(serve(paths, accepted, here))
+    asyncio.run(serve(paths, first, here))
     return 0
-
-
-def accept(paths: Paths) -> Accepted:
-    """Return the policy that may decide; BadInput, PolicyError, Refused say why not."""
-    config = paths.config
-    bindings = [
-        file if Path(file := paths.of(name)).exists() else name
-        for name in config.bindings
-    ]
-    databases = paths.of(config.databases)
-    loaded = load(
-        paths.policy(),
-        bindings,
-        paths.of(config.floor) or None,
-        Path(databases) if databases else None,
-        buses=tuple(can.name for can in config.can),
-        links=tuple(link.name for link in config.modbus),
-    )
-    folder = paths.of(config.recipients)
-    cards = load_cards(folder) if folder else {}
-    check_cards(loaded.compiled.policy, cards, folder or "recipients")
-    return judge(loaded, cards, LOCKDOWN)
 
 
 def authority(paths: Paths, accepted: Accepted) -> Authority:
@@ -163,8 +133,12 @@ def authority(paths: Paths, accepted: Accepted) -> Authority:
     )
 
 
-async def serve(paths: Paths, accepted: Accepted, world: World) -> None:
-    """Open everything, run until asked to stop, close everything."""
+async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
+    """Open everything, run until asked to stop, close everything.
+
+    ``accepted``: the policy that decides; None where pushed ones may, so that the store
+    must be asked.
+    """
     config, clock = paths.config, world.clock
     folder = Path(paths.of(config.state_dir))
     boot = secrets.token_bytes(16)
@@ -186,7 +160,14 @@ async def serve(paths: Paths, accepted: Accepted, world: World) -> None:
         try:
             journal.attach(store)
             opened = Opened(identity, evidence, journal, store, thread)
+            restored = None
+            if accepted is None:
+                root = pinned_root(paths)
+                restored = await thread.run(restore, paths, store, root)
+                accepted = restored.accepted
             parts = _parts(paths, accepted, opened, world)
+            if restored is not None:
+                parts = replace(parts, feed=_feed(paths, parts.desk, restored))
             await _booted(parts, store, thread)
             agent = Agent(parts)
             world.started(agent)
@@ -231,7 +212,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         uplink=uplink,
         publisher=publisher,
         losses=losses,
-        load=lambda: accept(paths),
+        load=partial(accept_again, paths),
         adopt=adopt,
     )
     return Parts(
@@ -248,6 +229,18 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
             for number, link in enumerate(config.modbus)
         ],
     )
+
+
+def _feed(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:
+    """Return who takes pushed policies; the uplink's mail is for it."""
+    desk.now.confirmed = restored.confirmed
+    inbox = PolicyInbox(paths.config.fleet, paths.config.device)
+    desk.uplink.mail = inbox
+    identity, groups = desk.identity, tuple(paths.config.trust.groups)
+    speaker = Speaker(identity.device, identity.boot, groups, identity.signer.sign)
+    recorder = PolicyRecorder(desk, speaker, restored.standing)
+    load = partial(accept_signed, paths)
+    return PolicyFeed(desk, inbox, recorder, restored, groups, load)
 
 
 def _uplink(
@@ -331,7 +324,7 @@ def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
         password=password,
         keepalive_s=mqtt.keepalive_s,
         allow_plaintext=mqtt.allow_plaintext,
-        message_bytes_max=RECEIPT_BYTES_MAX,  # receipts are all that it is sent
+        message_bytes_max=MESSAGE_BYTES_MAX if config.trust.root else RECEIPT_BYTES_MAX,
     )
 
 

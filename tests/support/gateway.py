@@ -82,6 +82,7 @@ REST = """\
   - {name: battery, match: {category: energy.state}, to: oem, purpose: safety,
      do: [encrypt]}
 """
+TRUST = '[trust]\nroot = "root.json"\ngroups = ["east", "vans"]\n'
 NAMES = ("oem-2026", "brakes-gmbh")
 
 
@@ -94,6 +95,7 @@ class Settings:
     bindings: str = '["sim-vehicle.bindings"]'
     buses: int = BUSES
     more: str = ""
+    root: bytes = b""  # of a fleet whose policies are pushed
     not_after: dt.date = dt.date(2030, 1, 1)
     program: tuple[str, ...] = DAEMON
 
@@ -154,6 +156,8 @@ class Gateway:
         for one in keys:
             (cards / f"{one.name}.card.json").write_bytes(encode_card(one.card()))
         self.write_policy(self.settings.policy)
+        if self.settings.root:
+            (self.folder / "root.json").write_bytes(self.settings.root)
         self.write_config()
         return keys
 
@@ -174,7 +178,8 @@ class Gateway:
             f'recipients = "cards"\n{buses}'
             f"[mqtt]\nport = {self.broker.port}\n"
             f"[spool]\nmax_bytes = {settings.spool_bytes}\n"
-            f'[metrics]\nsocket = "status.sock"\n{settings.more}'
+            f'[metrics]\nsocket = "status.sock"\n{settings.more}\n'
+            f"{TRUST if settings.root else ''}"
         )
         (self.folder / "gw.toml").write_text(text, encoding="ascii")
 

@@ -18,6 +18,7 @@ import msgpack
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from protocols.acks import open_ack
 from protocols.announcement import open_announcement
 from protocols.audit import parse_page
 from protocols.envelope import parse_envelope
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleet.keys import RecipientKeys
+    from protocols.acks import Ack
     from protocols.telemetry import State, Telemetry
 
 Place: TypeAlias = tuple[bytes, int]  # epoch, sequence; 0: the announcement
@@ -60,6 +62,7 @@ class Receiver:
         self.boots: dict[bytes, bytes] = {}  # epoch -> boot
         self.logs: dict[bytes, Log] = defaultdict(Log)
         self.states: list[State] = []
+        self.acks: list[Ack] = []
         self.wills: list[bytes] = []
         self.telemetry: dict[int, Telemetry] = {}
         self.counts: dict[str, int] = defaultdict(int)
@@ -115,6 +118,8 @@ class Receiver:
             case "state":
                 told = decode_state(open_signed(kind, body, self._public))
                 self.states.append(told)
+            case "ack":
+                self.acks.append(open_ack(body, self._public, self._device))
             case "telemetry":
                 counted = decode_telemetry(open_signed(kind, body, self._public))
                 self.telemetry[counted.evidence_index] = counted
