@@ -101,7 +101,7 @@ def load_unbound(
     file, text = _policy_text(policy)
     folder = Path(file).parent if Path(file).is_file() else None
     document = parse_policy(text, file)
-    known = CatalogueSet(_catalogues(document, folder))
+    known = CatalogueSet(_catalogues(document, folder, {}))
     bound = representative(document, known, also)
     return load_text(text, file, [bound], floor, catalogue_folder=folder)
 
