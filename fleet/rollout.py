@@ -34,6 +34,7 @@ _ON_THE_WAY: Final[dict[str, Outcome]] = {
     "verified": "verified", "staged": "staged", "trial": "trial",
     "refused": "refused", "reverted": "reverted",
 }  # fmt: skip
+TENTHS: Final = 10
 NAMED_MAX: Final = 20  # devices that a report names of each kind
 
 
@@ -118,18 +119,19 @@ class Tally:
     def __init__(self, rollout: Rollout, book: AckBook) -> None:
         """Take a rollout; the book may go on changing."""
         self.rollout = rollout
-        self._book = book
+        self.book = book
         self._named = frozenset(rollout.devices)
         self._groups = frozenset(rollout.groups)
-        self._within = {
-            device: slot(rollout.salt, device) < rollout.upto for device in book.keys
-        }
+        slots = {device: slot(rollout.salt, device) for device in book.keys}
+        self._within = {device: one < rollout.upto for device, one in slots.items()}
+        tenths = Counter(one * TENTHS // SLOTS for one in slots.values())
+        self.slots = tuple(tenths[n] for n in range(TENTHS))
 
     def totals(self) -> Totals:
         """Return the counts as of now."""
         found = Totals(enrolled=len(self._within))
         for device, within in self._within.items():
-            ack = self._book.acks.get(device)
+            ack = self.book.acks.get(device)
             told = outcome(self.rollout, ack)
             if self._is_expected(device, within, ack):
                 _count(found, device, told, ack)
@@ -144,8 +146,8 @@ class Tally:
         return {
             device
             for device, within in self._within.items()
-            if self._is_expected(device, within, self._book.acks.get(device))
-            and outcome(self.rollout, self._book.acks.get(device)) not in FINAL
+            if self._is_expected(device, within, self.book.acks.get(device))
+            and outcome(self.rollout, self.book.acks.get(device)) not in FINAL
         }
 
     def _is_expected(self, device: str, within: bool, ack: Ack | None) -> bool:
@@ -215,6 +217,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...]
     note: str
     enrolled: int
+    slots: tuple[int, ...]  # enrolled devices by tenth of the slots: should be even
     expected: int
     unplaced: int
     answered: int
@@ -232,8 +235,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float  # since this command began to watch
 
 
-def report(rollout: Rollout, book: AckBook, totals: Totals, seconds: float) -> Report:
-    """Return the facts of one moment."""
+def report(tally: Tally, seconds: float) -> Report:
+    """Return the facts of this moment, ``seconds`` after watching began."""
+    rollout, book, totals = tally.rollout, tally.book, tally.totals()
     told = {str(one): totals.outcomes[one] for one in OUTCOMES if totals.outcomes[one]}
     named = {
         one: names
@@ -244,7 +248,8 @@ def report(rollout: Rollout, book: AckBook, totals: Totals, seconds: float) -> R
         rollout=rollout.name, attempt=rollout.attempt, state=rollout.state,
         candidate=rollout.candidate, stable=rollout.stable, upto=rollout.upto,
         groups=rollout.groups, note=rollout.note, enrolled=totals.enrolled,
-        expected=totals.expected, unplaced=totals.unplaced, answered=totals.answered,
+        slots=tally.slots, expected=totals.expected, unplaced=totals.unplaced,
+        answered=totals.answered,
         final=totals.final, done=totals.is_done, outcomes=told,
         rules={f"{kind} {rule}": n for (kind, rule), n in totals.rules.items()},
         named=named, others_active=totals.others_active, bad_acks=book.bad_count,

@@ -174,5 +174,4 @@ class Desk:
                 await feed.ask(tally.expected())
 
     def _report(self, tally: Tally) -> Report:
-        passed_s = time.monotonic() - self._start_s
-        return report(tally.rollout, self.book, tally.totals(), passed_s)
+        return report(tally, time.monotonic() - self._start_s)

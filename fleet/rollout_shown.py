@@ -139,6 +139,9 @@ def _meaning(found: Report, name: str) -> str:
 def _notes(found: Report) -> Iterator[str]:
     if not found.expected:
         yield "no enrolled device is in the cohort"
+    elif found.enrolled > found.expected:
+        share = percent(found.expected, found.enrolled)
+        yield f"the cohort is {share} of {found.enrolled} enrolled devices"
     if found.unplaced:
         yield (
             f"{found.unplaced} silent devices are within the share; only they know"

@@ -72,7 +72,7 @@ def test_acks_of_others_are_counted_and_named() -> None:
     assert book.bad_count == 2
     assert "signature" in book.bad["gw-1"]
     assert book.strangers == {"gw-3"}
-    told = report(EVERYBODY, book, Tally(EVERYBODY, book).totals(), 0.0)
+    told = report(Tally(EVERYBODY, book), 0.0)
     assert told.bad_acks == 2
     assert told.bad_devices.keys() == {"gw-1", "gw-2"}
     assert told.strangers == ["gw-3"]
@@ -177,3 +177,11 @@ def test_shares_are_written_for_people() -> None:
     assert [percent(1, 3), percent(1, 1), percent(0, 4), percent(1, 0)] == [
         "33.33 %", "100 %", "0 %", "-",
     ]  # fmt: skip
+
+
+def test_slots_are_told_by_tenths() -> None:
+    book = _book(a_fleet(2000))
+    told = report(Tally(EVERYBODY, book), 0.0)
+    assert sum(told.slots) == 2000
+    assert len(told.slots) == 10
+    assert min(told.slots) > 150

@@ -22,7 +22,7 @@ def _report(states: list[str], rollout: Rollout, **fields: str) -> Report:
     book = AckBook({one.device: one.public_key for one in devices})
     for device, state in zip(devices, states, strict=True):
         book.take(device.device, device.says(rollout, state, **fields))
-    return report(rollout, book, Tally(rollout, book).totals(), 12.3456)
+    return report(Tally(rollout, book), 12.3456)
 
 
 def test_a_table_tells_states_shares_rules_and_names(
