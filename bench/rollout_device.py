@@ -139,6 +139,11 @@ class SimDevice:
             drawn -= share
         self._reverts = draw("uplink", name) < settings.reverting
 
+    @property
+    def is_on_trial(self) -> bool:
+        """Tell whether a policy is being watched."""
+        return self._trial is not None
+
     def take(self, message: bytes) -> None:
         """Verify a bundle and do what the signed rollout wants of this device."""
         books = self._world.books

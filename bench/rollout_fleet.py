@@ -112,6 +112,7 @@ class Fleet:
             "last_ack_s": books.last_ack_s,
             "unacknowledged": sum(one.unacknowledged for one in clients),
             "lost": sum(one.is_lost for one in clients),
+            "trials": sum(one.device.is_on_trial for one in self._members),
             "decides": decides,  # by version
         }
 

@@ -140,6 +140,7 @@ class Workers:
             "last_message_s": max(one["last_message_s"] for one in each),
             "last_ack_s": max(one["last_ack_s"] for one in each),
             "unacknowledged": sum(one["unacknowledged"] for one in each),
+            "trials": sum(one["trials"] for one in each),
             "lost": sum(one["lost"] for one in each),
         }
 
