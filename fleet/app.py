@@ -23,6 +23,7 @@ from fleet.ledger import Ledger
 from fleet.link import BrokerOptions, parse_broker, tls
 from fleet.opening import Request, open_all
 from fleet.registry import add_device, key_beside, load_devices, public_key
+from fleet.rollout_app import rollout_app
 from fleet.shown import print_card, print_devices, print_reports, shower
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, encode_card, parse_card
@@ -44,6 +45,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
 app.add_typer(devices_app, name="devices")
 app.add_typer(audit_app, name="audit")
+app.add_typer(rollout_app, name="rollout")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 KeyFiles = Annotated[

@@ -15,6 +15,7 @@ import msgspec
 from policies.rollout import SLOTS, slot
 from protocols.acks import open_ack
 from protocols.errors import WireError
+from protocols.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,9 +206,21 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f}".rstrip("0").rstrip(".") + " %"
 
 
+def step_line(rollout: Rollout) -> str:
+    """Return a step in one line: ``winter, attempt 1: policy 43 for 1 % of ...``."""
+    groups = f" of {', '.join(rollout.groups)}" if rollout.groups else " of the fleet"
+    more = f" and {len(rollout.devices)} by name" if rollout.devices else ""
+    after = f", {rollout.note}" if rollout.note else ""
+    return printable(
+        f"{rollout.name}, attempt {rollout.attempt}: policy {rollout.candidate} for"
+        f" {percent(rollout.upto, SLOTS)}{groups}{more}, {rollout.state}{after}"
+    )
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What `sluicectl rollout` tells machines: one line of JSON."""
 
+    step: str  # in words
     rollout: str
     attempt: int
     state: str
@@ -245,7 +258,8 @@ def report(tally: Tally, seconds: float) -> Report:
         if one in {"refused", "reverted", "silent"}
     }
     return Report(
-        rollout=rollout.name, attempt=rollout.attempt, state=rollout.state,
+        step=step_line(rollout), rollout=rollout.name, attempt=rollout.attempt,
+        state=rollout.state,
         candidate=rollout.candidate, stable=rollout.stable, upto=rollout.upto,
         groups=rollout.groups, note=rollout.note, enrolled=totals.enrolled,
         slots=tally.slots, expected=totals.expected, unplaced=totals.unplaced,

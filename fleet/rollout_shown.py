@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fleet.rollout import OUTCOMES, percent
-from policies.rollout import SLOTS
 from protocols.plain import printable
 
 if TYPE_CHECKING:
@@ -63,16 +62,6 @@ def print_report(found: Report, *, as_json: bool) -> None:
         _console().print(_picture(found))
 
 
-def headline(found: Report) -> str:
-    """Return a rollout in one line: ``winter: policy 43 for 1 % of the fleet``."""
-    groups = f" of {', '.join(found.groups)}" if found.groups else " of the fleet"
-    after = f", {found.note}" if found.note else ""
-    return printable(
-        f"{found.rollout}, attempt {found.attempt}: policy {found.candidate} for"
-        f" {percent(found.upto, SLOTS)}{groups}, {found.state}{after}"
-    )
-
-
 class _Changes:
     """Prints a moment where it differs from the one before."""
 
@@ -104,7 +93,7 @@ def _picture(found: Report) -> Group:
         Text(f"{found.final} of {found.expected} ({done}) after {found.seconds:.0f} s"),
     )
     notes = [Text(line) for line in _notes(found)]
-    return Group(Text(headline(found)), bar, _table(found), *notes)
+    return Group(Text(printable(found.step)), bar, _table(found), *notes)
 
 
 def _table(found: Report) -> Table:

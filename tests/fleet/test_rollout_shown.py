@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fleet.rollout import AckBook, Report, Tally, report
-from fleet.rollout_shown import follower, headline, print_report
+from fleet.rollout import AckBook, Report, Tally, report, step_line
+from fleet.rollout_shown import follower, print_report
 from tests.support.ack_sender import a_fleet, a_rollout
 
 if TYPE_CHECKING:
@@ -83,8 +83,11 @@ def test_words_of_others_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> N
     assert "1 acks are not their device's" in told
 
 
-def test_a_headline_names_groups_and_why() -> None:
-    rollout = a_rollout(upto=50, groups=("pilots",), state="paused", note="too many")
-    assert headline(_report(["waiting"], rollout)) == (
-        "winter, attempt 1: policy 43 for 0.5 % of pilots, paused, too many"
+def test_a_step_in_words_names_groups_devices_and_why() -> None:
+    rollout = a_rollout(
+        upto=50, groups=("pilots",), devices=("a",), state="paused", note="too\x1b many"
+    )
+    assert step_line(rollout) == (
+        "winter, attempt 1: policy 43 for 0.5 % of pilots and 1 by name, paused,"
+        " too\\x1b many"
     )
