@@ -9,6 +9,7 @@ import typer
 
 from fleet.groups import policy_app
 from fleet.policy_check import check_all
+from fleet.policy_coverage import cover
 from fleet.policy_diff import diff
 from fleet.policy_explain import explain_item
 from fleet.policy_source import Against
@@ -88,3 +89,27 @@ def policy_diff(
     cannot be read. Looser for important or core data: two people must sign it.
     """
     return diff(old, new, Against(tuple(bindings or ()), databases), as_json=json)
+
+
+@policy_app.command("coverage")
+def policy_coverage(
+    databases_: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DATABASE]...", help="DBC, KCD, ARXML or SYM files."),
+    ] = None,
+    bindings: Bindings = None,
+    policy: Annotated[
+        str, typer.Option(help="Whose catalogues count; lockdown: all shipped ones.")
+    ] = "lockdown",
+    databases: Databases = None,
+    least: Annotated[
+        float, typer.Option("--min", min=0, max=100, help="Percent asked for.")
+    ] = 0,
+    json: Json = False,
+) -> int:
+    """Say which signals of databases and bindings are unbound or in no catalogue.
+
+    Exit code 0; 1: coverage is below --min; 2: a file cannot be read.
+    """
+    against = Against(tuple(bindings or ()), databases)
+    return cover(databases_ or [], policy, against, least=least, as_json=json)

@@ -34,7 +34,7 @@ from protocols.errors import DatabaseError, WireError
 from protocols.modbus.sunspec import parse_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from policies.findings import Finding
     from policies.model import Bindings, Catalogue, Policy
@@ -332,15 +332,22 @@ def _models(documents: Sequence[Document[Bindings]]) -> dict[int, ModelDefinitio
     out: dict[int, ModelDefinition] = {}
     for document in documents:
         for number, one in enumerate(document.model.sunspec):
-            if one.model in out:
-                continue
-            name = f"models/json/model_{one.model}.json"
             try:
-                body = files(SUNSPEC_PACKAGE).joinpath(name).read_bytes()
-                out[one.model] = parse_model(msgspec.json.decode(body, type=dict))
-            except (FileNotFoundError, ModuleNotFoundError):
-                continue  # the binding is refused with its line
+                out |= sunspec_models({one.model} - set(out))
             except WireError as error:
                 here: Place = ("sunspec", number, "model")
                 raise document.error(here, str(error)) from None
+    return out
+
+
+def sunspec_models(numbers: Iterable[int]) -> dict[int, ModelDefinition]:
+    """Return published SunSpec models by number; those that there are not: left out."""
+    out: dict[int, ModelDefinition] = {}
+    for number in numbers:
+        name = f"models/json/model_{number}.json"
+        try:
+            body = files(SUNSPEC_PACKAGE).joinpath(name).read_bytes()
+        except (FileNotFoundError, ModuleNotFoundError):
+            continue  # the binding is refused with its line
+        out[number] = parse_model(msgspec.json.decode(body, type=dict))
     return out

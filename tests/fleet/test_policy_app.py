@@ -193,10 +193,45 @@ def test_important_data_needs_a_second_approval_and_says_so(
     assert ran("diff", maps, "passenger-fleet") == 0
 
 
+# --- coverage -----------------------------------------------------------------------
+
+
+def test_coverage_of_a_database_of_bindings_and_of_both(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chassis = root / "firmware_sim/scenarios/chassis.dbc"
+    assert ran("coverage", chassis) == 0
+    assert "0.0 %" in printed(capsys)
+    assert ran("coverage", chassis, "--min", 80) == 1
+    assert "below the 80 %" in printed(capsys)
+    words = ("coverage", "-b", "sim-vehicle")
+    assert ran(*words, "--json") == 0
+    alone = told(capsys)
+    assert alone["classified"] == 44
+    assert ran(*words, chassis, "--json", "--min", 35) == 0
+    assert told(capsys)["total"] == alone["total"]  # the bindings name this very file
+    other = tmp_path / "other.dbc"
+    other.write_bytes(chassis.read_bytes())
+    assert ran(*words, other, "--json") == 0
+    both = told(capsys)
+    assert both["total"] == alone["total"] + 60
+    assert both["classified"] == alone["classified"]
+
+
+def test_coverage_names_what_is_unclassified(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ran("coverage", "-b", "sim-plant", "--policy", "factory-line") == 0
+    out = printed(capsys)
+    assert "unclassified:" in out
+    assert "3:16 (Plant.Line1.Tank.Balance)" in out
+
+
 # --- hostile input ------------------------------------------------------------------
 
 
 def hostile(folder: Path) -> list[tuple[object, ...]]:
+    (folder / "a.dbc").write_bytes(b"BO_ 1 A: 99999999999999 X\n SG_ \xff")
     (folder / "binary").write_bytes(bytes(range(256)) * 64)
     (folder / "deep.yaml").write_text("[" * 5000)
     (folder / "huge.yaml").write_bytes(b"#" * (5 * 1024 * 1024))
@@ -226,6 +261,9 @@ def hostile(folder: Path) -> list[tuple[object, ...]]:
         ("explain", "no item name"), ("explain", "Vehicle.Speed", "--to", "nobody"),
         ("explain", "Vehicle.Sped", "-b", "sim-vehicle"),
         ("explain", "A.\x1b[31m"), ("diff", "demo", "none"),
+        ("coverage",), ("coverage", folder / "binary"), ("coverage", folder / "a.dbc"),
+        ("coverage", folder), ("coverage", "-b", "sim-plant", "--policy", "demo2"),
+        ("coverage", "x.dbc", "--min", 101), ("coverage", "a\0.dbc"),
     ]  # fmt: skip
 
 
@@ -242,6 +280,6 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    for word in ("check", "explain", "diff"):
+    for word in ("check", "explain", "diff", "coverage"):
         assert ran(word, "--help") == 0
         assert "Exit code 0" in " ".join(printed(capsys).split())
