@@ -12,6 +12,7 @@ from fleet.policy_check import check_all
 from fleet.policy_coverage import cover
 from fleet.policy_diff import diff
 from fleet.policy_explain import explain_item
+from fleet.policy_fmt import lay_out
 from fleet.policy_source import Against
 
 POLICY_HELP = "Policy file, or a shipped one: passenger-fleet, factory-line, demo."
@@ -113,3 +114,21 @@ def policy_coverage(
     """
     against = Against(tuple(bindings or ()), databases)
     return cover(databases_ or [], policy, against, least=least, as_json=json)
+
+
+@policy_app.command("fmt")
+def policy_fmt(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Policies, bindings, catalogues, floors, tests: YAML."),
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing, say what would change.")
+    ] = False,
+) -> int:
+    """Lay files out in one way; comments, order and meaning stay.
+
+    Exit code 0; 1: --check, and a file would change; 2: a file cannot be read, or not
+    be laid out without changing what it says.
+    """
+    return lay_out(files, check=check)

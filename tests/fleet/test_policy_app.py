@@ -227,6 +227,39 @@ def test_coverage_names_what_is_unclassified(
     assert "3:16 (Plant.Line1.Tank.Balance)" in out
 
 
+# --- fmt ----------------------------------------------------------------------------
+
+
+def test_fmt_checks_changes_in_place_and_is_done(
+    policy: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = policy("messy.yaml", "    region: CN\n", "    region:   CN\n")
+    path.chmod(0o640)
+    link = tmp_path / "link.yaml"
+    link.symlink_to(path)
+    messy = path.read_text()
+    assert ran("fmt", link, "--check") == 1
+    assert "is not laid out" in printed(capsys)
+    assert path.read_text() == messy
+    assert ran("fmt", link) == 0
+    assert path.read_text() == EXAMPLE
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert ran("fmt", link, path, "--check") == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.yaml", "messy.yaml"]
+
+
+def test_a_file_that_cannot_be_laid_out_leaves_all_as_they_were(
+    policy: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = policy("messy.yaml", "    region: CN\n", "    region:   CN\n")
+    before = path.read_text()
+    (tmp_path / "bad.yaml").write_text("a: [")
+    assert ran("fmt", path, tmp_path / "bad.yaml") == 2
+    assert path.read_text() == before
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 # --- hostile input ------------------------------------------------------------------
 
 
@@ -252,6 +285,7 @@ def hostile(folder: Path) -> list[tuple[object, ...]]:
         ]  # fmt: skip
     for name in ("binary", "deep.yaml", "alias.yaml"):
         words += [
+            ("fmt", folder / name),
             ("check", "demo", "--floor", folder / name),
             ("explain", "Vehicle.Speed", "--floor", folder / name),
         ]
@@ -261,6 +295,7 @@ def hostile(folder: Path) -> list[tuple[object, ...]]:
         ("explain", "no item name"), ("explain", "Vehicle.Speed", "--to", "nobody"),
         ("explain", "Vehicle.Sped", "-b", "sim-vehicle"),
         ("explain", "A.\x1b[31m"), ("diff", "demo", "none"),
+        ("fmt", folder), ("fmt", "a\0b"), ("fmt",), ("fmt", folder / "absent"),
         ("coverage",), ("coverage", folder / "binary"), ("coverage", folder / "a.dbc"),
         ("coverage", folder), ("coverage", "-b", "sim-plant", "--policy", "demo2"),
         ("coverage", "x.dbc", "--min", 101), ("coverage", "a\0.dbc"),
@@ -280,6 +315,6 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    for word in ("check", "explain", "diff", "coverage"):
+    for word in ("check", "explain", "diff", "coverage", "fmt"):
         assert ran(word, "--help") == 0
         assert "Exit code 0" in " ".join(printed(capsys).split())
