@@ -13,16 +13,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from policies.bindings import bind
 from policies.catalogue import CatalogueSet
+from policies.chains import chain_of
 from policies.checks import SUITES, check_policy
+from policies.combinations import Combiner, read_combinations
 from policies.consents import compiled_consents, ignition_tests
 from policies.items import item_table
 from policies.quantities import NS, duration_ns
 from policies.rules import RuleReader
-from policies.tables import NO_RULE, CompiledDestination, CompiledPolicy, CompiledRule
+from policies.tables import CompiledDestination, CompiledPolicy, CompiledRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from policies.tables import ItemTable
     from protocols.can.database import Database
     from protocols.can.plan import DecodePlan, SignalBinding
-    from protocols.frames import I16, Bool
+    from protocols.frames import I16
     from protocols.modbus.sunspec import ModelDefinition, SunSpecBinding
     from protocols.modbus.values import Point
 
@@ -58,6 +58,7 @@ class Compiled:
     modbus: tuple[Point, ...]
     sunspec: tuple[SunSpecBinding, ...]
     forms: tuple[RuleForm, ...]  # beside ``policy.rules``: which file rule each is of
+    combiner: Combiner
 
 
 def compile_policy(
@@ -80,8 +81,10 @@ def compile_policy(
     bound = bind(bindings, databases, buses, links, models or {})
     items = item_table(bound.rows, known, policy, buses, links)
     reader = RuleReader(policy, known, items)
-    names = [*policy.model.destinations]
-    forms = reader.read(names)
+    names, rows = [*policy.model.destinations], len(items)
+    combinations = read_combinations(policy, known)
+    combiner = Combiner(policy.model, items, combinations)
+    forms = combiner.applied(reader.read(names))
     if not names or any(form.destination == len(names) for form in forms):
         names.append(DEVICE)
     compiled = CompiledPolicy(
@@ -91,7 +94,7 @@ def compile_policy(
         catalogue_digest=_digest([d.digest for d in (*catalogues, *bindings)]),
         items=items,
         destinations=tuple(
-            _destination(policy.model, name, _chain(forms, number, len(items)))
+            _destination(policy.model, name, chain_of(forms, number, rows))
             for number, name in enumerate(names)
         ),
         rules=tuple(_rule(form) for form in forms),
@@ -107,7 +110,7 @@ def compile_policy(
         consents=compiled_consents(policy),
         ignition=ignition_tests(policy, items),
     )
-    return _compiled(compiled, policy, known, bound, buses, links, forms)
+    return _compiled(compiled, policy, known, bound, buses, links, forms, combiner)
 
 
 def _compiled(
@@ -118,6 +121,7 @@ def _compiled(
     buses: tuple[str, ...],
     links: tuple[str, ...],
     forms: tuple[RuleForm, ...],
+    combiner: Combiner,
 ) -> Compiled:
     return Compiled(
         policy=compiled,
@@ -132,6 +136,7 @@ def _compiled(
         modbus=bound.modbus,
         sunspec=bound.sunspec,
         forms=forms,
+        combiner=combiner,
     )
 
 
@@ -173,37 +178,6 @@ def _destination(policy: Policy, name: str, chain: I16) -> CompiledDestination:
         given.confirm,
         chain,
     )
-
-
-def _chain(forms: Sequence[RuleForm], destination: int, items: int) -> I16:
-    """Return [items, depth] rule numbers in order, padded with NO_RULE.
-
-    Built rule by rule over columns of items: a rule goes to the next free place of each
-    item it could match, and closes the chain of those where it has no condition. It
-    closes the chain, too, of items that it means but whose claim does not hold: they
-    stay, and no later, wider rule may let them out.
-    """
-    depth = np.zeros(items, np.intp)
-    is_open: Bool = np.ones(items, np.bool_)
-    placed: list[tuple[int, Bool]] = []
-    for number, form in enumerate(forms):
-        if form.destination != destination:
-            continue
-        rows = form.items & is_open
-        is_open[[row for row, _ in form.refused]] = False
-        if not rows.any():
-            continue
-        placed.append((number, rows))
-        depth += rows
-        if not form.conditions:
-            is_open &= ~rows
-    chain = np.full((items, int(depth.max(initial=0))), NO_RULE, np.int16)
-    depth[:] = 0
-    for number, rows in placed:
-        where = np.flatnonzero(rows)
-        chain[where, depth[where]] = number
-        depth[where] += 1
-    return chain
 
 
 def unclassified(items: ItemTable) -> tuple[str, ...]:

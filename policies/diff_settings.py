@@ -25,7 +25,8 @@ NAMES_MAX: Final = 3
 # protection. Every other one is compared as it stands, and guarded (fail closed).
 COMPARED: Final = frozenset({
     "schema", "name", "version", "note", "catalogues", "destinations", "custodian",
-    "zones", "rules", "retention", "telemetry", "min_version", "consents", "ignition",
+    "zones", "rules", "combinations",
+    "volumes", "retention", "telemetry", "min_version", "consents", "ignition",
 })  # fmt: skip
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from policies.model_floor import Floor, FloorMatch, FloorRule
     from policies.parse import Document
     from policies.tables import CompiledDestination, CompiledRule, ItemTable
-    from protocols.frames import Bool
+    from protocols.frames import U16, Bool
 
 # From the most open to the most closed.
 _ORDER: Final = (Action.ALLOW, Action.ENCRYPT, Action.KEEP, Action.DROP)
@@ -107,8 +107,7 @@ def check_floor(compiled: Compiled, floor: Document[Floor]) -> list[Violation]:
                 )
     found: dict[tuple[str, str, str, str], Violation] = {}
     for line in lines:
-        rows = _rows(line, compiled.policy.items)
-        for violation in _against(line, rows, compiled):
+        for violation in _against(line, compiled):
             key = (
                 violation.floor_rule, violation.policy_rule,
                 violation.destination, violation.reason,
@@ -128,8 +127,8 @@ def _names_something(match: FloorMatch) -> bool:
     return any(one is not None for one in given)
 
 
-def _rows(line: FloorLine, items: ItemTable) -> Bool:
-    """Return which items a floor rule is about [N] bool."""
+def _rows(line: FloorLine, items: ItemTable, label: U16) -> Bool:
+    """Return which items a floor rule is about [N] bool, by packed labels [N]."""
     match = line.rule.match
     rows = np.ones(len(items), np.bool_)
     prefixes = listed(match.category)
@@ -138,23 +137,36 @@ def _rows(line: FloorLine, items: ItemTable) -> Bool:
     if line.globs:
         rows &= _mask(items.name, lambda n: any(g.fullmatch(n) for g in line.globs))
     if match.min_tier is not None:
-        rows &= items.label >> 8 >= int(Tier[match.min_tier.upper()])
+        rows &= label >> 8 >= int(Tier[match.min_tier.upper()])
     if match.pi is not None:
         wanted = [Pi[name.upper()] for name in listed(match.pi)]
-        rows &= np.isin(items.label >> 6 & 3, wanted)
+        rows &= np.isin(label >> 6 & 3, wanted)
     if match.geo is not None:
         places = [Geo[name.upper()] for name in listed(match.geo)]
-        rows &= np.isin(items.label >> 2 & 3, places)
+        rows &= np.isin(label >> 2 & 3, places)
     return rows
 
 
-def _against(line: FloorLine, rows: Bool, compiled: Compiled) -> Iterator[Violation]:
+def _against(line: FloorLine, compiled: Compiled) -> Iterator[Violation]:
+    """Yield violations: of items that are meant by what they are or as what they leave.
+
+    Combinations and volumes lift the label of what leaves.
+    """
     policy = compiled.policy
+    own = _rows(line, policy.items, policy.items.label)
+    meant = {
+        number: own | _rows(line, policy.items, form.label_out)
+        for number, form in enumerate(compiled.forms)
+        if form.raised
+    }
+    anywhere = np.logical_or.reduce([own, *meant.values()])
     for destination in policy.destinations:
-        for row in np.flatnonzero(rows).tolist():
+        for row in np.flatnonzero(anywhere).tolist():
             for number in destination.chain[row].tolist():
                 if number == NO_RULE:
                     break
+                if not meant.get(number, own)[row]:
+                    continue
                 rule = policy.rules[number]
                 is_place = int(policy.items.role[row]) in POSITION_ROLES
                 for reason in _reasons(line, rule, destination, is_place=is_place):

@@ -15,8 +15,10 @@ from policies.derive import COARSE_CATEGORY
 from policies.errors import nearest
 from policies.findings import finding
 from policies.lint_consents import consent_findings
+from policies.lint_raising import raising_findings
 from policies.lint_zones import zone_findings
 from policies.quantities import NS, duration_ns
+from policies.raising import fits
 from policies.rules import LEAVES, listed
 from policies.tables import Action, Grid, Mask, Noise, Role, TripEnds
 from protocols.labels import Geo, Pi, Recognition, Tier, unpack
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from policies.compile import Compiled
     from policies.findings import Finding
-    from policies.model import Match
     from policies.rules import RuleForm
     from policies.tables import Transform
     from policies.yaml_tree import Path
@@ -45,6 +46,7 @@ def lint(compiled: Compiled) -> tuple[Finding, ...]:
         *_rules(compiled),
         *_policy(compiled),
         *zone_findings(compiled),
+        *raising_findings(compiled),
         *consent_findings(compiled),
     }
     return tuple(
@@ -115,20 +117,9 @@ def _outputs(compiled: Compiled, form: RuleForm) -> set[tuple[str, Label]]:
         return out
     prefixes = listed(match.category)
     for category, label in compiled.catalogues.labels.items():
-        if any(is_under(category, one) for one in prefixes) and _fits(match, label):
+        if any(is_under(category, one) for one in prefixes) and fits(match, label):
             out.add((category, label))
     return out
-
-
-def _fits(match: Match, label: Label) -> bool:
-    """Tell whether a label passes the bounds of a match."""
-    pi, geo = listed(match.pi), listed(match.geo)
-    if (pi and label.pi.name.lower() not in pi) or (
-        geo and label.geo.name.lower() not in geo
-    ):
-        return False
-    lowest, highest = match.min_tier or "G1", match.max_tier or "core"
-    return Tier[lowest.upper()] <= label.tier <= Tier[highest.upper()]
 
 
 def _claims(compiled: Compiled, form: RuleForm, path: Path) -> Iterator[Finding]:
@@ -173,7 +164,7 @@ def _idle(step: Transform, *, places: bool, texts: bool) -> bool:
 
 def _idle_rules(compiled: Compiled) -> Iterator[Finding]:
     """One line for all rules that have nothing to do here; normal for other models."""
-    busy = {f.number for f in compiled.forms if f.items.any() or f.refused}
+    busy = {f.number for f in compiled.forms if f.items.any() or f.refused or f.cut}
     rules = compiled.document.model.rules
     names = [rule.name for number, rule in enumerate(rules) if number not in busy]
     if names and len(compiled.policy.items):

@@ -63,6 +63,15 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG017": _warning(
         "AUTO 3(1), T62", "a hysteresis of 0: noise at the border opens the zone"
     ),
+    "SG018": _warning(
+        "AUTO 6(3), COL-04", "a combination: what leaves together has a graver label"
+    ),
+    "SG019": _warning(
+        "MIITM 13, COL-04", "a combination that a rule does not allow: its items stay"
+    ),
+    "SG020": _warning(
+        "AUTO 6(3), COL-04", "one rule's rate alone keeps a combination incomplete"
+    ),
     "SG030": _error(
         "PIPL 29, PI-01", "a rule lets out under a consent what that consent is not for"
     ),

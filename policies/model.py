@@ -11,6 +11,24 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from policies.model_base import (
+    Category,
+    FormName,
+    GeoName,
+    Mark,
+    MaybeName,
+    Name,
+    Names,
+    PiName,
+    Quantity,
+    RecognitionName,
+    Region,
+    Text,
+    TierName,
+    Version,
+)
+from policies.model_raising import RAISING_MAX, Combination, Finer, Volume
+
 RULES_MAX: Final = 5000
 ITEMS_MAX: Final = 65_536
 DESTINATIONS_MAX: Final = 64
@@ -18,23 +36,8 @@ RECIPIENTS_MAX: Final = 16
 ZONE_POINTS_MAX: Final = 10_000
 CONSENTS_MAX: Final = 256
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-MaybeName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
-Category: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$", max_length=100)
-]
-Region: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
-Version: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
-Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
-Quantity: TypeAlias = Annotated[str, Meta(max_length=40)]
-TierName: TypeAlias = Literal["G1", "G2", "G3", "G4", "important", "core"]
-PiName: TypeAlias = Literal["none", "personal", "sensitive"]
-FormName: TypeAlias = Literal["aggregate", "anonymous", "deidentified", "raw"]
-GeoName: TypeAlias = Literal["none", "coarse", "precise", "surveying"]
-RecognitionName: TypeAlias = Literal["none", "candidate", "notified", "statutory"]
 Operator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
 Statistic: TypeAlias = Literal["min", "max", "mean", "count", "sum", "last"]
-Names: TypeAlias = str | list[str]
 DatumName: TypeAlias = Literal["WGS-84", "GCJ-02"]
 HYSTERESIS: Final = "60s"  # how long the closed side of a zone lingers; ours
 
@@ -213,6 +216,8 @@ class Policy(Strict, frozen=True, kw_only=True):
     zones: Annotated[dict[Name, ZoneFile], Meta(max_length=1000)] = {}
     consents: Annotated[dict[Name, Consent], Meta(max_length=CONSENTS_MAX)] = {}
     ignition: Ignition | None = None
+    combinations: Annotated[list[Combination], Meta(max_length=RAISING_MAX)] = []
+    volumes: Annotated[list[Volume], Meta(max_length=RAISING_MAX)] = []
     rules: Annotated[list[Rule], Meta(max_length=RULES_MAX)] = []
     retention: dict[str, Quantity] = {}
     telemetry: Telemetry = Telemetry()
@@ -247,10 +252,11 @@ class Entry(Strict, frozen=True, kw_only=True):
     category: Category
     about: Text
     label: LabelFile
-    raises: list[Raise] = []
+    raises: list[Raise] = []  # in words; what can be computed stands in finer,
+    finer: list[Finer] = []  # and in the catalogue's combinations and volumes
     default: Text
     basis: Annotated[list[Text], Meta(min_length=1)]
-    basis_mark: Literal["law", "ours", "draft"]
+    basis_mark: Mark
     items: list[str] = []
 
 
@@ -271,7 +277,7 @@ class Threshold(Strict, frozen=True, kw_only=True):
     value: float | None = None
     unit: Text = ""
     source: Text
-    mark: Literal["law", "ours", "draft"]
+    mark: Mark
 
 
 class Catalogue(Strict, frozen=True, kw_only=True):
@@ -284,6 +290,8 @@ class Catalogue(Strict, frozen=True, kw_only=True):
     thresholds: list[Threshold] = []
     categories: Annotated[list[Entry], Meta(min_length=1, max_length=5000)]
     roles: list[RoleEntry] = []
+    combinations: Annotated[list[Combination], Meta(max_length=RAISING_MAX)] = []
+    volumes: Annotated[list[Volume], Meta(max_length=RAISING_MAX)] = []
 
 
 # --- Bindings -------------------------------------------------------------------------

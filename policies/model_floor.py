@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from policies.model import (
+from policies.model import Strict
+from policies.model_base import (
     Category,
     GeoName,
     Name,
     PiName,
     Quantity,
     Region,
-    Strict,
     Text,
     TierName,
 )

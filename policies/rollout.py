@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from policies.errors import PolicyError
-from policies.model import Name, Strict, Version
+from policies.model import Strict
+from policies.model_base import Name, Version
 from policies.quantities import time_window
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from policies.derive import Derived, derive, unjustified
 from policies.errors import nearest, shown
 from policies.model import HYSTERESIS
 from policies.quantities import hysteresis_ns, item_glob, item_name, time_window
+from policies.raising import accepts
 from policies.steps import StepReader
 from policies.tables import (
     Action,
@@ -27,7 +28,7 @@ from policies.tables import (
     Transform,
     ZoneTest,
 )
-from protocols.labels import Geo, Label, Pi, Tier, unpack
+from protocols.labels import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from policies.catalogue import CatalogueSet
     from policies.model import Match, Policy, Rule
     from policies.parse import Document
+    from policies.raising import Raised
     from policies.tables import ItemTable
     from policies.yaml_tree import Path
     from protocols.frames import U16, Bool
+    from protocols.labels import Label
 
 LEAVES: Final = (Action.ALLOW, Action.ENCRYPT)
 FORMS_MAX: Final = 32_767  # a chain holds rule numbers as int16
@@ -59,6 +62,8 @@ class RuleForm:
     label_out: U16  # [N]
     category_out: tuple[str, ...]  # [N]
     refused: tuple[tuple[int, str], ...]  # items whose claim is not justified, and why
+    raised: tuple[Raised, ...] = ()  # what lifted the label of which items
+    cut: tuple[Raised, ...] = ()  # items that may not leave with their lifted label
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,17 +199,7 @@ class RuleReader:
         ]
         if globs:
             rows &= _mask(any(g.fullmatch(name) for g in globs) for name in items.name)
-        label = items.label
-        if match.min_tier is not None:
-            rows &= label >> 8 >= int(Tier[match.min_tier.upper()])
-        if match.max_tier is not None:
-            rows &= label >> 8 <= int(Tier[match.max_tier.upper()])
-        if match.pi is not None:
-            rows &= np.isin(label >> 6 & 3, [Pi[p.upper()] for p in listed(match.pi)])
-        if match.geo is not None:
-            wanted = [Geo[g.upper()] for g in listed(match.geo)]
-            rows &= np.isin(label >> 2 & 3, wanted)
-        return rows
+        return rows & accepts(match, items.label)
 
     def _conditions(self, rule: Rule, path: Path) -> tuple[Condition, ...]:
         match = rule.match

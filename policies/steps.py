@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from policies.datum import Point
-    from policies.model import Names, Policy, ZoneFile
+    from policies.model import Policy, ZoneFile
+    from policies.model_base import Names
     from policies.parse import Document
     from policies.tables import Transform
     from policies.yaml_tree import Path
