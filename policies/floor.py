@@ -107,7 +107,8 @@ def check_floor(compiled: Compiled, floor: Document[Floor]) -> list[Violation]:
                 )
     found: dict[tuple[str, str, str, str], Violation] = {}
     for line in lines:
-        for violation in _against(line, compiled):
+        meant = _meant(line, compiled)
+        for violation in _against(line, meant, meant.anywhere(), compiled):
             key = (
                 violation.floor_rule, violation.policy_rule,
                 violation.destination, violation.reason,
@@ -147,25 +148,46 @@ def _rows(line: FloorLine, items: ItemTable, label: U16) -> Bool:
     return rows
 
 
-def _against(line: FloorLine, compiled: Compiled) -> Iterator[Violation]:
-    """Yield violations: of items that are meant by what they are or as what they leave.
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """Which items a floor rule is about: by what they are, or as what they leave.
 
     Combinations and volumes lift the label of what leaves.
     """
+
+    own: Bool  # [N]
+    lifted: dict[int, Bool]  # by rule that lifts something: own, or meant as it leaves
+
+    def by(self, rule: int) -> Bool:
+        return self.lifted.get(rule, self.own)
+
+    def anywhere(self) -> Bool:
+        return np.asarray(np.logical_or.reduce([self.own, *self.lifted.values()]))
+
+
+def _meant(line: FloorLine, compiled: Compiled) -> _Meant:
+    items = compiled.policy.items
+    own = _rows(line, items, items.label)
+    return _Meant(
+        own,
+        {
+            number: own | _rows(line, items, form.label_out)
+            for number, form in enumerate(compiled.forms)
+            if form.raised
+        },
+    )
+
+
+def _against(
+    line: FloorLine, meant: _Meant, rows: Bool, compiled: Compiled
+) -> Iterator[Violation]:
     policy = compiled.policy
-    own = _rows(line, policy.items, policy.items.label)
-    meant = {
-        number: own | _rows(line, policy.items, form.label_out)
-        for number, form in enumerate(compiled.forms)
-        if form.raised
-    }
-    anywhere = np.logical_or.reduce([own, *meant.values()])
     for destination in policy.destinations:
-        for row in np.flatnonzero(anywhere).tolist():
+        for row in np.flatnonzero(rows).tolist():
             for number in destination.chain[row].tolist():
                 if number == NO_RULE:
                     break
-                if not meant.get(number, own)[row]:
+                if not meant.by(number)[row]:
                     continue
                 rule = policy.rules[number]
                 is_place = int(policy.items.role[row]) in POSITION_ROLES
@@ -221,5 +243,6 @@ def floor_on_item(
     one = np.zeros(len(compiled.policy.items), np.bool_)
     one[row] = True
     for line in compile_floor(floor):
-        if _rows(line, compiled.policy.items)[row]:
-            yield line.rule, tuple(_against(line, one, compiled))
+        meant = _meant(line, compiled)
+        if meant.anywhere()[row]:
+            yield line.rule, tuple(_against(line, meant, one, compiled))
