@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from agent.errors import BadInput
-from policies.model import CONSENTS_MAX, Name
+from policies.model import CONSENTS_MAX
+from policies.model_base import Name
 
 FILE_NAME: Final = "consents.json"
 FILE_BYTES_MAX: Final = 64 * 1024

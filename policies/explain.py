@@ -183,7 +183,7 @@ def _rule(
 ) -> RuleWord:
     names = compiled.policy.items.name
     conditions = tuple(condition_words(one, names) for one in form.conditions)
-    claim = dict(form.refused).get(row, "")
+    claim = _forbidden(form, row)
     say, reason = Say.OTHER, ""
     if decides:
         say = Say.MAY if conditions else Say.DECIDES
@@ -192,7 +192,7 @@ def _rule(
     elif closed and (claim or form.items[row]):
         say, reason = Say.BEHIND, closed
     elif claim:
-        say, reason = Say.CLAIM, f"its becomes is not earned: {claim}"
+        say, reason = Say.CLAIM, claim
     else:
         match = compiled.document.model.rules[form.number].match
         reason = "; ".join(mismatches(compiled, match, row)) or "does not match"
@@ -208,6 +208,18 @@ def _rule(
         form.category_out[row],
         str(unpack(int(form.label_out[row]))),
     )
+
+
+def _forbidden(form: RuleForm, row: int) -> str:
+    """Return why a rule that means an item may not let it out, "" where it may."""
+    for number, why in form.refused:
+        if number == row:
+            return f"its becomes is not earned: {why}"
+    for one in form.cut:
+        if row in one.rows:
+            what = f"with what else goes there it makes {one.name} ({one.becomes})"
+            return f"{what}, and its match does not allow that label"
+    return ""
 
 
 def _unbound(compiled: Compiled, form: RuleForm) -> str:
