@@ -13,9 +13,11 @@ from msgspec import Meta
 from agent.errors import BadInput
 from policies.model import CONSENTS_MAX
 from policies.model_base import Name
+from protocols.plain import printable
 
 FILE_NAME: Final = "consents.json"
 FILE_BYTES_MAX: Final = 64 * 1024
+REASON_MAX: Final = 300  # characters
 SCHEMA: Final = "sluicegate/consents/1"
 SECOND_NS: Final = 1_000_000_000
 LATEST_S: Final = 2**33 - 1  # year 2242: in nanoseconds still below 2**63
@@ -28,7 +30,7 @@ class Statement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     """One consent as a person gave it. Times are Unix seconds."""
 
     name: Name
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]  # a new one each time
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]  # a new one each time
     given: Seconds
     expires: Seconds
     by: By = "driver"
@@ -57,7 +59,8 @@ def parse_consents(text: bytes, file: str = FILE_NAME) -> tuple[Statement, ...]:
     try:
         found = msgspec.json.decode(text, type=_File).consents
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at ")
+        # An unknown field's name is whatever somebody wrote.
+        reason, _, path = printable(str(error))[:REASON_MAX].partition(" - at ")
         raise BadInput(file, path.strip("`").removeprefix("$."), reason) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadInput(file, "", "is no JSON") from None

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from policies.model_base import (
+    END,
     Category,
     FormName,
     GeoName,
@@ -334,7 +335,9 @@ class DiagnosticFile(Strict, frozen=True, kw_only=True):
     bus: str | list[str]
     item: str
     did: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
-    obd: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}$")] | None = None
+    obd: (
+        Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}\.[0-9A-Fa-f]{2}" + END)] | None
+    ) = None
     category: Category | None = None
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-MaybeName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
+END: Final = r"$(?!\n)"  # a bare $ also matches before a last line break
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}" + END)]
+MaybeName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}" + END)]
 Category: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$", max_length=100)
+    str, Meta(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*" + END, max_length=100)
 ]
-Region: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+Region: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?" + END)]
 Version: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
 Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
 Quantity: TypeAlias = Annotated[str, Meta(max_length=40)]
