@@ -27,7 +27,16 @@ CATALOGUE: Final = {
         "id": "X-1", "category": "x.y", "about": "a", "label": {"tier": "G2"},
         "raises": [{"when": "w", "to": "G3"}], "default": "d", "basis": ["b"],
         "basis_mark": "ours", "items": ["X.**", "Vehicle.*.Y"],
+        "finer": [{"than": "1km", "becomes": "x.z"}, {"than": 0.5, "becomes": "x.z"}],
+    }, {
+        "id": "X-2", "category": "x.z", "about": "a", "default": "d", "basis": ["b"],
+        "label": {"tier": "G4", "pi": "sensitive", "geo": "precise"},
+        "basis_mark": "ours",
     }],
+    "combinations": [{"name": "k", "of": [{"item": "X.Y"}, {"category": "x"}],
+                      "every": "1s", "becomes": "x.z"}],
+    "volumes": [{"name": "v", "category": "x", "more_than": 5, "unit": "samples",
+                 "window": "1d", "becomes": "x.z"}],
     "roles": [{"item": "X.Latitude", "role": "latitude", "group": "X"}],
 }  # fmt: skip
 

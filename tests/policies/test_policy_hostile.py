@@ -46,6 +46,14 @@ POLICY = json.loads(
         ],
         consents={"c": consent_of("location", purpose="p")},
         ignition={"item": "Vehicle.Speed", "on": {">": 0}},
+        combinations=[
+            {"name": "k", "of": [{"item": "Vehicle.Speed"}, {"category": "chassis"}],
+             "every": "10s", "becomes": "location.track"}
+        ],
+        volumes=[
+            {"name": "v", "category": "location", "more_than": 9, "unit": "hours",
+             "window": "30d", "becomes": "location.track"}
+        ],
         retention={"location": "7d", "default": "30d"},
         telemetry={"interval": "60s", "checkpoint": "10m"},
     )
