@@ -20,6 +20,8 @@ from policies.checks import SUITES, check_policy
 from policies.combinations import Combiner, read_combinations
 from policies.consents import compiled_consents, ignition_tests
 from policies.items import item_table
+from policies.outcome import Outcomes
+from policies.precision import Precisions
 from policies.quantities import NS, duration_ns
 from policies.rules import RuleReader
 from policies.tables import CompiledDestination, CompiledPolicy, CompiledRule
@@ -27,9 +29,10 @@ from policies.tables import CompiledDestination, CompiledPolicy, CompiledRule
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from policies.bindings import Bound, DiagnosticBinding
+    from policies.bindings import DiagnosticBinding
     from policies.model import Bindings, Catalogue, Policy
     from policies.parse import Document
+    from policies.precision import Grain
     from policies.rules import RuleForm
     from policies.tables import ItemTable
     from protocols.can.database import Database
@@ -59,6 +62,8 @@ class Compiled:
     sunspec: tuple[SunSpecBinding, ...]
     forms: tuple[RuleForm, ...]  # beside ``policy.rules``: which file rule each is of
     combiner: Combiner
+    grains: tuple[Grain, ...]  # [items] how fine each is bound
+    precisions: Precisions
 
 
 def compile_policy(
@@ -79,54 +84,17 @@ def compile_policy(
     known = CatalogueSet(catalogues)
     check_policy(policy, known)
     bound = bind(bindings, databases, buses, links, models or {})
-    items = item_table(bound.rows, known, policy, buses, links)
-    reader = RuleReader(policy, known, items)
-    names, rows = [*policy.model.destinations], len(items)
-    combinations = read_combinations(policy, known)
-    combiner = Combiner(policy.model, items, combinations)
-    forms = combiner.applied(reader.read(names))
-    if not names or any(form.destination == len(names) for form in forms):
-        names.append(DEVICE)
-    compiled = CompiledPolicy(
-        name=policy.model.name,
-        version=policy.model.version,
-        digest=policy.digest,
-        catalogue_digest=_digest([d.digest for d in (*catalogues, *bindings)]),
-        items=items,
-        destinations=tuple(
-            _destination(policy.model, name, chain_of(forms, number, rows))
-            for number, name in enumerate(names)
-        ),
-        rules=tuple(_rule(form) for form in forms),
-        custodian=policy.model.custodian,
-        retention_ns={
-            name: duration_ns(text)
-            for name, text in policy.model.retention.items()
-            if name != "default"
-        },
-        retention_default_ns=_default_retention(policy.model),
-        telemetry_ns=duration_ns(policy.model.telemetry.interval),
-        checkpoint_ns=duration_ns(policy.model.telemetry.checkpoint),
-        consents=compiled_consents(policy),
-        ignition=ignition_tests(policy, items),
-    )
-    return _compiled(compiled, policy, known, bound, buses, links, forms, combiner)
-
-
-def _compiled(
-    compiled: CompiledPolicy,
-    document: Document[Policy],
-    catalogues: CatalogueSet,
-    bound: Bound,
-    buses: tuple[str, ...],
-    links: tuple[str, ...],
-    forms: tuple[RuleForm, ...],
-    combiner: Combiner,
-) -> Compiled:
+    precisions = Precisions(known)
+    items, grains = item_table(bound.rows, known, policy, precisions, buses, links)
+    outcomes = Outcomes(known, items, precisions, grains)
+    reader = RuleReader(policy, known, items, outcomes)
+    combiner = Combiner(policy.model, items, read_combinations(policy, known))
+    forms = combiner.applied(reader.read([*policy.model.destinations]))
+    digest = _digest([d.digest for d in (*catalogues, *bindings)])
     return Compiled(
-        policy=compiled,
-        document=document,
-        catalogues=catalogues,
+        policy=_tables(policy, items, forms, digest),
+        document=policy,
+        catalogues=known,
         buses=buses,
         links=links,
         can=bound.can,
@@ -137,6 +105,44 @@ def _compiled(
         sunspec=bound.sunspec,
         forms=forms,
         combiner=combiner,
+        grains=grains,
+        precisions=precisions,
+    )
+
+
+def _tables(
+    document: Document[Policy],
+    items: ItemTable,
+    forms: Sequence[RuleForm],
+    digest: bytes,
+) -> CompiledPolicy:
+    """Return what the data path reads. ``digest``: of catalogues and bindings."""
+    policy = document.model
+    names = [*policy.destinations]
+    if not names or any(form.destination == len(names) for form in forms):
+        names.append(DEVICE)
+    return CompiledPolicy(
+        name=policy.name,
+        version=policy.version,
+        digest=document.digest,
+        catalogue_digest=digest,
+        items=items,
+        destinations=tuple(
+            _destination(policy, name, chain_of(forms, number, len(items)))
+            for number, name in enumerate(names)
+        ),
+        rules=tuple(_rule(form) for form in forms),
+        custodian=policy.custodian,
+        retention_ns={
+            name: duration_ns(text)
+            for name, text in policy.retention.items()
+            if name != "default"
+        },
+        retention_default_ns=_default_retention(policy),
+        telemetry_ns=duration_ns(policy.telemetry.interval),
+        checkpoint_ns=duration_ns(policy.telemetry.checkpoint),
+        consents=compiled_consents(document),
+        ignition=ignition_tests(document, items),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.errors import PolicyError, shown
+from policies.precision import Grain, Lifted, resolution_of
 from policies.tables import ItemTable, Role
 from protocols.labels import UNCLASSIFIED
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from policies.catalogue import CatalogueSet, RoleHit
     from policies.model import Policy
     from policies.parse import Document
+    from policies.precision import Precisions
     from policies.rows import Origin, Row
 
 _PLACE = (Role.LATITUDE, Role.LONGITUDE)
@@ -29,22 +31,32 @@ def item_table(
     rows: Sequence[Row],
     catalogues: CatalogueSet,
     policy: Document[Policy],
+    precisions: Precisions,
     buses: tuple[str, ...],
     links: tuple[str, ...],
-) -> ItemTable:
-    """Return the table of all rows, in their order.
+) -> tuple[ItemTable, tuple[Grain, ...]]:
+    """Return the table of all rows, in their order, and how fine each is.
 
     PolicyError where a binding's own category is in none of the policy's catalogues.
     """
-    categories = [_category(row, catalogues, policy) for row in rows]
-    labels = [catalogues.labels[name] if name else UNCLASSIFIED for name in categories]
     hits = [catalogues.role_of(row.name) for row in rows]
+    grains = tuple(
+        Grain(_category(row, catalogues, policy), resolution_of(row, hit.role))
+        for row, hit in zip(rows, hits, strict=True)
+    )
+    found = [
+        precisions.at(grain.category, hit.role, grain.resolution)
+        if grain.category
+        else Lifted("", UNCLASSIFIED)
+        for grain, hit in zip(grains, hits, strict=True)
+    ]
+    categories = [one.category for one in found]
     groups = _groups(rows, hits)
-    return ItemTable(
+    table = ItemTable(
         name=tuple(row.name for row in rows),
         category=tuple(categories),
         unit=tuple(row.unit for row in rows),
-        label=np.array([label.pack() for label in labels], np.uint16),
+        label=np.array([one.label.pack() for one in found], np.uint16),
         classified=np.array([bool(name) for name in categories], np.bool_),
         kind=np.array([row.kind for row in rows], np.uint8),
         scale=np.array([row.scale for row in rows], np.float64),
@@ -54,6 +66,7 @@ def item_table(
         source=tuple(_source(row.origin, buses, links) for row in rows),
         gcj02=_gcj02(rows, hits, groups),
     )
+    return table, grains
 
 
 def _source(origin: Origin, buses: tuple[str, ...], links: tuple[str, ...]) -> str:

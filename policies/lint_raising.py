@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from policies.findings import finding
+from policies.tables import Role
 from policies.words import span
 
 if TYPE_CHECKING:
@@ -38,6 +39,26 @@ def raising_findings(compiled: Compiled) -> Iterator[Finding]:
             )
             yield finding(compiled, "SG019", ("rules", form.number), reason)
     yield from _near(compiled)
+    yield from _fine(compiled)
+
+
+def _fine(compiled: Compiled) -> Iterator[Finding]:
+    """Yield the categories whose items are bound too finely to be called so."""
+    items = compiled.policy.items
+    found: dict[tuple[str, str, float], list[int]] = {}
+    for row, grain in enumerate(compiled.grains):
+        if grain.category in compiled.precisions:
+            role = Role(items.role[row])
+            at = compiled.precisions.at(grain.category, role, grain.resolution)
+            if at.bound is not None:
+                key = grain.category, at.category, at.bound.than
+                found.setdefault(key, []).append(row)
+    for (said, becomes, than), rows in found.items():
+        reason = (
+            f"{_names(compiled, rows)}: bound finer than {than:g}, so {becomes} and not"
+            f" {said}, until a rule makes it coarser (round, grid)"
+        )
+        yield finding(compiled, "SG021", ("catalogues",), reason)
 
 
 def _remedy(combination: CompiledCombination) -> str:
@@ -56,6 +77,7 @@ def _names(compiled: Compiled, rows: Sequence[int]) -> str:
 def _near(compiled: Compiled) -> Iterator[Finding]:
     """Yield the rules that alone keep a combination from being complete."""
     combiner, forms = compiled.combiner, compiled.forms
+    rules = compiled.document.model.rules
     for receiver in combiner.receivers:
         reach = combiner.reach(forms, receiver)
         for combination in combiner.combinations:
@@ -63,13 +85,14 @@ def _near(compiled: Compiled) -> Iterator[Finding]:
                 continue
             sets = combiner.parts(forms, reach, combination)
             number = _keeper(forms, sets)
-            if number is None:
+            if number is None or combination.name in rules[number].note:
                 continue
             names = [compiled.policy.destinations[d].name for d in sorted(receiver)]
             reason = (
                 f"only the rate of this rule keeps {combination.name}"
                 f" ({combination.becomes}) from {', '.join(names)}: more often than one"
-                f" in {span(combination.every_ns)} completes it"
+                f" in {span(combination.every_ns)} completes it; if that is known,"
+                f" name {combination.name} in the note of the rule"
             )
             yield finding(compiled, "SG020", ("rules", number, "do"), reason)
 

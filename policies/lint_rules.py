@@ -72,6 +72,9 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG020": _warning(
         "AUTO 6(3), COL-04", "one rule's rate alone keeps a combination incomplete"
     ),
+    "SG021": _warning(
+        "GOV-06, T60", "an item is bound finer than its category: it is another one"
+    ),
     "SG030": _error(
         "PIPL 29, PI-01", "a rule lets out under a consent what that consent is not for"
     ),

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from policies.catalogue import is_under
-from policies.derive import Derived, derive, unjustified
 from policies.errors import nearest, shown
 from policies.model import HYSTERESIS
 from policies.quantities import hysteresis_ns, item_glob, item_name, time_window
@@ -24,23 +23,21 @@ from policies.tables import (
     Condition,
     ConsentTest,
     ItemTest,
-    Role,
     Transform,
     ZoneTest,
 )
-from protocols.labels import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from policies.catalogue import CatalogueSet
     from policies.model import Match, Policy, Rule
+    from policies.outcome import Outcome, Outcomes
     from policies.parse import Document
     from policies.raising import Raised
     from policies.tables import ItemTable
     from policies.yaml_tree import Path
     from protocols.frames import U16, Bool
-    from protocols.labels import Label
 
 LEAVES: Final = (Action.ALLOW, Action.ENCRYPT)
 FORMS_MAX: Final = 32_767  # a chain holds rule numbers as int16
@@ -66,26 +63,21 @@ class RuleForm:
     cut: tuple[Raised, ...] = ()  # items that may not leave with their lifted label
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What becomes of the labels of the items of one rule."""
-
-    items: Bool
-    label: U16
-    category: tuple[str, ...]
-    refused: tuple[tuple[int, str], ...]
-
-
 class RuleReader:
     """Reads the rules of one policy against one item table."""
 
     def __init__(
-        self, document: Document[Policy], catalogues: CatalogueSet, items: ItemTable
+        self,
+        document: Document[Policy],
+        catalogues: CatalogueSet,
+        items: ItemTable,
+        outcomes: Outcomes,
     ) -> None:
         """Compile zones; PolicyError where one is wrong."""
         self._document = document
         self._catalogues = catalogues
         self._items = items
+        self._outcomes = outcomes
         self._steps = StepReader(document, gcj02=bool(items.gcj02))
         self._by_name: dict[str, list[int]] = {}
         for row, name in enumerate(items.name):
@@ -114,7 +106,7 @@ class RuleReader:
         conditions = self._conditions(rule, (*path, "match"))
         matched = self._matched(rule.match, (*path, "match"))
         forms: list[RuleForm] = []
-        shared: dict[tuple[Transform, ...], _Outcome] = {}
+        shared: dict[tuple[Transform, ...], Outcome] = {}
         self._steps.read(number, rule.purpose or "-")  # wrong steps are wrong for all
         targets = self._targets(rule, names, path, keeps=keeps)
         for destination in targets:
@@ -126,7 +118,7 @@ class RuleReader:
                 # It is stored once, at the device; here its way only ends.
                 transforms, action = (), Action.DROP
             if transforms not in shared:
-                shared[transforms] = self._outcome(rule, matched, transforms)
+                shared[transforms] = self._outcomes.of(rule, matched, transforms)
             outcome = shared[transforms]
             forms.append(
                 RuleForm(
@@ -231,53 +223,6 @@ class RuleReader:
         if match.consent is not None:
             out.append(ConsentTest(match.consent))
         return tuple(out)
-
-    def _outcome(
-        self, rule: Rule, matched: Bool, transforms: tuple[Transform, ...]
-    ) -> _Outcome:
-        """Return labels of the output; items whose claim fails are taken out."""
-        items = self._items
-        if rule.becomes is None and not transforms:
-            return _Outcome(matched, items.label, items.category, ())
-        claim = None if rule.becomes is None else self._catalogues.labels[rule.becomes]
-        kept, label = matched.copy(), items.label.copy()
-        category = list(items.category)
-        refused: list[tuple[int, str]] = []
-        known: dict[tuple[int, int], tuple[Derived, str]] = {}
-        for row in np.flatnonzero(matched).tolist():
-            key = int(items.label[row]), int(items.role[row])
-            if key not in known:
-                known[key] = _judged(rule, unpack(key[0]), key[1], transforms, claim)
-            derived, reason = known[key]
-            if reason:
-                refused.append((row, reason))
-                kept[row] = False
-                continue
-            label[row] = (claim or derived.label).pack()
-            category[row] = rule.becomes or derived.category or category[row]
-        # Columns that nothing changed are shared: rules times items would be memory.
-        same = np.array_equal(label, items.label)
-        categories = tuple(category)
-        return _Outcome(
-            kept,
-            items.label if same else label,
-            items.category if categories == items.category else categories,
-            tuple(refused),
-        )
-
-
-def _judged(
-    rule: Rule,
-    label: Label,
-    role: int,
-    transforms: tuple[Transform, ...],
-    claim: Label | None,
-) -> tuple[Derived, str]:
-    derived = derive(label, Role(role), transforms)
-    if claim is None:
-        return derived, ""
-    reason = unjustified(label, derived, claim, approved=bool(rule.approval))
-    return derived, reason
 
 
 def listed(value: str | Sequence[str] | None) -> list[str]:

@@ -34,6 +34,11 @@ def consent_of(*categories: str, **fields: Any) -> dict[str, Any]:
     return {**base, **fields}
 
 
+def as_text(model: Any) -> bytes:
+    """Return any file as text."""
+    return json.dumps(model, indent=1).encode()
+
+
 def rule_of(name: str = "r", **fields: Any) -> dict[str, Any]:
     """Return a rule that encrypts to the maker."""
     base: dict[str, Any] = {

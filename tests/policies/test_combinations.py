@@ -101,6 +101,15 @@ def test_only_what_thins_one_side_breaks_it(
     assert ids(build(compile_text, speed(step), angle())) == found
 
 
+def test_who_knows_that_one_rate_keeps_it_incomplete_says_so(
+    compile_text: Compile,
+) -> None:
+    thinned = angle({"every": "2s"})
+    assert ids(build(compile_text, speed(), thinned)) == ["SG020"]
+    thinned["note"] = "the rate keeps dead-reckoning away"
+    assert ids(build(compile_text, speed(), thinned)) == []
+
+
 def test_a_rule_that_does_not_allow_the_label_lets_it_out_no_more(
     compile_text: Compile,
 ) -> None:
