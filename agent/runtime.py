@@ -93,7 +93,7 @@ class Agent:
         parts, desk = self._parts, self._desk
         metrics = parts.config.metrics
         if parts.feed is not None:
-            await parts.feed.begin()
+            await parts.feed.begin(self._steering)
         await self._steering.activated("start")
         await parts.consenting.begin(clock_ok=self._watch.ok)
         async with (
@@ -115,8 +115,7 @@ class Agent:
                 ),
             ]
             if parts.feed is not None:
-                feed = parts.feed.run(self._steering)
-                running.append(tasks.create_task(feed, name="policies"))
+                running.append(tasks.create_task(parts.feed.run(), name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
             parts.notifier.ready(self._now.accepted.compiled.policy.name)
             await self._stop.wait()

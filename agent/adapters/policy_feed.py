@@ -65,8 +65,9 @@ class PolicyFeed:
         )
         self._trial: Trial | None = None
 
-    async def begin(self) -> None:
+    async def begin(self, steering: Steering) -> None:
         """Record what the start found; before anything else runs."""
+        self._steering = steering
         restored, recorder = self._restored, self._recorder
         if restored.step:
             documents = {TRIAL: b""} if restored.step == "reverted" else NOTHING
@@ -77,24 +78,28 @@ class PolicyFeed:
         for trouble in restored.troubles:
             self._desk.now.troubles["policy"] = trouble
 
-    async def run(self, steering: Steering) -> None:
-        """Take what comes and look at what time changes, for ever."""
-        self._steering = steering
         self._watch_trial()
+
+    async def run(self) -> None:
+        """Take what comes and look at what time changes, for ever."""
         while True:
             if await self._inbox.wait(LOOK_S):
                 await self._desk.clock.sleep(SETTLE_S)
-            await self._messages.answers()
-            async with self._messages.newest() as update:
-                if update is not None:
-                    await self._turn(self._messages.taken(update))
-            self._messages.look()
-            if self._trial is not None:
-                await self._try(self._trial)
-            elif self._messages.early:
-                self._wait("clock", WHAT_TIME)
-            elif self._messages.offered is not None:
-                await self._turn(NOTHING)
+            await self.look()
+
+    async def look(self) -> None:
+        """Take what has come, then do what time asks for."""
+        await self._messages.answers()
+        async with self._messages.newest() as update:
+            if update is not None:
+                await self._turn(self._messages.taken(update))
+        self._messages.look()
+        if self._trial is not None:
+            await self._try(self._trial)
+        elif self._messages.early:
+            self._wait("clock", WHAT_TIME)
+        elif self._messages.offered is not None:
+            await self._turn(NOTHING)
 
     # --- whose turn it is -----------------------------------------------------------
 
