@@ -110,13 +110,15 @@ def read(
         spoiled = None
         if both != files:
             try:
-                return Update(*offer(trusted, both, now_ns))
+                update = Update(*offer(trusted, both, now_ns))
             except TrustError as error:
-                if not message:
+                if not message or _is_known(trusted, files):
                     raise
                 spoiled = Refused(error.rule, error.reason)
-            if _is_known(trusted, files):
-                raise spoiled
+            else:
+                if update.trusted != trusted or _is_known(trusted, files):
+                    return update
+                # The renewal names what we have: the bundle has its own timestamp.
         return Update(*offer(trusted, files, now_ns), spoiled)
     except TrustError as error:
         raise Refused(error.rule, error.reason) from None

@@ -9,6 +9,7 @@ documents are `PolicyRecorder`'s, what is trusted is `PolicyMessages`', who deci
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -253,18 +254,17 @@ class PolicyFeed:
 
     async def _confirm(self) -> None:
         store, ask = self._desk.keeper.store, self._desk.keeper.ask
+        staged, before = (
+            await ask(store.document, TRIAL),
+            await ask(store.document, ACTIVE),
+        )
         try:
-            staged = await ask(store.document, TRIAL)
-            kept = opened(TRIAL, staged or b"")
-            before = await ask(store.document, ACTIVE)
-            documents: dict[str, bytes] = {
-                ACTIVE: kept,
-                PREVIOUS: opened(ACTIVE, before) if before else b"",
-                TRIAL: b"",
-            }
+            documents = {ACTIVE: opened(TRIAL, staged or b""), TRIAL: b""}
         except ValueError as error:
             await self._revert(Breach("damaged", f"what was staged {error}"), NOTHING)
             return
+        with contextlib.suppress(ValueError):  # else the one before that stays
+            documents[PREVIOUS] = opened(ACTIVE, before) if before else b""
         active = after(self._recorder.standing, Event.CONFIRM)
         accepted = self._desk.now.accepted
         self._trial = None

@@ -224,7 +224,7 @@ class PolicyMessages:
         if known_ns is None:
             return "the clock is not believed: nothing new is taken before an answer"
         if self.is_expired(known_ns):
-            return "the metadata have expired: nothing new is taken"
+            return "the metadata have expired (freeze): nothing new is taken"
         return ""
 
     def is_expired(self, known_ns: int) -> bool:

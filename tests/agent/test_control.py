@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agent.control import judge, permitted
+from agent.control import approve, judge, permitted
 from agent.errors import Refused
+from policies.difference import Difference, Weakening
 from policies.files import LOCKDOWN, load
 from policies.tables import NO_RULE, Action
+from policies.trust import SignedPolicy, Terms
 
 if TYPE_CHECKING:
     from policies.files import Loaded
@@ -28,6 +30,21 @@ def test_lint_and_floor_refuse_by_name_and_lockdown_is_said() -> None:
     low = SimpleNamespace(errors=[], violations=["below"], compiled=compiled)
     with pytest.raises(Refused, match="floor: below"):
         judge(cast("Loaded", low), {}, LOCKDOWN)
+
+
+def test_what_weakens_needs_two_different_people() -> None:
+    def signed(*signers: str) -> SignedPolicy:
+        return SignedPolicy("p", 2, 1, b"", b"", {}, {}, Terms(), signers)
+
+    tile = Weakening("Vehicle.Map.Tile", "geo.map", None, "oem", "looser", 1, True)
+    plain = Weakening("Vehicle.Speed", "location", None, "oem", "looser", 1, False)
+    assert approve(signed("alice"), Difference((), (plain,))) == 0
+    assert approve(signed("alice", "bob"), Difference((), (tile, plain))) == 1
+    for people in ((), ("alice",), ("alice", "alice")):
+        with pytest.raises(Refused, match="fewer than two people") as caught:
+            approve(signed(*people), Difference((), (tile,)))
+        assert caught.value.rule == "approvals"
+        assert "Vehicle.Map.Tile to oem" in caught.value.reason
 
 
 def test_lockdown_permits_nothing_and_a_fleet_only_what_its_rules_send() -> None:

@@ -45,6 +45,7 @@ from agent.protection.keyring import KeyRing
 from agent.records import Incoming
 from agent.sources.losses import Losses
 from agent.steps import Speaker
+from agent.store.documents import STANDING
 from agent.telemetry.state import Autonomy
 from fleet.keys import generate
 from protocols.acks import open_ack
@@ -200,16 +201,17 @@ class PolicyBench:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[PolicyBench]:
-        """Boot, and let a flow task swap; ends as a clean stop does not: killed."""
+        """Boot, and let a flow task swap; ends as if it were killed.
+
+        What the flow task raises ends the block, as the runtime's task group does.
+        """
         self.open()
         try:
             await self.boot()
-            flow = asyncio.create_task(self._swap())
-            try:
+            async with asyncio.TaskGroup() as tasks:
+                flow = tasks.create_task(self._swap())
                 yield self
-            finally:
                 flow.cancel()
-                await asyncio.gather(flow, return_exceptions=True)
         finally:
             self.close()
 
@@ -224,6 +226,7 @@ class PolicyBench:
         self.store = open_store(self.folder / "store.db", options)
         self.journal.attach(self.store)
         self.thread = StoreThread()
+        self.before = self.store.document(STANDING)
         self.restored = restore(self.paths, self.store, self.root)
         self.now = Now(self.restored.accepted)
         self.now.confirmed = self.restored.confirmed
@@ -371,6 +374,12 @@ class PolicyBench:
         """Return the newest ack: what is retained."""
         self._read_acks()
         return self.acks[-1]
+
+    @property
+    def all(self) -> list[Ack]:
+        """Return every ack, oldest first."""
+        self._read_acks()
+        return self.acks
 
     @property
     def states(self) -> list[str]:
