@@ -17,13 +17,12 @@ import asyncio
 import contextlib
 import datetime as dt
 import secrets
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import msgpack
 
-from agent.adapters.clock import ClockConfidence, SystemClock
+from agent.adapters.clock import ClockConfidence
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
@@ -33,7 +32,6 @@ from agent.adapters.policy_inbox import PolicyInbox
 from agent.adapters.policy_loader import Paths, accept_again, accept_signed
 from agent.adapters.policy_recorder import PolicyRecorder
 from agent.adapters.policy_shelf import restore
-from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.steering import Desk, Steering
 from agent.adapters.store_thread import StoreThread
@@ -53,6 +51,7 @@ from protocols.bundle import encode_bundle
 from protocols.recipients import encode_card
 from protocols.topics import down_topic, policy_topic
 from tests.support.fleet_trust import NOW_NS, FleetTrust
+from tests.support.policy_parts import NoUplink, Timeline, Told, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -100,68 +99,6 @@ def policy_text(
     return POLICY.format(
         name=name, version=version, min_version=min_version, rules=rules
     ).encode()
-
-
-class Timeline(SystemClock):
-    """Wall and monotonic time that stand still until they are moved."""
-
-    def __init__(self, now_ns: int) -> None:
-        self.wall_ns, self.mono_ns, self.used_ns = now_ns, 10**12, 0
-        self.synchronised = True
-
-    def now_ns(self) -> int:
-        return self.wall_ns
-
-    def monotonic_ns(self) -> int:
-        return self.mono_ns
-
-    def cpu_ns(self) -> int:
-        return self.used_ns
-
-    def is_synchronised(self) -> bool:
-        return self.synchronised
-
-    async def sleep(self, seconds: float) -> None:
-        self.pass_time(seconds)
-        await asyncio.sleep(0)
-
-    def pass_time(self, seconds: float) -> None:
-        self.wall_ns += int(seconds * 1e9)
-        self.mono_ns += int(seconds * 1e9)
-
-
-class Wire:
-    """A link that only counts what was acknowledged."""
-
-    def __init__(self) -> None:
-        self.acknowledged: list[Incoming] = []
-
-    async def acknowledge(self, message: Incoming) -> None:
-        self.acknowledged.append(message)
-
-
-class NoUplink:
-    """What the policy path asks of an uplink."""
-
-    def __init__(self) -> None:
-        self.online = True
-        self.counts: Counter[str] = Counter()
-        self.paused_times = 0
-
-    @contextlib.asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
-        self.paused_times += 1
-        yield
-
-
-class Told(Publisher):
-    """A publisher whose acks are read here."""
-
-    acks: list[bytes]
-
-    def acknowledge(self, ack: bytes) -> None:
-        self.acks.append(ack)
-        super().acknowledge(ack)
 
 
 class PolicyBench:
