@@ -5,9 +5,10 @@ it was given  (2) it is no longer than the policy allows  (3) it has not expired
 clock that is believed  (4) no ignition cycle began since, unless it survives those
 (5) its id has not ended before. Every change is told once, for the evidence.
 
-Two ends differ in what they do to data that waits to be sent: a cycle (4) and a file
-that cannot be read end the collecting only; what a person takes back, what has expired
-and what was agreed to on other terms is destroyed where it waits.
+Ends differ in what they do to data that waits to be sent: what a person takes back and
+what has expired is destroyed where it waits; a cycle (4), another policy (1, 2) and a
+file that cannot be read end the collecting only. The latter two end nothing for good:
+a policy on trial that is taken back leaves people's consents as they were.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Known(msgspec.Struct, frozen=True):
     by: str
     expires_ns: int
     survives: bool
-    is_on: bool = True  # False: an ignition cycle began since
+    is_on: bool = True  # False: ended for what is collected, not for what waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,22 +215,19 @@ class Consents:
 
     def _still(self, known: Known, statement: Statement | None, now_ns: int) -> None:
         """End a consent that was on and may be no longer."""
-        declared = self._declared.get(known.name)
-        if declared is None:
-            self._off(known, POLICY, NO_SUCH, for_good=True)
-        elif declared.terms != known.terms:
-            self._off(known, POLICY, "the policy tells other terms", for_good=True)
-        elif self._clock_ok and now_ns >= known.expires_ns:
-            self._off(known, EXPIRY, "expired", for_good=True)
-        elif statement is None:
+        if statement is None:
             self._off(known, known.by, "withdrawn", for_good=True)
-        else:
-            state, reason = self._verdict(statement, now_ns)
-            if statement.id == known.id and state == REFUSED:
-                self._off(known, POLICY, reason, for_good=True)
-            elif statement.id != known.id and state != ON and self._clock_ok:
-                self._off(known, known.by, "withdrawn", for_good=True)
+            return
+        if self._clock_ok and now_ns >= known.expires_ns:
+            self._off(known, EXPIRY, "expired", for_good=True)
+            return
+        state, reason = self._verdict(statement, now_ns)
+        if statement.id != known.id:
             # Another id that holds: it was renewed, and nothing ends.
+            if state != ON and self._clock_ok:
+                self._off(known, known.by, "withdrawn", for_good=True)
+        elif known.is_on and state in {REFUSED, OFF}:
+            self._off(known, POLICY, reason)
 
     def _verdict(self, statement: Statement, now_ns: int) -> Verdict:
         declared = self._declared.get(statement.name)
@@ -245,6 +243,9 @@ class Consents:
         ended = self._ended.get(statement.id)
         if ended is not None:
             return OFF, ended
+        known = self._known.get(statement.name)
+        if known and known.id == statement.id and known.terms != declared.terms:
+            return OFF, "the policy tells other terms"
         if not self._clock_ok:
             return WAITING, "the clock is not believed"
         if statement.given_ns > now_ns + AHEAD_NS:
@@ -276,7 +277,7 @@ class Consents:
         self._known[statement.name] = known
         cause = "given"
         if before is not None:
-            cause = "read again" if before.id == statement.id else "renewed"
+            cause = "again" if before.id == statement.id else "renewed"
             if cause == "renewed":
                 self._end(before.id, "renewed")
         self._changes.append(_change(known, ON, known.by, cause))
@@ -290,7 +291,7 @@ class Consents:
         else:
             off = msgspec.structs.replace(known, is_on=False)
             self._known[known.name] = off
-        if set_by != FILE:  # what is only unread may be read again
+        if set_by not in {FILE, POLICY}:  # it may be read, and declared, again
             self._end(known.id, cause)
         self._changes.append(_change(known, OFF, set_by, cause, destroys=for_good))
 
@@ -301,6 +302,9 @@ class Consents:
 
     def _refuse(self, statement: Statement, reason: str) -> None:
         self._told[statement.name] = REFUSED, reason
+        known = self._known.get(statement.name)
+        if known is not None and known.id == statement.id:
+            return  # told as its end
         declared = self._declared.get(statement.name)
         self._changes.append(
             Change(

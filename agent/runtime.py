@@ -212,8 +212,7 @@ class Agent:
             )
             await asyncio.sleep(0)  # the control plane answers between two batches
         commit = self._watch.dated(join_commits(commits))
-        await consenting.remember(commit)
-        await self._desk.keeper.keep(commit)
+        await self._desk.keeper.keep(await consenting.remembered(commit))
         await consenting.settle()
         now_ns = self._desk.clock.now_ns()
         losses = [

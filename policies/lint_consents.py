@@ -16,7 +16,6 @@ import numpy as np
 from policies.catalogue import is_under
 from policies.findings import finding
 from policies.rules import LEAVES, listed
-from policies.tables import ConsentTest
 from protocols.labels import Form, Pi, unpack
 
 if TYPE_CHECKING:
@@ -69,13 +68,6 @@ def _opened(
             f" {form.purpose or 'no purpose'}"
         )
         yield finding(compiled, "SG031", path, reason)
-    if _mixes(compiled, form, name):
-        where = compiled.policy.destinations[form.destination].name
-        reason = (
-            f"other rules send the same label to {where}: what waits there cannot be"
-            f" destroyed when {name} is withdrawn; give it a destination of its own"
-        )
-        yield finding(compiled, "SG035", path, reason)
 
 
 def _beyond(
@@ -92,22 +84,6 @@ def _beyond(
         category
         for category in found
         if not any(is_under(category, one) for one in consent.categories)
-    )
-
-
-def _labels(form: RuleForm) -> set[int]:
-    return {int(label) for label in np.unique(form.label_out[form.items])}
-
-
-def _mixes(compiled: Compiled, form: RuleForm, name: str) -> bool:
-    """Tell whether another rule without this consent sends one of the same labels."""
-    mine = _labels(form)
-    return any(
-        other.destination == form.destination
-        and other.action in LEAVES
-        and ConsentTest(name) not in other.conditions
-        and mine & _labels(other)
-        for other in compiled.forms
     )
 
 

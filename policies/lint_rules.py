@@ -87,9 +87,6 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG034": _warning(
         "PIPL 29, PI-01", "one consent for several classes of sensitive data"
     ),
-    "SG035": _warning(
-        "PIPL 47", "after a withdrawal, what waits cannot be told from the rest"
-    ),
     "SG036": _warning("PIPL 14, ours", "a consent on a rule that keeps data in"),
     "SG037": _warning(
         "AUTO 6(2), COL-02", "the ignition item is not bound: only a start is a cycle"

@@ -1,11 +1,12 @@
 """Consents between the file that people write, the flow, and the store.
 
 ``watch`` looks at the file and hands it to ``Consents``; the flow judges by those;
-``settle`` makes durable what changed: evidence first, then what waits is destroyed.
+``settle`` destroys what waits under what ended, and makes durable what changed.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from agent.adapters.files import read_limited
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.consents import Consents
 from agent.errors import BadInput
+from agent.records import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
 
     from agent.adapters.keeper import Keeper
     from agent.adapters.outside import Now
-    from agent.consents import Change
     from agent.evidence import Evidence
     from agent.ports import Clock
-    from agent.records import Commit
     from policies.tables import CompiledPolicy
 
 LOOK_S: Final = 0.25  # PI-06: nothing flows one second after a withdrawal
@@ -97,37 +97,38 @@ class Consenting:
         """Another policy decides from now on."""
         self.consents.declare(policy.consents)
 
-    async def remember(self, commit: Commit) -> None:
-        """Know the consent of an epoch before anything of it is spooled."""
+    async def remembered(self, commit: Commit) -> Commit:
+        """Return a commit that also keeps which consent its new epochs are under."""
         fresh = {r.epoch: r.consent for r in commit.records if r.consent}
         if fresh.keys() <= self._epochs.keys():
-            return
+            return commit
         self._epochs |= fresh
         if len(self._epochs) > EPOCHS_LOOKED_MAX:
             await self._forget_sent(keep=fresh.keys())
-        await self._keep_epochs()
+        return replace(commit, documents={**commit.documents, EPOCHS: self._encoded()})
 
     async def settle(self) -> None:
-        """Record what changed, and destroy what waits under consents that ended."""
+        """Destroy what waits under consents that ended, and record what changed.
+
+        In this order: were the power cut between the two, the next start would find the
+        same change again.
+        """
         changes = self.consents.changes()
         if not changes:
             return
-        keeper, memory = self._keeper, self.consents.encode()
-        now_ns = self._clock.now_ns()
-        await keeper.testify(*(self._evidence.consent(now_ns, c) for c in changes))
-        await self._destroy(changes)
-        await keeper.let_go(lambda: keeper.store.keep_document(MEMORY, memory))
+        keeper, now_ns = self._keeper, self._clock.now_ns()
+        await self._destroy({one.consent for one in changes if one.destroys})
+        entries = tuple(self._evidence.consent(now_ns, one) for one in changes)
+        documents = {MEMORY: self.consents.encode(), EPOCHS: self._encoded()}
+        await keeper.record(lambda _: Commit(evidence=entries, documents=documents))
 
-    async def _destroy(self, changes: list[Change]) -> None:
+    async def _destroy(self, ended: set[str]) -> None:
         keeper = self._keeper
-        ended = {change.consent for change in changes if change.destroys}
         epochs = [epoch for epoch, name in self._epochs.items() if name in ended]
-        if not epochs:
-            return
-        await keeper.let_go(lambda: keeper.store.destroy((), epochs=epochs))
+        if epochs:
+            await keeper.let_go(lambda: keeper.store.destroy((), epochs=epochs))
         for epoch in epochs:
             del self._epochs[epoch]
-        await self._keep_epochs()
 
     async def _forget_sent(self, keep: Container[bytes]) -> None:
         store = self._keeper.store
@@ -136,9 +137,8 @@ class Consenting:
             if waits is None and epoch not in keep:
                 del self._epochs[epoch]
 
-    async def _keep_epochs(self) -> None:
-        keeper, body = self._keeper, msgspec.msgpack.encode(self._epochs)
-        await keeper.let_go(lambda: keeper.store.keep_document(EPOCHS, body))
+    def _encoded(self) -> bytes:
+        return msgspec.msgpack.encode(self._epochs)
 
 
 def _decoded(body: bytes) -> dict[bytes, str]:

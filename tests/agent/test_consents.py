@@ -190,9 +190,15 @@ def test_another_policy_may_end_it(policy: list[CompiledConsent], told: str) -> 
     consents.changes()
     consents.declare(policy)
     assert held(consents) == []
-    assert brief(consents.changes())[0] == ("off", "policy", told, True)
-    consents.declare([declared()])
-    assert held(consents) == []  # it is given anew, or not at all
+    assert brief(consents.changes()) == [("off", "policy", told, False)]
+    consents.declare([declared()])  # a policy on trial was taken back
+    assert held(consents) == ["track"]
+    assert brief(consents.changes()) == [("on", "driver", "again", False)]
+    consents.declare(policy)
+    held(consents)
+    consents.take(())
+    assert held(consents) == []
+    assert consents.changes()[-1].destroys  # withdrawn, whatever the policy says
 
 
 def test_a_file_that_cannot_be_read_gives_nothing_and_takes_nothing_back() -> None:

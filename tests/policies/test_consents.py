@@ -175,18 +175,6 @@ def test_each_duty_of_consents(
     assert _found(compile_text, rule, consents=consents) == found
 
 
-def test_what_waits_is_told_apart_by_destination(compile_text: Compile) -> None:
-    asking = rule_of("a", match=_asking(category="chassis"))
-    other = rule_of("b", match=CHASSIS)
-    consents = {"track": consent_of("chassis")}
-    found = _found(compile_text, asking, other, consents=consents)
-    assert found == [("SG035", WARNING)]
-    other["to"] = "abroad"
-    assert _found(compile_text, asking, other, consents=consents) == []
-    same = rule_of("b", match=_asking(category="chassis"))
-    assert _found(compile_text, asking, same, consents=consents) == []
-
-
 def test_an_ignition_that_nobody_tells(compile_text: Compile) -> None:
     found = _found(compile_text, ignition={"item": "Vehicle.NotBound"})
     assert found == [("SG037", WARNING)]

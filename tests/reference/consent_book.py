@@ -78,7 +78,8 @@ class Book:
             if life.terms is None:
                 life.terms = declared.terms
                 self._replaced(name, one.id)
-            found.add(name)
+            if life.terms == declared.terms:
+                found.add(name)
         return found
 
     @staticmethod
@@ -96,22 +97,17 @@ class Book:
     def _ended(self, life: Life, now_ns: int, clock_ok: bool) -> None:
         """Mark a life whose consent has ended for what waits, too."""
         one = life.statement
-        declared = self.policy.get(one.name)
-        gone = declared is None or declared.terms != life.terms
-        gone |= clock_ok and now_ns >= one.expires * S
-        if self.file is not None and declared is not None:
+        gone = clock_ok and now_ns >= one.expires * S
+        if self.file is not None:
             here = self.file.get(one.name)
             gone |= here is None
-            if here is not None and here.id == one.id:
-                gone |= not self._allowed(here, declared)
-            elif here is not None and clock_ok:
-                gone |= not self._would_hold(here, declared, now_ns)
+            if here is not None and here.id != one.id and clock_ok:
+                gone |= not self._would_hold(here, now_ns)
         if gone:
             life.dead = life.destroyed = True
 
-    def _would_hold(
-        self, one: Statement, declared: CompiledConsent, now_ns: int
-    ) -> bool:
+    def _would_hold(self, one: Statement, now_ns: int) -> bool:
+        declared = self.policy.get(one.name)
         timely = one.given * S <= now_ns + 300 * S and now_ns < one.expires * S
         fresh = not self.lives[one.id].dead
-        return timely and fresh and self._allowed(one, declared)
+        return bool(timely and fresh and declared and self._allowed(one, declared))
