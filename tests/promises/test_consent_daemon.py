@@ -199,6 +199,6 @@ def test_a_consent_expires_by_the_clock_and_a_bad_file_gives_none(
         assert [one[1:] for one in changes(gateway)] == [
             ("on", "driver", "given"),
             ("off", "file", "the file cannot be read"),
-            ("on", "driver", "read again"),
+            ("on", "driver", "again"),
             ("off", "expiry", "expired"),
         ]
