@@ -78,3 +78,7 @@ def _tell_bug(error: BaseException) -> int:
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
     return _tell(f"bug: {type(error).__name__} at {place}; please report it", EXIT_BUG)
+
+
+if __name__ == "__main__":
+    main()

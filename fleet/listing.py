@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from protocols.plain import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 GAP: Final = "  "
 NARROW: Final = 24  # columns that the last one gets at least before it is wrapped
@@ -54,3 +55,15 @@ def aligned(
         yield GAP.join([*parts, folded[0]]).rstrip()
         for more in folded[1:]:
             yield " " * before + more
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Yield what tells that one more is done: a bar on a terminal, else nothing."""
+    from rich.console import Console  # noqa: PLC0415  # only where something is long
+    from rich.progress import Progress  # noqa: PLC0415  # the same
+
+    console, quiet = Console(stderr=True), not sys.stderr.isatty()
+    with Progress(console=console, disable=quiet, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

@@ -9,10 +9,13 @@ import typer
 
 from fleet.groups import policy_app
 from fleet.policy_check import check_all
+from fleet.policy_cost import SPOOL_DEFAULT, cost, parse_size
 from fleet.policy_coverage import cover
 from fleet.policy_diff import diff
 from fleet.policy_explain import explain_item
 from fleet.policy_fmt import lay_out
+from fleet.policy_runs import test_all
+from fleet.policy_scan import Wanted
 from fleet.policy_source import Against
 
 POLICY_HELP = "Policy file, or a shipped one: passenger-fleet, factory-line, demo."
@@ -132,3 +135,56 @@ def policy_fmt(
     be laid out without changing what it says.
     """
     return lay_out(files, check=check)
+
+
+@policy_app.command("test")
+def policy_test(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Tests files, or shipped ones: passenger-fleet."),
+    ],
+    policy: Annotated[
+        str, typer.Option(help="Test this one instead of the one that they name.")
+    ] = "",
+    captures: Annotated[
+        Path | None, typer.Option(help="Look for captures in this folder first.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Run captures through the agent's own path and hold them against expectations.
+
+    Exit code 0: all hold; 1: one does not (or sluicegate is not installed here);
+    2: a file cannot be read.
+    """
+    return test_all(files, policy, captures, as_json=json)
+
+
+@policy_app.command("cost")
+def policy_cost(
+    captures: Annotated[
+        list[str], typer.Argument(help="candump, ASC, BLF, TRC, MF4 or pcap; .gz too.")
+    ],
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "passenger-fleet",
+    bindings: Bindings = None,
+    databases: Databases = None,
+    consent: Annotated[
+        list[str] | None, typer.Option(help="Take as given. May be given again.")
+    ] = None,
+    spool: Annotated[
+        str, typer.Option(help="Size of a gateway's spool.")
+    ] = SPOOL_DEFAULT,
+    json: Json = False,
+) -> int:
+    """Reckon bytes a day, hours of spool and processor share from captures.
+
+    Exit code 0; 1: sluicegate is not installed here; 2: a file cannot be read.
+    """
+    size = parse_size(spool)
+    wanted = Wanted(
+        tuple(captures),
+        policy,
+        tuple(bindings or ()),
+        str(databases or ""),
+        tuple(consent or ()),
+    )
+    return cost(wanted, size, as_json=json)

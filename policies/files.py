@@ -76,7 +76,7 @@ def load(
     ``policy``: a file, the name of a shipped example, or None for ``lockdown``.
     ``bindings``: files, or names of shipped ones.
     """
-    file, text = _policy_text(policy)
+    file, text = policy_text(policy)
     folder = Path(file).parent if Path(file).is_file() else None
     return load_text(
         text,
@@ -98,7 +98,7 @@ def load_unbound(
     For whoever has no bindings at hand: see ``policies.representative``. ``also``:
     items to be there beside them.
     """
-    file, text = _policy_text(policy)
+    file, text = policy_text(policy)
     folder = Path(file).parent if Path(file).is_file() else None
     document = parse_policy(text, file)
     known = CatalogueSet(_catalogues(document, folder, {}))
@@ -153,21 +153,24 @@ def load_text(
 
 
 def shipped(kind: str) -> tuple[str, ...]:
-    """Return the names of shipped files: ``catalogues``, ``examples``, ``bindings``."""
-    folder = "examples" if kind == "bindings" else kind
+    """Return the names of shipped files.
+
+    ``kind``: ``catalogues``, ``examples`` (policies), ``bindings`` or ``tests``.
+    """
+    folder = kind if kind == "catalogues" else "examples"
     names = sorted(
         entry.name.removesuffix(".yaml")
         for entry in files("policies").joinpath(folder).iterdir()
         if entry.name.endswith(".yaml")
     )
-    if kind == "bindings":
-        return tuple(n for n in names if n.endswith(".bindings"))
-    return tuple(n for n in names if not n.endswith((".bindings", ".floor")))
+    if kind in {"bindings", "tests"}:
+        return tuple(n for n in names if n.endswith(f".{kind}"))
+    return tuple(n for n in names if not n.endswith((".bindings", ".floor", ".tests")))
 
 
 def shipped_text(kind: str, name: str) -> bytes:
     """Return the bytes of a shipped file; PolicyError where there is none."""
-    folder = "examples" if kind == "bindings" else kind
+    folder = kind if kind == "catalogues" else "examples"
     if name not in shipped(kind):
         known = shipped(kind)
         hint = nearest(name, known) or f"shipped: {', '.join(known)}"
@@ -255,7 +258,8 @@ def _read_named(source: Path | str, kind: str) -> bytes:
     return _read(Path(source), hint)
 
 
-def _policy_text(policy: Path | str | None) -> tuple[str, bytes]:
+def policy_text(policy: Path | str | None) -> tuple[str, bytes]:
+    """Return where a policy is and its bytes: a file, or a shipped one by name."""
     if policy is None:
         return LOCKDOWN, shipped_text("examples", LOCKDOWN)
     if isinstance(policy, str) and policy in shipped("examples"):

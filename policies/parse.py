@@ -18,12 +18,13 @@ import msgspec
 from policies.errors import PolicyError, nearest, shown
 from policies.model import Bindings, Catalogue, Policy
 from policies.model_floor import Floor
+from policies.model_test import PolicyTest, check_policy_test
 from policies.yaml_tree import BYTES_MAX, Path, Plain, Tree, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Model = TypeVar("Model", Policy, Catalogue, Bindings, Floor)
+Model = TypeVar("Model", Policy, Catalogue, Bindings, Floor, PolicyTest)
 M_co = TypeVar("M_co", covariant=True)
 
 CATALOGUE_BYTES_MAX: Final = 4 * BYTES_MAX
@@ -85,6 +86,14 @@ def parse_bindings(text: bytes, file: str = "bindings") -> Document[Bindings]:
 def parse_floor(text: bytes, file: str = "floor") -> Document[Floor]:
     """Return a floor; PolicyError whatever is wrong with the text."""
     return _parse(text, file, Floor, "sluicegate/floor/1", BYTES_MAX)
+
+
+def parse_policy_test(text: bytes, file: str = "tests") -> Document[PolicyTest]:
+    """Return the tests of a policy; PolicyError whatever is wrong with the text."""
+    schema = "sluicegate/policy-test/1"
+    document = _parse(text, file, PolicyTest, schema, BYTES_MAX)
+    check_policy_test(document)
+    return document
 
 
 def _parse(

@@ -13,6 +13,7 @@ import msgspec
 
 from policies.model import Bindings, Catalogue, Policy
 from policies.model_floor import Floor
+from policies.model_test import PolicyTest
 from policies.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MODELS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "catalogue": Catalogue,
     "bindings": Bindings,
     "floor": Floor,
+    "policy-test": PolicyTest,
     "rollout": Rollout,
 }
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

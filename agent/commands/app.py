@@ -100,6 +100,10 @@ def scan(
         int,
         typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
     ] = 2,
+    consent: Annotated[
+        list[str] | None,
+        typer.Option(help="A consent to take as given. May be given again."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
     """Run recordings through the live path and show what would leave."""
@@ -111,6 +115,7 @@ def scan(
         str(databases or ""),
         str(recipients or ""),
         str(out or ""),
+        tuple(consent or ()),
     )
     return scan_all(captures, request, jobs, json)
 

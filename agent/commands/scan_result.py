@@ -28,6 +28,8 @@ class Decision:
     samples: int  # that the rule decided
     rows_left: int  # rows in envelopes that leave, the rule's own (statistics too)
     rows_kept: int  # rows sealed to the custodian, which stay here
+    becomes: str  # category of what the rule lets out, "" = no rule
+    label: str  # ... and its label
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class DestinationResult:
     messages: int  # announcements of keys too
     size_bytes: int
     rows: int
+    keys: int = 0  # announcements alone: once a start, a day, or a rotation
+    key_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ class ScanResult:
     skipped: tuple[tuple[str, int], ...]
     unbound_buses: tuple[tuple[str, int], ...]  # (bus that no binding names, frames)
     store: str  # where the envelopes are kept, "" where they are not
+    policy: str  # name
+    version: int
+    evidence_bytes: int
+    elapsed_s: float  # wall clock from the first frame to the last commit
+    cpu_s: float  # of this process, in that time
     error: str = ""  # the capture broke here; what stands above was read before
 
     @property
@@ -136,6 +145,8 @@ def _decisions(
                     int(counts[number]),
                     0 if keeps else rows,
                     rows if keeps else 0,
+                    rule.category_out[row] if rule else "",
+                    str(unpack(int(rule.label_out[row]))) if rule else "",
                 )
             )
     return tuple(found)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from agent.commands.scan_result import (
     ScanResult,
     item_results,
 )
+from agent.consent_file import SECOND_NS, Statement
+from agent.consents import Consents
 from agent.errors import BadInput, SluicegateError
 from agent.evidence import Evidence
 from agent.limits import BATCH_FRAMES_MAX, RETAINED_BYTES_DEFAULT, SPOOL_BYTES_DEFAULT
@@ -39,7 +42,7 @@ from agent.protection.keyring import KeyRing
 from agent.protection.transforms import SHUTDOWN
 from agent.records import Arrival, Commit
 from agent.tally import ItemTally
-from policies.errors import PolicyError
+from policies.errors import PolicyError, shown
 from policies.files import bus_names, load
 from protocols.errors import DatabaseError, WireError
 from protocols.frames import FrameBatch
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from agent.adapters.sqlite_store import SqliteStore
     from agent.flow import Flow
     from policies.compile import Compiled
+    from policies.tables import CompiledConsent, CompiledPolicy
 
 DEVICE: Final = "scan"
 GROUP_PASSES: Final = 16  # passes in one transaction: a scan has no deadline
@@ -66,6 +70,7 @@ class Request:
     databases: str = ""
     recipients: str = ""
     out: str = ""
+    consents: tuple[str, ...] = ()  # given from the first frame on, as long as may be
 
 
 def try_scan(
@@ -126,6 +131,16 @@ def scan_one(
             scan.store.close()
 
 
+def _declared(policy: CompiledPolicy, names: Sequence[str]) -> list[CompiledConsent]:
+    """Return the consents that are given; BadInput for one that there is not."""
+    known = {one.name: one for one in policy.consents}
+    for name in names:
+        if name not in known:
+            hint = f"known: {', '.join(known) or 'none'}"
+            raise BadInput(policy.name, "", f"no such consent: {shown(name)}", hint)
+    return [known[name] for name in dict.fromkeys(names)]
+
+
 class _Scan:
     """The stages and the store of one scan."""
 
@@ -161,9 +176,14 @@ class _Scan:
             compiled, identity, cards, self._evidence, closed=closed, tally=self._tally
         )
         self._group = CommitGroup(GROUP_PASSES)
-        self._sent: dict[str, list[int]] = {}  # destination: messages, bytes, rows
+        self._sent: dict[str, list[int]] = {}  # as DestinationResult has them
         self._unbound: Counter[str] = Counter()
         self._held = 0
+        self._evidence_bytes = 0
+        self._started = (0.0, 0.0)  # wall clock, processor
+        self._consents = Consents(compiled.policy.consents)
+        self._consents.take([])  # the start, which ends what survives no ignition
+        self._given = _declared(compiled.policy, request.consents)
 
     def run(
         self,
@@ -175,6 +195,7 @@ class _Scan:
     ) -> ScanResult:
         """Move every batch through the flow; what breaks off is told with the rest."""
         frames, first_ns, last_ns, failed = 0, 0, 0, ""
+        self._started = time.perf_counter(), time.process_time()
         try:
             for batch in capture.batches():
                 if not frames:
@@ -183,7 +204,8 @@ class _Scan:
                 last_ns = max(last_ns, int(batch.time_ns[-1]))
                 frames += len(batch)
                 known = self._renumbered(batch, capture.buses)
-                self._commit(self._flow.process(Arrival(last_ns, known)))
+                arrival = Arrival(last_ns, known)
+                self._commit(self._flow.process(arrival, consents=self._consents))
                 if progress is not None:
                     progress(capture.position_bytes, capture.size_bytes)
         except BadInput as error:
@@ -211,14 +233,14 @@ class _Scan:
             items=item_results(self._policy, self._tally),
             destinations=tuple(
                 DestinationResult(
-                    one.name, one.region, *self._sent.get(one.name, (0, 0, 0))
+                    one.name, one.region, *self._sent.get(one.name, (0,) * 5)
                 )
                 for one in self._policy.destinations
             ),
             classified=totals.classified,
             unclassified=totals.unclassified,
             envelopes=statistics.records,
-            envelope_bytes=sum(size for _, size, _ in self._sent.values()),
+            envelope_bytes=sum(size for _, size, *_ in self._sent.values()),
             kept_records=statistics.retained_records,
             evicted_records=statistics.evicted_records,
             evidence=statistics.evidence_size,
@@ -227,11 +249,29 @@ class _Scan:
             skipped=tuple(sorted(capture.skipped.items())),
             unbound_buses=tuple(sorted(self._unbound.items())),
             store=store,
+            policy=self._policy.name,
+            version=self._policy.version,
+            evidence_bytes=self._evidence_bytes,
+            elapsed_s=time.perf_counter() - self._started[0],
+            cpu_s=time.process_time() - self._started[1],
             error=failed,
         )
 
     def _begin(self, now_ns: int) -> None:
         """Open the evidence: who we are, which policy holds."""
+        begun = now_ns // SECOND_NS
+        self._consents.take(
+            [
+                Statement(
+                    name=one.name,
+                    id=secrets.token_hex(16),
+                    given=begun,
+                    expires=begun + one.at_most_ns // SECOND_NS,
+                    opt_in=one.survives_ignition,
+                )
+                for one in self._given
+            ]
+        )
         public_key, reason = self._signer.public_key(), "scan"
         entries = (
             self._evidence.boot(now_ns, public_key, "recording", {}),
@@ -241,11 +281,15 @@ class _Scan:
 
     def _commit(self, commit: Commit, *, last: bool = False) -> None:
         self._held = commit.held
+        self._evidence_bytes += sum(map(len, commit.evidence))
         for record in commit.records:
-            sent = self._sent.setdefault(record.destination, [0, 0, 0])
+            sent = self._sent.setdefault(record.destination, [0] * 5)
             sent[0] += 1
             sent[1] += len(record.body)
             sent[2] += record.samples
+            if record.kind == "key":
+                sent[3] += 1
+                sent[4] += len(record.body)
         ready = self._group.add(commit, last=last)
         if ready is not None:
             self.store.commit(ready)
