@@ -14,7 +14,7 @@ from fleet.policy_coverage import cover
 from fleet.policy_diff import diff
 from fleet.policy_explain import explain_item
 from fleet.policy_fmt import lay_out
-from fleet.policy_runs import test_all
+from fleet.policy_runs import run_all
 from fleet.policy_scan import Wanted
 from fleet.policy_source import Against
 
@@ -149,6 +149,7 @@ def policy_test(
     captures: Annotated[
         Path | None, typer.Option(help="Look for captures in this folder first.")
     ] = None,
+    databases: Databases = None,
     json: Json = False,
 ) -> int:
     """Run captures through the agent's own path and hold them against expectations.
@@ -156,7 +157,7 @@ def policy_test(
     Exit code 0: all hold; 1: one does not (or sluicegate is not installed here);
     2: a file cannot be read.
     """
-    return test_all(files, policy, captures, as_json=json)
+    return run_all(files, policy, captures, databases, as_json=json)
 
 
 @policy_app.command("cost")

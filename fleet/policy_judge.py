@@ -78,10 +78,8 @@ class _Counts:
             (self.dropped, "samples dropped"),
             (self.kept_back, "samples kept back"),
         ]
-        told = ", ".join(f"{count} {what}" for count, what in parts if count)
-        return (
-            f"{told or 'nothing sent, kept, dropped or kept back'} of {self.read} read"
-        )
+        told = [f"{count} {what}" for count, what in parts if count]
+        return ", ".join([*(told or ["nothing left"]), f"{self.read} samples read"])
 
 
 def _expected(run: str, one: Expectation, items: Sequence[ScanItem]) -> Judged:

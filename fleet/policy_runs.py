@@ -40,13 +40,19 @@ class Tested:
     judged: tuple[Judged, ...]
 
 
-def test_all(
-    files: Sequence[str], policy: str, captures: Path | None, *, as_json: bool
+def run_all(
+    files: Sequence[str],
+    policy: str,
+    captures: Path | None,
+    databases: Path | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Run every tests file; 1 where an expectation does not hold.
 
     ``policy``: to be tested instead of the one that the files name, "" for that one.
     ``captures``: where captures are looked for before the folder of the tests file.
+    ``databases``: of runs that name no folder of their own.
     """
     documents = [_read(file) for file in files]
     policies = [_policy(document, policy) for document in documents]
@@ -58,7 +64,7 @@ def test_all(
         for document, (place, model) in zip(documents, policies, strict=True):
             found: list[Judged] = []
             for number, run in enumerate(document.model.runs):
-                scans = scan(_wanted(document, run, place, captures))
+                scans = scan(_wanted(document, run, place, captures, databases))
                 found += judge(document, number, scans)
                 advance()
             tested.append(
@@ -99,9 +105,14 @@ def _beside(document: Document[PolicyTest], name: str) -> str:
 
 
 def _wanted(
-    document: Document[PolicyTest], run: Run, policy: str, captures: Path | None
+    document: Document[PolicyTest],
+    run: Run,
+    policy: str,
+    captures: Path | None,
+    databases: Path | None,
 ) -> Wanted:
     folder = Path(document.file).parent
+    named = folder / run.databases if run.databases else databases
     found = []
     for name in run.captures:
         there = None if captures is None else captures / name
@@ -111,7 +122,7 @@ def _wanted(
         tuple(found),
         policy,
         tuple(_beside(document, one) for one in run.bindings),
-        str(folder / run.databases) if run.databases else "",
+        str(named or ""),
         tuple(run.consents),
     )
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from msgspec import Meta, field
 
-from policies.model import (
+from policies.model import Strict
+from policies.model_base import (
     Category,
     GeoName,
     MaybeName,
     Name,
     Names,
     PiName,
-    Strict,
     Text,
     TierName,
 )
