@@ -29,6 +29,10 @@ ConfigFile = Annotated[
     Path,
     typer.Option("--config", "-c", help="Configuration of the gateway (TOML)."),
 ]
+Given = Annotated[
+    list[str] | None,
+    typer.Option(help="A consent to take as given. May be given again."),
+]
 DEFAULT_CONFIG = Path("/etc/sluicegate/sluicegate.toml")
 
 
@@ -100,10 +104,7 @@ def scan(
         int,
         typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
     ] = 2,
-    consent: Annotated[
-        list[str] | None,
-        typer.Option(help="A consent to take as given. May be given again."),
-    ] = None,
+    consent: Given = None,
     json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
     """Run recordings through the live path and show what would leave."""
