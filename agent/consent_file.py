@@ -59,9 +59,9 @@ def parse_consents(text: bytes, file: str = FILE_NAME) -> tuple[Statement, ...]:
     try:
         found = msgspec.json.decode(text, type=_File).consents
     except msgspec.ValidationError as error:
-        # An unknown field's name is whatever somebody wrote.
-        reason, _, path = printable(str(error))[:REASON_MAX].partition(" - at ")
-        raise BadInput(file, path.strip("`").removeprefix("$."), reason) from None
+        reason, _, path = str(error).partition(" - at ")
+        place = path.strip("`").removeprefix("$.")
+        raise BadInput(file, place, _plain(reason)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadInput(file, "", "is no JSON") from None
     names = [one.name for one in found]
@@ -69,6 +69,17 @@ def parse_consents(text: bytes, file: str = FILE_NAME) -> tuple[Statement, ...]:
     if twice:
         raise BadInput(file, "consents", f"{twice[0]} is there twice")
     return tuple(found)
+
+
+def _plain(reason: str) -> str:
+    """Return msgspec's reason without words of the file: they may be about a person."""
+    for told, plain in (
+        ("Object contains unknown field", "has an unknown field"),
+        ("Invalid enum value", "is none of the words that may stand here"),
+    ):
+        if reason.startswith(told):
+            return plain
+    return printable(reason)[:REASON_MAX]
 
 
 def format_consents(statements: tuple[Statement, ...]) -> bytes:

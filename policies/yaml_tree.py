@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import yaml
 
 from policies.errors import PolicyError, shown
+from protocols.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 BYTES_MAX: Final = 1024 * 1024
 DEPTH_MAX: Final = 32
 NODES_MAX: Final = 200_000
+PATH_MAX: Final = 300  # characters of a path in a message
 INTEGER_DIGITS_MAX: Final = 20  # 2**64 has 20; longer ones cost quadratic time
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
@@ -66,11 +68,15 @@ class Tree:
 
 
 def path_text(path: Path) -> str:
-    """Return a path as people write it: ``rules[2].do[1].grid``."""
+    """Return a path as people write it: ``rules[2].do[1].grid``.
+
+    Keys are whatever a file says: they are made printable, and cut where they are long.
+    """
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".")
+    text = printable(text.removeprefix("."))
+    return text if len(text) <= PATH_MAX else f"{text[: PATH_MAX - 3]}..."
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ LENGTH_MAX = 16 * 1024
 # Of the time, where one is not enough: what is ours to parse, and slow.
 SHARES = {"offer": 8, "policy": 6, "bindings": 3, "metadata": 3, "catalogue": 2,
           "bundle": 2, "consents": 2}  # fmt: skip
-RESTARTS_MAX = 3
+RESTARTS_MAX = 30
 STATS = {
     "executions": re.compile(r"stat::number_of_executed_units:\s+(\d+)"),
     "rss_mb": re.compile(r"stat::peak_rss_mb:\s+(\d+)"),
