@@ -20,6 +20,7 @@ from policies.model import Bindings, Catalogue, Policy
 from policies.model_floor import Floor
 from policies.model_test import PolicyTest, check_policy_test
 from policies.yaml_tree import BYTES_MAX, Path, Plain, Tree, read_tree
+from protocols.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ CATALOGUE_BYTES_MAX: Final = 4 * BYTES_MAX
 
 _AT: Final = re.compile(r"(?s)(.*?)(?: - at (?:`key` in )?`\$(.*)`)?")
 _PARTS: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]|(\[\.\.\.\])")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`")
+_UNKNOWN: Final = re.compile(r"(?s)Object contains unknown field `(.*)`")
 _HASHES: Final = frozenset({"hash", "sha1", "sha256", "sha512", "md5", "sm3", "digest"})
 _TYPES: Final = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`(?!:)")
 _WORDS: Final = {
@@ -155,7 +156,8 @@ def _plain(reason: str) -> str:
     """Return msgspec's words in a file's terms."""
     reason = _TYPES.sub(lambda found: " or ".join(_words(found[1])), reason)
     reason = reason.replace("Object missing required field", "missing field")
-    return " ".join(reason[:1].lower().split()) + reason[1:].replace("`", "'")[:300]
+    plain = " ".join(reason[:1].lower().split()) + reason[1:].replace("`", "'")
+    return printable(plain)[:300]
 
 
 def _words(types: str) -> list[str]:
