@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape quick test demo bench clean
+.PHONY: help dev check lint type shape quick test fuzz demo bench clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,11 @@ quick: $(STAMP)
 
 test: quick ## the whole test suite (under 10 minutes); the slow ones alone, one by one
 	$(BIN)/pytest -q -m slow
+
+FUZZ_MINUTES ?= 60
+fuzz: $(STAMP) ## fuzz every reader of hostile input for FUZZ_MINUTES (CPython 3.11 to 3.13)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
+	$(BIN)/python tests/fuzz/run_atheris.py --minutes $(FUZZ_MINUTES)
 
 demo: $(STAMP) ## broker, vehicle, plant, agent and collector on 127.0.0.1; cut, kill, recover, verify
 	$(BIN)/sluicegate demo

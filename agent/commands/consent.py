@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from agent.adapters.files import read_limited, write_durably
 from agent.adapters.status_client import fetch_page
 from agent.commands.status import moment, standing_line
-from agent.config import beside, parse_config
+from agent.config import NAME, beside, parse_config
 from agent.consent_file import (
     FILE_BYTES_MAX,
     FILE_NAME,
@@ -172,7 +173,9 @@ def _place(config_file: Path) -> Place:
 
 
 def _check_name(name: str, standings: list[dict[str, object]] | None) -> None:
-    """Refuse a name that the running agent's policy does not declare."""
+    """Refuse what is no name, and what the running agent's policy does not declare."""
+    if not re.fullmatch(NAME, name) or name.endswith("\n"):
+        raise BadInput("", "NAME", f"is no name of a consent: {shown(name)}")
     if standings is None:
         return
     known = [str(one["name"]) for one in standings if one["reason"] != NO_SUCH]

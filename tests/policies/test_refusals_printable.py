@@ -10,7 +10,7 @@ from policies.errors import PolicyError
 from policies.parse import parse_policy
 
 HEAD = b"schema: sluicegate/policy/1\n"
-LONG = json.dumps({"schema": "sluicegate/policy/1", "x" * 9000: 1}).encode()
+LONG = json.dumps({"schema": "sluicegate/policy/1", "x" * 900: 1}).encode()
 
 
 @pytest.mark.parametrize(
