@@ -11,6 +11,7 @@ Steps (docs/formats/evidence-log.md):
 (7) what was sent by count equals what the envelopes say, and what was opened
 (8) published telemetry says what the log's count.snap says
 (9) the newest signed state knows of no more entries than are here
+(10) no consent is given for ever
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fleet.audit_books import Books
 from fleet.audit_entries import (
     Boot,
     Change,
+    Consent,
     Destroy,
     Entry,
     Key,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 4096
 UNKNOWN: Final = -1
+CONSENT_NS_MAX: Final = (365 * 86_400 + 300) * 1_000_000_000
 DIGEST_BYTES: Final = 32
 
 
@@ -153,6 +156,11 @@ class Verifier:
                 self._snap(index, entry)
             case Change():
                 self._books.policy(entry.policy)
+            case Consent():
+                # T51: none is permanent; a policy allows a year, a giver's clock 5 min.
+                ends = 0 < entry.expires - entry.ts <= CONSENT_NS_MAX
+                if entry.state == "on" and not ends:
+                    self.report.problem(f"entry {index}: a consent without a good end")
             case Boot():
                 if entry.device != self.report.device:
                     self.report.problem(f"entry {index}: of another device")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.consents import Change
 from agent.records import Outcome
 from agent.store.salvage import Break
 from fleet.audit_tree import Head
@@ -196,7 +197,10 @@ _ANY = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )  # fmt: skip
-_TYPES = ["boot", "cfg.change", "key.life", "flow.out", "count.snap", "loss.rec", "x"]
+_TYPES = [
+    "boot", "cfg.change", "key.life", "flow.out", "count.snap", "loss.rec",
+    "consent.state", "x",
+]  # fmt: skip
 
 
 @given(st.data())
@@ -210,3 +214,23 @@ def test_strange_entries_are_problems_and_never_exceptions(data: st.DataObject) 
     whole = msgpack.packb(changed, use_bin_type=True)
     gateway.entries[index] = data.draw(st.sampled_from([whole, whole[:-1], b"\xc1"]))
     checked(gateway)
+
+
+@pytest.mark.parametrize(
+    ("state", "lasts_s", "good"),
+    [
+        ("on", 86_400, True),
+        ("on", 365 * 86_400, True),
+        ("on", 366 * 86_400, False),  # T51: no consent is permanent
+        ("on", 0, False),
+        ("off", 0, True),
+        ("refused", 2**33, True),
+    ],
+)
+def test_a_consent_has_an_end(
+    gateway: Gateway, state: str, lasts_s: int, good: bool
+) -> None:
+    expires_ns = NOW_NS + lasts_s * 10**9
+    change = Change("c", ("location",), state, "driver", expires_ns, False, "given")
+    gateway.entries.append(gateway.evidence.consent(NOW_NS, change))
+    assert bool(checked(gateway).problems) != good
