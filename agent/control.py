@@ -62,6 +62,13 @@ class Accepted:
     signed: SignedPolicy | None = None  # None: of this gateway's own files
 
     @property
+    def source(self) -> str:
+        """Return where it came from, in a word for telemetry."""
+        if self.signed is not None:
+            return "pushed"
+        return "built-in" if self.state == "lockdown" else "local"
+
+    @property
     def digest(self) -> str:
         """Return the SHA-256 of its text, hexadecimal."""
         return self.compiled.policy.digest.hex()

@@ -34,7 +34,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     policy_name: str
     policy_version: int
     policy_digest: str
-    policy_state: str  # active | lockdown
+    policy_state: str  # active | trial | lockdown
+    policy_source: str = "local"  # local | pushed | built-in
+    candidate_version: int = 0  # of a pushed policy; 0: none is offered
+    candidate_state: str = ""  # as in the ack (protocols/acks.py)
     clock: str  # good | low
     online: bool
     autonomy_h: float  # hours of spool left at the present rate; -1 unknown

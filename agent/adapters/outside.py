@@ -32,9 +32,17 @@ class Now:
 
     accepted: Accepted
     confirmed: Accepted | None = None  # what a trial goes back to; None: the same
+    candidate: tuple[int, str] = (0, "")  # of a pushed policy: version and state
     clock_level: str = "low"  # until the clock was looked at
     troubles: dict[str, str] = field(default_factory=dict)  # where -> what is wrong
     closed: dict[str, str] = field(default_factory=dict)  # destination -> why
+
+    @property
+    def policy_state(self) -> str:
+        """Return what telemetry says of the policy that decides."""
+        on_trial = self.candidate[1] == "trial"
+        return "trial" if on_trial else self.accepted.state
+
     consents: Callable[[], list[Standing]] = list  # every declared one, as it stands
 
 
@@ -99,7 +107,9 @@ class Outside:
             Situation(
                 number,
                 self._clock.now_ns(),
-                now.accepted.state,
+                now.policy_state,
+                now.accepted.source,
+                now.candidate,
                 now.clock_level,
                 online,
                 self._autonomy.hours(store),

@@ -212,8 +212,8 @@ class PolicyFeed:
             refused = after(
                 verified, Event.REFUSE, rule=error.rule, reason=error.reason
             )
-            await recorder.record("refused", refused, now.accepted)
             now.troubles["policy"] = f"refused: {error}"
+            await recorder.record("refused", refused, now.accepted)
             return
         kept = proof(self._messages.trusted, signed)
         staged = after(recorder.standing, Event.STAGE, weakens=weakens)
@@ -281,14 +281,14 @@ class PolicyFeed:
             reason=breach.reason,
         )
         confirmed = self._steering.confirmed
+        said = f"reverted: {breach.rule}: {breach.reason}"
+        self._desk.now.troubles["policy"] = said
         self._trial = None
         await self._steering.revert(
             lambda: self._recorder.record(
                 "reverted", reverted, confirmed, {TRIAL: b"", **documents}
             )
         )
-        said = f"reverted: {breach.rule}: {breach.reason}"
-        self._desk.now.troubles["policy"] = said
 
 
 def _ends(told: Turn, standing: Standing) -> Breach | None:

@@ -108,6 +108,9 @@ class PolicyRecorder:
         desk.publisher.acknowledge(
             ack_of(self._speaker, moment, accepted, standing, self.versions)
         )
+        state = self.standing.state
+        word = "" if state is State.NONE else state.value
+        desk.now.candidate = (self.standing.version, word)
         desk.publisher.state_changed()
 
     def _dated(self, standing: Standing, now_ns: int) -> Standing:

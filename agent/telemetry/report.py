@@ -28,6 +28,8 @@ class Situation:
     number: int
     time_ns: int
     policy_state: str
+    policy_source: str
+    candidate: tuple[int, str]  # version and state of a pushed policy
     clock: str
     online: bool
     autonomy_h: float
@@ -57,6 +59,9 @@ def state_body(
             policy_version=policy.version,
             policy_digest=policy.digest.hex(),
             policy_state=now.policy_state,
+            policy_source=now.policy_source,
+            candidate_version=now.candidate[0],
+            candidate_state=now.candidate[1],
             clock=now.clock,
             online=now.online,
             autonomy_h=round(now.autonomy_h, 2),

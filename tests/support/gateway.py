@@ -96,6 +96,7 @@ class Settings:
     buses: int = BUSES
     more: str = ""
     root: bytes = b""  # of a fleet whose policies are pushed
+    through: int = 0  # port of a proxy before the broker
     not_after: dt.date = dt.date(2030, 1, 1)
     program: tuple[str, ...] = DAEMON
 
@@ -128,11 +129,12 @@ class Gateway:
         *,
         with_broker: bool = True,
         persistence: bool = False,
+        broker_port: int = 0,
     ) -> None:
         self.folder = folder
         self.settings = settings or Settings()
         self.state = folder / "state"
-        self.broker = Broker(folder, persistence=persistence)
+        self.broker = Broker(folder, persistence=persistence, port=broker_port)
         self.with_broker = with_broker
         self.ready_s = 0.0  # of the last start
         self.process: subprocess.Popen[bytes] | None = None
@@ -176,7 +178,7 @@ class Gateway:
             f'device = "{self.device}"\nfleet = "{self.fleet}"\nstate_dir = "state"\n'
             f'policy = "policy.yaml"\nbindings = {settings.bindings}\n'
             f'recipients = "cards"\n{buses}'
-            f"[mqtt]\nport = {self.broker.port}\n"
+            f"[mqtt]\nport = {settings.through or self.broker.port}\n"
             f"[spool]\nmax_bytes = {settings.spool_bytes}\n"
             f'[metrics]\nsocket = "status.sock"\n{settings.more}\n'
             f"{TRUST if settings.root else ''}"
