@@ -12,6 +12,7 @@ from typing import Annotated, cast
 import typer
 
 from fleet import policy_app as _policy_words  # noqa: F401  # adds its words to policy_app
+from fleet import publish_app as _publish_words  # noqa: F401  # the same
 from fleet.audit_sources import verify_ledger, verify_store
 from fleet.collect import Service, serve
 from fleet.collector import Collector
@@ -25,6 +26,7 @@ from fleet.opening import Request, open_all
 from fleet.registry import add_device, key_beside, load_devices, public_key
 from fleet.rollout_app import rollout_app
 from fleet.shown import print_card, print_devices, print_reports, shower
+from fleet.trust_app import journal_app
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, encode_card, parse_card
 from protocols.topics import check_name
@@ -46,6 +48,7 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(devices_app, name="devices")
 app.add_typer(audit_app, name="audit")
 app.add_typer(rollout_app, name="rollout")
+app.add_typer(journal_app, name="journal")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 KeyFiles = Annotated[

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import datetime as dt  # noqa: TC003  # msgspec reads the annotations
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -30,6 +27,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from fleet.errors import BadInput
+from fleet.files import read_private, write_private
 from protocols.envelope import MLKEM768X25519, X25519
 from protocols.recipients import SCHEMA as CARD_SCHEMA
 from protocols.recipients import RecipientCard
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "sluicegate/recipient-keys/1"
 FILE_BYTES_MAX: Final = 16 * 1024
-MODE: Final = 0o600
 _SEED_BYTES: Final = 64  # d || z, FIPS 203 section 7.1
 
 
@@ -121,44 +118,12 @@ def generate(name: str, not_before: dt.date, not_after: dt.date) -> RecipientKey
 def save(keys: RecipientKeys, path: Path) -> None:
     """Write the key file, mode 0600, durably; BadInput where it exists or cannot be."""
     data = msgspec.json.format(msgspec.json.encode(_form(keys)), indent=2) + b"\n"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        # Made with its mode: there is no moment at which others could read it.
-        with os.fdopen(os.open(path, flags, MODE), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise BadInput(
-            str(path), "", "exists already", "keys are never overwritten"
-        ) from None
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise BadInput(str(path), "", f"cannot be written: {error.strerror}") from None
+    write_private(path, data)
 
 
 def load(path: Path) -> RecipientKeys:
     """Return the keys of a file; BadInput with one clear line, never with a key."""
-    try:
-        # O_NONBLOCK: a pipe that nobody writes to must not hold us up for ever
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            status = os.fstat(file.fileno())  # of what was opened, not of the name
-            if not stat.S_ISREG(status.st_mode):
-                raise BadInput(str(path), "", "is no regular file")
-            if status.st_mode & 0o077:
-                raise BadInput(
-                    str(path),
-                    "",
-                    f"group or others may use it (mode {status.st_mode & 0o777:03o})",
-                    f"chmod {MODE:o}",
-                )
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise BadInput(str(path), "", f"cannot be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise BadInput(str(path), "", f"larger than {FILE_BYTES_MAX} bytes")
+    data = read_private(path, FILE_BYTES_MAX)
     return _parsed(str(path), data)
 
 

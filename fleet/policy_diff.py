@@ -28,7 +28,7 @@ def diff(old: str, new: str, against: Against, *, as_json: bool) -> int:
     else:
         was = f"{before.policy.name} version {before.policy.version}" if before else old
         write(f"{was} -> {after.policy.name} version {after.policy.version}")
-        _print(found, against)
+        print_difference(found, against)
     return 1 if found.is_looser else 0
 
 
@@ -56,7 +56,8 @@ def _label(line: Line) -> str:
     return "" if line.label is None else str(line.label)
 
 
-def _print(found: Difference, against: Against) -> None:
+def print_difference(found: Difference, against: Against) -> None:
+    """Print the lines of a difference, and what they come to."""
     rows = [(str(line.kind), "*" if line.is_guarded else "", str(line))
             for line in found.lines]  # fmt: skip
     write_table(("", "", "what"), rows)
