@@ -22,7 +22,7 @@ from fleet.publishing import BUNDLE, STAMP, publish
 from fleet.registry import load_devices
 from fleet.release import Release
 from fleet.repository import Repository
-from fleet.serve import Server
+from fleet.serve import Server, served
 from fleet.signing import Passphrases, load_key
 from fleet.trust_shown import print_json, print_proposal, print_status, signed_lines
 from fleet.trust_words import (
@@ -207,7 +207,7 @@ def policy_serve(
         sys.stdout.flush()
 
     server = Server(Release(repository, keys), options, load_devices(devices), show)
-    asyncio.run(server.run(seconds))
+    asyncio.run(served(server, seconds))
     return 0
 
 

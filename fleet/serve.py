@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
+import signal
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +22,7 @@ from fleet.link import connect
 from fleet.making import DAY_S
 from fleet.publishing import BUNDLE, STAMP
 from protocols.errors import WireError
-from protocols.topics import PREFIX, down_topic, parse_up, policy_topic
+from protocols.topics import PREFIX, down_topic, parse_up, policy_topic, up_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 CHECK_S: Final = 5.0
 PAUSE_S_MAX: Final = 30.0
+CANCEL_S: Final = 0.5
+ASKED_AT_ONCE: Final = 200
+ASK_S: Final = 0.2  # for what is kept of one group to come
 
 
 class Server:
@@ -42,47 +47,91 @@ class Server:
         keys: Mapping[str, bytes],
         show: Callable[[str, str], None],
     ) -> None:
-        """Take what signs, the broker, the registry; ``show`` is told what is done."""
+        """Take what signs, the broker, the registry; ``show`` is told what is done.
+
+        BadInput where nothing is published yet, or a key is not at hand.
+        """
         self._release = release
         self._options = options
         self._show = show
         self._fleet = release.repository.fleet
         key = release.online().timestamp
+        if release.repository.standing().timestamp is None:
+            place = str(release.repository.folder)
+            raise BadInput(place, "", "nothing is published yet")
+        self._keys = keys
         self._answerer = Answerer(self._fleet, keys, key)
         self._stamp: tuple[int, bytes] = (0, b"")
+        self._stopped = asyncio.Event()
 
     @property
     def answered(self) -> int:
         """Return how many devices were answered."""
         return self._answerer.answered
 
+    def stop(self) -> None:
+        """End ``run`` soon."""
+        self._stopped.set()
+
     async def run(self, seconds: float = 0) -> None:
-        """Serve until cancelled, or for so many seconds; a broker may go and come."""
+        """Serve until ``stop``, or for so many seconds; a broker may go and come."""
+        self._stopped = asyncio.Event()
+        work = asyncio.create_task(self._forever(), name="serve")
+        stopped = asyncio.create_task(self._stopped.wait(), name="serve.stop")
+        try:
+            await asyncio.wait(
+                (work, stopped),
+                timeout=seconds or None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            stopped.cancel()
+            # asyncio.wait_for of Python 3.11 loses a cancellation that meets its result
+            while not work.done():
+                work.cancel()
+                await asyncio.wait((work,), timeout=CANCEL_S)
+        if not work.cancelled():
+            work.result()  # says why
+
+    async def _forever(self) -> None:
         pause_s = 1.0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds or None):
-                while True:
-                    try:
-                        await self._connected()
-                        pause_s = 1.0
-                    except Unavailable as error:
-                        self._show("away", error.reason)
-                    jitter = random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects, no secret
-                    await asyncio.sleep(pause_s * jitter)
-                    pause_s = min(2 * pause_s, PAUSE_S_MAX)
+        while True:
+            start_s = time.monotonic()
+            try:
+                await self._connected()
+            except Unavailable as error:
+                self._show("away", error.reason)
+            if time.monotonic() - start_s > PAUSE_S_MAX:
+                pause_s = 1.0
+            jitter = random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects, no secret
+            await asyncio.sleep(pause_s * jitter)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
     async def _connected(self) -> None:
         link = await connect(self._options, session_s=0)
         try:
             await self._publish(link, whole=True)
-            await link.subscribe([f"{PREFIX}/{self._fleet}/+/ack"])
+            await link.subscribe([f"{PREFIX}/{self._fleet}/+/ack"], retained=False)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._renewing(link), name="serve.renewing")
                 tasks.create_task(self._answering(link), name="serve.answering")
+                tasks.create_task(self._asking(link), name="serve.asking")
         except* FleetError as group:
             raise Unavailable("serve", str(group.exceptions[0])) from None
         finally:
             await link.close()
+
+    async def _asking(self, link: BrokerLink) -> None:
+        """Have the broker send the acks that it keeps, a few devices at a time.
+
+        All at once a mosquitto as shipped drops most of ten thousand.
+        """
+        waiting = iter(sorted(self._keys))
+        while group := list(itertools.islice(waiting, ASKED_AT_ONCE)):
+            topics = [up_topic(self._fleet, device, "ack") for device in group]
+            await link.subscribe(topics)
+            await asyncio.sleep(ASK_S)
+            await link.unsubscribe(topics)
 
     async def _renewing(self, link: BrokerLink) -> None:
         while True:
@@ -134,3 +183,12 @@ class Server:
                 await link.publish(topic, body)
                 self._show("answered", device)
         raise Unavailable("mqtt", "the broker went away")
+
+
+async def served(server: Server, seconds: float) -> None:
+    """Run a server until SIGTERM, SIGINT or the end of its time."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
+            loop.add_signal_handler(number, server.stop)
+    await server.run(seconds)

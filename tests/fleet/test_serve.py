@@ -117,8 +117,8 @@ def test_a_device_that_asks_is_answered_once(broker: Broker, founded: Founded) -
                     await device.publish(topic, ack("f" * 32, 3), qos=1, retain=True)
                     second = await anext(aiter(device.messages))
             finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                server.stop()
+                await task
             assert isinstance(first.payload, bytes)
             assert isinstance(second.payload, bytes)
             trusted, _ = offer(
@@ -158,8 +158,8 @@ def test_an_old_timestamp_is_renewed_and_published(
         try:
             return await retained(broker, policy_topic("north", "timestamp"))
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            server.stop()
+            await task
 
     renewal = asyncio.run(scenario())
     trusted, offered = offer(
