@@ -2,110 +2,32 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import stat
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tuf.api.exceptions import DownloadHTTPError
-from tuf.ngclient import Updater
-from tuf.ngclient.fetcher import FetcherInterface
 
-from fleet import main
-from fleet.errors import BadInput, Refused
+from fleet.errors import BadInput
 from fleet.release import Release
 from policies.rollout import Rollout
-from policies.trust import Trusted, TrustError, begin, offer, open_bundle
-from tests.support.founding import CATALOGUE, POLICY
+from policies.trust import TrustError
+from tests.support.founding import CATALOGUE, CommandFleet, command_fleet, ran
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from policies.trust import Offer
 
 NS = 1_000_000_000
 
 
-def ran(*words: object) -> int:
-    return main.run([str(word) for word in words])
-
-
-class Fleet:
-    """A fleet in a folder, and the commands on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.repository = folder / "north" / "repository"
-        self.keys = folder / "north" / "keys"
-        self.root = (folder / "north" / "root.json").read_bytes()
-        self.count = 0
-
-    def policy(self, version: int, *changes: tuple[str, str]) -> Path:
-        text = POLICY % version
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        path = self.folder / f"policy-{version}.yaml"
-        path.write_text(text)
-        (self.folder / "tiny.yaml").write_text(CATALOGUE)
-        return path
-
-    def propose(self, version: int, *words: object) -> Path:
-        self.count += 1
-        out = self.folder / f"{self.count}.proposal"
-        policy = self.policy(version)
-        words = ("policy", "propose", policy, "-r", self.repository, "-o", out, *words)
-        assert ran(*words) == 0
-        return out
-
-    def sign(self, proposal: Path, *names: str) -> None:
-        for name in names:
-            key = self.keys / f"{name}.pem"
-            assert ran("policy", "sign", proposal, "--key", key, "--yes") == 0
-
-    def publish(self, *proposal: Path) -> bytes:
-        self.count += 1
-        out = self.folder / f"{self.count}.bundle"
-        assert self.published(out, *proposal) == 0
-        return out.read_bytes()
-
-    def published(self, out: Path, *proposal: Path) -> int:
-        words = ("-r", self.repository, "-k", self.keys, "--out", out)
-        return ran("policy", "publish", *proposal, *words)
-
-    def release(self, *versions: int) -> bytes:
-        for version in versions:
-            proposal = self.propose(version)
-            self.sign(proposal, "alice", "carol")
-            message = self.publish(proposal)
-        return message
-
-    def rotate(self, *words: object) -> Path:
-        self.count += 1
-        out = self.folder / f"{self.count}.proposal"
-        where = ("-r", self.repository, "-k", self.keys, "-o", out)
-        assert ran("keys", "rotate", *words, *where) == 0
-        return out
-
-    def device(self) -> Trusted:
-        return begin(self.root, "north")
-
-    def taken(self, trusted: Trusted, message: bytes) -> tuple[Trusted, Offer]:
-        return offer(trusted, open_bundle(message), time.time_ns())
-
-
 @pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
-    people = ("--person", "alice", "--person", "bob", "--person", "carol")
-    assert ran("keys", "init", "north", "--folder", tmp_path / "north", *people) == 0
-    return Fleet(tmp_path)
+def fleet(tmp_path: Path) -> CommandFleet:
+    return command_fleet(tmp_path)
 
 
 def test_two_of_three_publish_a_policy_that_devices_take(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     proposal = fleet.propose(42, "--trial", 30, "--device", "gw-1")
     assert "2 more must sign" in capsys.readouterr().out
@@ -127,7 +49,7 @@ def test_two_of_three_publish_a_policy_that_devices_take(
 
 
 def test_the_keys_are_private_and_never_shown(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = capsys.readouterr()
     pems = sorted(fleet.keys.glob("*.pem"))
@@ -149,7 +71,7 @@ def test_a_passphrase_guards_people_and_comes_from_a_file(
     secret.chmod(0o600)
     told = ("--passphrase-file", secret)
     assert ran("keys", "init", "north", "--folder", tmp_path / "north", *told) == 0
-    fleet = Fleet(tmp_path)
+    fleet = CommandFleet(tmp_path)
     assert "ENCRYPTED" in (fleet.keys / "signer-1.pem").read_text()
     assert "ENCRYPTED" not in (fleet.keys / "timestamp.pem").read_text()
     proposal = fleet.propose(42)
@@ -173,7 +95,7 @@ def test_people_bring_their_own_public_halves(tmp_path: Path) -> None:
         word for n in names for word in ("--person", tmp_path / n / f"{n}.pub.json")
     ]
     assert ran("keys", "init", "north", "--folder", tmp_path / "north", *halves) == 0
-    fleet = Fleet(tmp_path)
+    fleet = CommandFleet(tmp_path)
     assert not (fleet.keys / "alice.pem").exists()
     proposal = fleet.propose(42)
     for name in ("alice", "bob"):
@@ -203,7 +125,7 @@ def test_a_fleet_that_one_person_could_speak_for_is_not_made(
 
 
 def test_lint_refuses_before_anybody_signs(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = fleet.policy(42, ("    purpose: fleet-operation\n", ""))
     out = fleet.folder / "bad.proposal"
@@ -213,7 +135,7 @@ def test_lint_refuses_before_anybody_signs(
 
 
 def test_a_looser_policy_says_that_it_needs_two(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.release(42)
     capsys.readouterr()
@@ -227,7 +149,7 @@ def test_a_looser_policy_says_that_it_needs_two(
 
 
 def test_a_proposal_is_of_one_moment(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = fleet.propose(42), fleet.propose(43)
     for proposal in (first, second):
@@ -243,7 +165,7 @@ def test_a_proposal_is_of_one_moment(
 
 @pytest.mark.slow
 def test_a_tampered_proposal_is_none(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     proposal = fleet.propose(42)
     whole = proposal.read_bytes()
@@ -262,7 +184,7 @@ def test_a_tampered_proposal_is_none(
             assert code in {1, 2}
 
 
-def test_the_release_desk_signs_a_rollout(fleet: Fleet) -> None:
+def test_the_release_desk_signs_a_rollout(fleet: CommandFleet) -> None:
     fleet.release(42, 43)
     desk = Release(fleet.repository, fleet.keys)
     assert desk.rollout() is None
@@ -277,7 +199,7 @@ def test_the_release_desk_signs_a_rollout(fleet: Fleet) -> None:
         desk.sign(Rollout(name="r", candidate=44, salt="00" * 8))
 
 
-def test_an_abort_must_stay_possible(fleet: Fleet) -> None:
+def test_an_abort_must_stay_possible(fleet: CommandFleet) -> None:
     fleet.release(42)
     path = fleet.policy(43, ("min_version: 1", "min_version: 43"))
     out = fleet.folder / "floor.proposal"
@@ -289,7 +211,7 @@ def test_an_abort_must_stay_possible(fleet: Fleet) -> None:
         desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8))
 
 
-def test_online_keys_are_rotated_by_two_root_keys(fleet: Fleet) -> None:
+def test_online_keys_are_rotated_by_two_root_keys(fleet: CommandFleet) -> None:
     trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     for role in ("timestamp", "snapshot"):
         proposal = fleet.rotate(role, "--sign", fleet.keys / "root-1.pem")
@@ -299,7 +221,7 @@ def test_online_keys_are_rotated_by_two_root_keys(fleet: Fleet) -> None:
     assert fleet.taken(fleet.device(), fleet.publish())[1].root_version == 3
 
 
-def test_people_and_root_keys_come_and_go(fleet: Fleet) -> None:
+def test_people_and_root_keys_come_and_go(fleet: CommandFleet) -> None:
     trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     proposal = fleet.rotate("people", "--with", "dora", "--without", "alice")
     fleet.sign(proposal, "root-1", "root-2", "bob", "dora")
@@ -316,7 +238,9 @@ def test_people_and_root_keys_come_and_go(fleet: Fleet) -> None:
     assert offered.root_version == 3
 
 
-def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(fleet: Fleet) -> None:
+def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(
+    fleet: CommandFleet,
+) -> None:
     fleet.release(42)
     desk = Release(fleet.repository, fleet.keys)
     told = Rollout(name="r", candidate=42, salt="00" * 8, upto=100)
@@ -332,7 +256,7 @@ def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(fleet: Fleet) 
 
 
 def test_status_and_journal_tell_what_was_done(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.release(42)
     capsys.readouterr()
@@ -347,99 +271,3 @@ def test_status_and_journal_tell_what_was_done(
     entries = json.loads(capsys.readouterr().out)["entries"]
     assert [one["action"] for one in entries] == ["keys init", "publish"]
     assert entries[1]["facts"]["approvers"] == "alice,carol"
-
-
-class _Folder(FetcherInterface):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        path = self._folder / url.removeprefix("http://fleet/")
-        if not path.exists():
-            raise DownloadHTTPError("not there", 404)
-        return iter([path.read_bytes()])
-
-
-def test_python_tuf_reads_the_repository_as_it_stands(
-    fleet: Fleet, tmp_path: Path
-) -> None:
-    fleet.release(42, 43)
-    desk = Release(fleet.repository, fleet.keys)
-    desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8))
-    for name in ("m", "t"):
-        (tmp_path / name).mkdir()
-    updater = Updater(
-        str(tmp_path / "m"), "http://fleet/metadata", str(tmp_path / "t"),
-        "http://fleet/targets", _Folder(fleet.repository), bootstrap=fleet.root,
-    )  # fmt: skip
-    updater.refresh()
-    for path in ("rollout.json", "policy/42/policy.yaml", "policy/43/policy.yaml"):
-        found = updater.get_targetinfo(path)
-        assert found is not None
-        updater.download_target(found)
-
-
-def test_a_renewal_lengthens_the_life_of_what_is_out(fleet: Fleet) -> None:
-    message = fleet.release(42)
-    trusted, first = fleet.taken(fleet.device(), message)
-    later_s = int(dt.datetime.now(dt.UTC).timestamp()) + 6 * 86_400
-    desk = Release(fleet.repository, fleet.keys, now_s=lambda: later_s)
-    _, renewed = offer(trusted, open_bundle(desk.renew()), later_s * NS)
-    assert renewed.expires_ns > first.expires_ns + 5 * 86_400 * NS
-    # close to its end the snapshot is signed anew with it: that needs the bundle
-    last_s = later_s + 20 * 86_400
-    desk = Release(fleet.repository, fleet.keys, now_s=lambda: last_s)
-    desk.renew()
-    _, whole = offer(trusted, open_bundle(desk.bundle()), last_s * NS)
-    assert whole.expires_ns > last_s * NS
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("applied", [False, True], ids=["lost", "done-but-error"])
-@pytest.mark.parametrize("step", range(5))
-def test_a_fault_at_every_write_leaves_the_old_or_the_new(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, step: int, applied: bool
-) -> None:
-    from fleet import repository
-
-    trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
-    whole, calls = repository.replace, iter(range(100))
-
-    def faulty(path: Path, data: bytes) -> None:
-        hit = next(calls) == step
-        if applied or not hit:
-            whole(path, data)
-        if hit:
-            raise BadInput(str(path), "", "cannot be written: Input/output error")
-
-    proposal = fleet.propose(43)
-    fleet.sign(proposal, "alice", "bob")
-    monkeypatch.setattr(repository, "replace", faulty)
-    fleet.published(fleet.folder / "faulty.bundle", proposal)
-    monkeypatch.setattr(repository, "replace", whole)
-    desk = Release(fleet.repository, fleet.keys)
-    trusted, offered = fleet.taken(trusted, desk.bundle())
-    assert offered.targets_version in {1, 2}
-    if offered.targets_version == 1:
-        again = fleet.propose(43)
-        fleet.sign(again, "alice", "bob")
-        trusted, offered = fleet.taken(trusted, fleet.publish(again))
-    desk.renew()
-    assert 43 in fleet.taken(trusted, desk.bundle())[1].policies
-
-
-def test_two_at_once_are_told(fleet: Fleet) -> None:
-    desk = Release(fleet.repository, fleet.keys)
-    fleet.release(42)
-    with desk.repository.locked(), pytest.raises(BadInput, match="another sluicectl"):
-        Release(fleet.repository, fleet.keys).renew()
-
-
-def test_what_devices_would_refuse_is_not_written(fleet: Fleet) -> None:
-    fleet.release(42)
-    before = sorted(path.name for path in (fleet.repository / "metadata").iterdir())
-    desk = Release(fleet.repository, fleet.keys, now_s=lambda: int(time.time()) + 10**8)
-    with pytest.raises(Refused, match="expired"):
-        desk.renew()
-    after = sorted(path.name for path in (fleet.repository / "metadata").iterdir())
-    assert after == before
