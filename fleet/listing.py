@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 GAP: Final = "  "
-NARROW: Final = 24  # columns that the last one gets at least before it is wrapped
+INDENT: Final = "    "
+NARROW: Final = 24  # columns that the last one needs beside the others
 
 
 def write(line: str = "") -> None:
@@ -41,10 +42,13 @@ def aligned(
     head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int], width: int
 ) -> Iterator[str]:
     """Yield the lines of a table; ``width`` 0: as wide as it takes."""
-    cells = [[" ".join(cell.split()) for cell in row] for row in (head, *rows)]
+    cells = [[" ".join(cell.splitlines()) for cell in row] for row in (head, *rows)]
     wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
     before = sum(wide[:-1]) + len(GAP) * (len(wide) - 1)
-    left = max(width - before, NARROW) if width else 0
+    left = width - before if width else 0
+    is_narrow = bool(width) and left < NARROW  # the last column goes below the others
+    if is_narrow:
+        before, left = len(INDENT), max(width - len(INDENT), NARROW)
     for row in cells:
         parts = [
             cell.rjust(wide[at]) if at in right else cell.ljust(wide[at])
@@ -52,9 +56,12 @@ def aligned(
         ]
         last = row[-1].rjust(wide[-1]) if len(row) - 1 in right else row[-1]
         folded = textwrap.wrap(last, left) if left and last.strip() else [last]
-        yield GAP.join([*parts, folded[0]]).rstrip()
-        for more in folded[1:]:
-            yield " " * before + more
+        if is_narrow:
+            yield GAP.join(parts).rstrip()
+        else:
+            yield GAP.join([*parts, folded.pop(0)]).rstrip()
+        for more in folded:
+            yield (" " * before + more).rstrip()
 
 
 @contextlib.contextmanager

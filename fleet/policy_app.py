@@ -8,15 +8,6 @@ from typing import Annotated
 import typer
 
 from fleet.groups import policy_app
-from fleet.policy_check import check_all
-from fleet.policy_cost import SPOOL_DEFAULT, cost, parse_size
-from fleet.policy_coverage import cover
-from fleet.policy_diff import diff
-from fleet.policy_explain import explain_item
-from fleet.policy_fmt import lay_out
-from fleet.policy_runs import run_all
-from fleet.policy_scan import Wanted
-from fleet.policy_source import Against
 
 POLICY_HELP = "Policy file, or a shipped one: passenger-fleet, factory-line, demo."
 
@@ -55,6 +46,9 @@ def policy_check(
     Exit code 0: nothing refuses them; 1: lint or the floor does (--strict: or warns);
     2: a file cannot be read.
     """
+    from fleet.policy_check import check_all
+    from fleet.policy_source import Against
+
     against = Against(tuple(bindings or ()), databases, floor)
     return check_all(policies, against, strict=strict, as_json=json)
 
@@ -62,10 +56,10 @@ def policy_check(
 @policy_app.command("explain")
 def policy_explain(
     item: Annotated[str, typer.Argument(help="Such as Vehicle.Speed.")],
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)],
     to: Annotated[
         str | None, typer.Option("--to", help="One destination; without: all.")
     ] = None,
-    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "passenger-fleet",
     bindings: Bindings = None,
     floor: Floor = None,
     databases: Databases = None,
@@ -75,6 +69,9 @@ def policy_explain(
 
     Exit code 0; 2: no such item, destination or file.
     """
+    from fleet.policy_explain import explain_item
+    from fleet.policy_source import Against
+
     against = Against(tuple(bindings or ()), databases, floor)
     return explain_item(item, to, policy, against, as_json=json)
 
@@ -92,6 +89,9 @@ def policy_diff(
     Exit code 0: the same, or only tighter; 1: looser, or not comparable; 2: a file
     cannot be read. Looser for important or core data: two people must sign it.
     """
+    from fleet.policy_diff import diff
+    from fleet.policy_source import Against
+
     return diff(old, new, Against(tuple(bindings or ()), databases), as_json=json)
 
 
@@ -115,6 +115,9 @@ def policy_coverage(
 
     Exit code 0; 1: coverage is below --min; 2: a file cannot be read.
     """
+    from fleet.policy_coverage import cover
+    from fleet.policy_source import Against
+
     against = Against(tuple(bindings or ()), databases)
     return cover(databases_ or [], policy, against, least=least, as_json=json)
 
@@ -134,6 +137,8 @@ def policy_fmt(
     Exit code 0; 1: --check, and a file would change; 2: a file cannot be read, or not
     be laid out without changing what it says.
     """
+    from fleet.policy_fmt import lay_out
+
     return lay_out(files, check=check)
 
 
@@ -157,6 +162,8 @@ def policy_test(
     Exit code 0: all hold; 1: one does not (or sluicegate is not installed here);
     2: a file cannot be read.
     """
+    from fleet.policy_runs import run_all
+
     return run_all(files, policy, captures, databases, as_json=json)
 
 
@@ -165,21 +172,22 @@ def policy_cost(
     captures: Annotated[
         list[str], typer.Argument(help="candump, ASC, BLF, TRC, MF4 or pcap; .gz too.")
     ],
-    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "passenger-fleet",
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)],
     bindings: Bindings = None,
     databases: Databases = None,
     consent: Annotated[
         list[str] | None, typer.Option(help="Take as given. May be given again.")
     ] = None,
-    spool: Annotated[
-        str, typer.Option(help="Size of a gateway's spool.")
-    ] = SPOOL_DEFAULT,
+    spool: Annotated[str, typer.Option(help="Size of a gateway's spool.")] = "512MB",
     json: Json = False,
 ) -> int:
     """Reckon bytes a day, hours of spool and processor share from captures.
 
     Exit code 0; 1: sluicegate is not installed here; 2: a file cannot be read.
     """
+    from fleet.policy_cost import cost, parse_size
+    from fleet.policy_scan import Wanted
+
     size = parse_size(spool)
     wanted = Wanted(
         tuple(captures),

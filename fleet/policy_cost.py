@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 DAY_S: Final = 86_400
 SHORT_S: Final = 600  # windows of ten minutes close in it, once
-SPOOL_DEFAULT: Final = "512MB"  # what a gateway has where its configuration says none
 STEP: Final = 1024
 _UNITS: Final = {"": 1, "kB": STEP, "MB": STEP**2, "GB": STEP**3}
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(|kB|MB|GB)")

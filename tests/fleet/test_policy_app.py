@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+FLEET = ("--policy", "passenger-fleet")
+LATITUDE = "Vehicle.CurrentLocation.Latitude"
 EXAMPLE = shipped_text("examples", "passenger-fleet").decode()
 
 
@@ -113,7 +115,7 @@ def test_a_broken_file_does_not_stop_the_others(
 def test_explain_says_who_decides_and_why_not_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert ran("explain", "Vehicle.Speed", "--to", "oem") == 0
+    assert ran("explain", "Vehicle.Speed", *FLEET, "--to", "oem") == 0
     out = printed(capsys)
     assert "Vehicle.Speed: location.deadreckoning, G3/personal/raw/none/none" in out
     decides = [line for line in out.splitlines() if " decides " in line]
@@ -127,7 +129,7 @@ def test_explain_says_who_decides_and_why_not_the_others(
 def test_explain_of_a_gateway_tells_every_source_and_the_floor(
     capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
-    words = ("explain", "Vehicle.CurrentLocation.Latitude", "-b", "sim-vehicle")
+    words = ("explain", LATITUDE, *FLEET, "-b", "sim-vehicle")
     floor = root / "policies/examples/owner.floor.yaml"
     assert ran(*words, "--floor", floor, "--json") == 0
     found = told(capsys)
@@ -142,7 +144,7 @@ def test_explain_of_a_gateway_tells_every_source_and_the_floor(
 def test_explain_of_an_item_in_no_catalogue(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert ran("explain", "Odd.Thing", "--to", "oem") == 0
+    assert ran("explain", "Odd.Thing", *FLEET, "--to", "oem") == 0
     out = printed(capsys)
     assert "Odd.Thing: unclassified" in out
     assert "no rule decides: it is kept back" in out
@@ -281,20 +283,21 @@ def hostile(folder: Path) -> list[tuple[object, ...]]:
         words += [
             ("check", path), ("explain", "Vehicle.Speed", "--policy", path),
             ("diff", path, "demo"), ("diff", "demo", path),
-            ("check", "demo", "-b", path), ("explain", "A.b", "-b", path),
+            ("check", "demo", "-b", path), ("explain", "A.b", *FLEET, "-b", path),
         ]  # fmt: skip
     for name in ("binary", "deep.yaml", "alias.yaml"):
         words += [
             ("fmt", folder / name),
             ("check", "demo", "--floor", folder / name),
-            ("explain", "Vehicle.Speed", "--floor", folder / name),
+            ("explain", "Vehicle.Speed", *FLEET, "--floor", folder / name),
         ]
     return [
         *words,
         ("check", "a\0b"), ("check", folder), ("check", folder / "absent"),
-        ("explain", "no item name"), ("explain", "Vehicle.Speed", "--to", "nobody"),
-        ("explain", "Vehicle.Sped", "-b", "sim-vehicle"),
-        ("explain", "A.\x1b[31m"), ("diff", "demo", "none"),
+        ("explain", "no item name", *FLEET), ("explain", "Vehicle.Speed"),
+        ("explain", "Vehicle.Speed", *FLEET, "--to", "nobody"),
+        ("explain", "Vehicle.Sped", *FLEET, "-b", "sim-vehicle"),
+        ("explain", "A.\x1b[31m", *FLEET), ("diff", "demo", "none"),
         ("fmt", folder), ("fmt", "a\0b"), ("fmt",), ("fmt", folder / "absent"),
         ("coverage",), ("coverage", folder / "binary"), ("coverage", folder / "a.dbc"),
         ("coverage", folder), ("coverage", "-b", "sim-plant", "--policy", "demo2"),

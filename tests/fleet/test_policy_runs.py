@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
+FLEET = ("--policy", "passenger-fleet")
 EXAMPLE = shipped_text("examples", "passenger-fleet").decode()
 
 
@@ -156,7 +157,7 @@ def test_a_consent_is_given_for_a_run(
 
 
 def test_cost_of_a_capture(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("cost", captures / "short.log", "-b", "sim-vehicle")
+    words = ("cost", captures / "short.log", *FLEET, "-b", "sim-vehicle")
     assert ran(*words, "--spool", "64MB") == 0
     out = capsys.readouterr().out
     for part in ("envelopes/day", "oem", "spool of 64.0 MB: ", "measured on"):
@@ -210,7 +211,7 @@ def test_a_folder_of_that_name_where_we_are_is_not_run(
     for name in ("__init__.py", "main.py"):
         (tmp_path / "agent" / name).write_text("print('[]')")
     done = subprocess.run(
-        [sys.executable, "-m", "fleet.main", "policy", "cost", "absent.log"],
+        [sys.executable, "-m", "fleet.main", "policy", "cost", "absent.log", *FLEET],
         cwd=tmp_path, capture_output=True, check=False, text=True,
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
@@ -222,7 +223,7 @@ def test_without_an_agent_it_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(policy_scan, "MODULE", "no_such_agent.main")
-    assert ran("cost", "x.log") == 1
+    assert ran("cost", "x.log", *FLEET) == 1
     assert "is not installed beside sluicectl" in capsys.readouterr().err
 
 
@@ -252,11 +253,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("test", tmp_path / "binary.log"), ("test", "passenger-fleet"),
         ("test", "passenger-fleet", "--policy", "nonsense"),
         ("test", "passenger-fleet", "--policy", "demo"),
-        ("cost",), ("cost", tmp_path / "absent.log"), ("cost", "a\0b"),
-        ("cost", tmp_path / "binary.log"), ("cost", tmp_path),
-        ("cost", drive, "--spool", "much"), ("cost", drive, "--spool", "0"),
-        ("cost", drive, "--policy", "--json"), ("cost", drive, "--consent", "nobody"),
-        ("cost", drive, "-b", "toyota-rav4-2017"),
+        ("cost",), ("cost", drive), ("cost", tmp_path / "absent.log", *FLEET),
+        ("cost", tmp_path / "binary.log", *FLEET), ("cost", "a\0b", *FLEET),
+        ("cost", drive, *FLEET, "--spool", "much"), ("cost", tmp_path, *FLEET),
+        ("cost", drive, *FLEET, "--spool", "0"), ("cost", drive, "--policy", "--json"),
+        ("cost", drive, *FLEET, "--consent", "nobody"),
+        ("cost", drive, *FLEET, "-b", "toyota-rav4-2017"),
     ]  # fmt: skip
     for run in (
         {"never": never, "captures": ["../absent"]},
