@@ -24,6 +24,7 @@ from protocols.modbus.decode import compile_points
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agent.classification.volumes import Volumes
     from agent.evidence import Evidence
     from agent.ports import Signer
     from agent.protection.keyring import KeyRing
@@ -57,14 +58,15 @@ def assemble(
     clock: str = "high",
     lost: Callable[[], int] = lambda: 0,
     tally: ItemTally | None = None,
+    volumes: Volumes | None = None,
 ) -> Flow:
     """Return the flow of a policy.
 
     ``cards``: recipients by name, None seals to nobody (`scan`). ``closed``: names of
     destinations that may get nothing now (a card has expired): what is for them is
     kept back, counted. ``points``: Modbus points with those that SunSpec discovery
-    found; by default the policy's own. ``lost``: frames lost so far. Refused where a
-    recipient has no card.
+    found; by default the policy's own. ``lost``: frames lost so far. ``volumes``: how
+    much left so far, by default nothing. Refused where a recipient has no card.
     """
     policy = compiled.policy
     context = ocsf.Context(
@@ -81,7 +83,7 @@ def assemble(
         ),
         inspector=_inspector(compiled.plan, compiled),
         events=Events(event_item, context, lost),
-        context=Context(policy),
+        context=Context(policy, volumes),
         ignition=Ignition(policy),
         classifier=Classifier(policy),
         gates=tuple(

@@ -17,6 +17,7 @@ from agent.classification.stage import kept_back
 from agent.inspection.findings import View
 from agent.passes import Pass, Sources
 from agent.protection.bundles import bundles
+from agent.store.documents import VOLUMES, closed
 from protocols.frames import empty_frames
 from protocols.samples import concat_texts, empty_samples
 
@@ -94,6 +95,7 @@ class Flow:
         findings = stages.inspector.inspect(view, now_ns)
         texts = concat_texts([decoded.texts, stages.events.texts(findings, now_ns)])
 
+        stages.context.volumes.look(now_ns, clock_ok=clock_ok)
         holding = self._consented(decoded.samples, consents, now_ns, clock_ok=clock_ok)
         stages.context.observe(decoded.samples, clock_ok=clock_ok, consents=holding)
         if self._tally is not None:
@@ -106,7 +108,7 @@ class Flow:
             made.take(
                 gate.destination, self._protect(gate, decoded.samples, texts, made)
             )
-        return made.commit()
+        return self._counted(made)
 
     def _consented(
         self,
@@ -154,6 +156,10 @@ class Flow:
         for bundle in bundles(protected.released, self._policy, events.item):
             sealed = self._stages.sealer.seal(gate.destination, bundle, made.now_ns)
             made.sealed(gate.destination, bundle, sealed)
+            for part in bundle.parts if self._policy.volumes else ():
+                limits = [self._policy.volumes[n] for n in part.rule.volumes]
+                recipients = gate.destination.recipients
+                self._stages.context.volumes.left(limits, recipients, part.rows)
             if self._tally is not None:
                 self._tally.sent(gate.index, bundle)
 
@@ -176,6 +182,13 @@ class Flow:
             last = gate.protector.flush(reason)
             self._seal(gate, last, made)
             made.take(gate.destination, last)
+        return self._counted(made)
+
+    def _counted(self, made: Pass) -> Commit:
+        """Return the pass with the counters of what it lets out."""
+        volumes = self._stages.context.volumes
+        if volumes.changed:
+            made.keep(VOLUMES, closed(VOLUMES, volumes.document()))
         return made.commit()
 
     def inspected(self) -> InspectionStatistics:

@@ -26,6 +26,7 @@ def join_commits(commits: Sequence[Commit]) -> Commit:
             sum(c.coverage[1] for c in commits),
         ),
         snapshot=any(c.snapshot for c in commits),
+        documents={name: body for c in commits for name, body in c.documents.items()},
     )
 
 

@@ -67,6 +67,7 @@ class Pass:
         self._held: dict[str, int] = {}  # by destination: the level after its last take
         self._unbound = self._errors = 0
         self._coverage = (0, 0)
+        self._documents: dict[str, bytes] = {}
 
     def read(self, decoded: Decoded, texts: TextBatch) -> None:
         """Book what the sources brought: items, data without an item, decode errors."""
@@ -138,6 +139,10 @@ class Pass:
         key = (destination.name, bundle.label, "")
         self._bytes[key] = self._bytes.get(key, 0) + size
 
+    def keep(self, name: str, body: bytes) -> None:
+        """Keep a document in the same transaction."""
+        self._documents[name] = body
+
     def take(self, destination: CompiledDestination, protected: Protected) -> None:
         """Book what became of every sample at one destination."""
         self._held[destination.name] = protected.held
@@ -172,6 +177,7 @@ class Pass:
             tuple(self._rows),
             sum(self._held.values()),
             self._coverage,
+            documents=self._documents,
         )
 
     def _row(

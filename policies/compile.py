@@ -25,6 +25,7 @@ from policies.precision import Precisions
 from policies.quantities import NS, duration_ns
 from policies.rules import RuleReader
 from policies.tables import CompiledDestination, CompiledPolicy, CompiledRule
+from policies.volumes import read_volumes, with_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from policies.precision import Grain
     from policies.rules import RuleForm
     from policies.tables import ItemTable
+    from policies.volumes import VolumeRule
     from protocols.can.database import Database
     from protocols.can.plan import DecodePlan, SignalBinding
     from protocols.frames import I16
@@ -62,6 +64,7 @@ class Compiled:
     sunspec: tuple[SunSpecBinding, ...]
     forms: tuple[RuleForm, ...]  # beside ``policy.rules``: which file rule each is of
     combiner: Combiner
+    volumes: tuple[VolumeRule, ...]  # beside ``policy.volumes``
     grains: tuple[Grain, ...]  # [items] how fine each is bound
     precisions: Precisions
 
@@ -89,10 +92,12 @@ def compile_policy(
     outcomes = Outcomes(known, items, precisions, grains)
     reader = RuleReader(policy, known, items, outcomes)
     combiner = Combiner(policy.model, items, read_combinations(policy, known))
-    forms = combiner.applied(reader.read([*policy.model.destinations]))
+    volumes = read_volumes(policy, known)
+    forms = reader.read([*policy.model.destinations])
+    forms = combiner.applied(with_volumes(policy, forms, volumes))
     digest = _digest([d.digest for d in (*catalogues, *bindings)])
     return Compiled(
-        policy=_tables(policy, items, forms, digest),
+        policy=_tables(policy, items, forms, volumes, digest),
         document=policy,
         catalogues=known,
         buses=buses,
@@ -105,6 +110,7 @@ def compile_policy(
         sunspec=bound.sunspec,
         forms=forms,
         combiner=combiner,
+        volumes=volumes,
         grains=grains,
         precisions=precisions,
     )
@@ -114,6 +120,7 @@ def _tables(
     document: Document[Policy],
     items: ItemTable,
     forms: Sequence[RuleForm],
+    volumes: Sequence[VolumeRule],
     digest: bytes,
 ) -> CompiledPolicy:
     """Return what the data path reads. ``digest``: of catalogues and bindings."""
@@ -143,6 +150,7 @@ def _tables(
         checkpoint_ns=duration_ns(policy.telemetry.checkpoint),
         consents=compiled_consents(document),
         ignition=ignition_tests(document, items),
+        volumes=tuple(one.table for one in volumes),
     )
 
 
@@ -166,6 +174,7 @@ def _rule(form: RuleForm) -> CompiledRule:
         conditions=form.conditions,
         label_out=form.label_out,
         category_out=form.category_out,
+        volumes=form.volumes,
     )
 
 

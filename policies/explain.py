@@ -149,25 +149,24 @@ def _item(
 def _place(compiled: Compiled, number: int, row: int) -> PlaceWord:
     place = compiled.policy.destinations[number]
     chain = [one for one in place.chain[row].tolist() if one != NO_RULE]
-    here = {
-        form.number: index
-        for index, form in enumerate(compiled.forms)
-        if form.destination == number
-    }
+    here: dict[int, list[int]] = {}
+    for index, form in enumerate(compiled.forms):
+        if form.destination == number:
+            here.setdefault(form.number, []).append(index)
     words: list[RuleWord] = []
     closed = ""
     for at in range(len(compiled.document.model.rules)):
-        index = here.get(at)
-        if index is None:
+        if at not in here:
             words.append(_elsewhere(compiled, at, place))
             continue
-        form = compiled.forms[index]
-        word = _rule(compiled, form, row, decides=index in chain, closed=closed)
-        words.append(word)
-        if word.say == Say.CLAIM:
-            closed = closed or f"{word.name} meant it, and its claim fails"
-        elif word.say == Say.DECIDES:
-            closed = closed or f"{word.name} decides before it"
+        for index in _about(compiled, here[at], row):
+            form = compiled.forms[index]
+            word = _rule(compiled, form, row, decides=index in chain, closed=closed)
+            words.append(word)
+            if word.say == Say.CLAIM:
+                closed = closed or f"{word.name} meant it, and its claim fails"
+            elif word.say == Say.DECIDES:
+                closed = closed or f"{word.name} decides before it"
     return PlaceWord(
         place.name,
         place.region,
@@ -176,6 +175,19 @@ def _place(compiled: Compiled, number: int, row: int) -> PlaceWord:
         tuple(words),
         "" if any(one.say == Say.DECIDES for one in words) else KEPT_BACK,
     )
+
+
+def _about(compiled: Compiled, forms: list[int], row: int) -> list[int]:
+    """Return the forms of one rule that are about an item: below and above a volume.
+
+    The first where none is: it tells why the rule does not match.
+    """
+    found = [
+        index
+        for index in forms
+        if compiled.forms[index].items[row] or _forbidden(compiled.forms[index], row)
+    ]
+    return found or forms[:1]
 
 
 def _rule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from policies.findings import finding
+from policies.rules import LEAVES
 from policies.tables import Role
 from policies.words import span
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from policies.combinations import CompiledCombination, Part
     from policies.compile import Compiled
     from policies.findings import Finding
+    from policies.raising import Raised
     from policies.rules import RuleForm
 
 NAMES_SHOWN_MAX: Final = 3
@@ -22,9 +24,13 @@ NAMES_SHOWN_MAX: Final = 3
 def raising_findings(compiled: Compiled) -> Iterator[Finding]:
     """Yield what combinations do to the rules of a policy."""
     known = {one.name: one for one in compiled.combiner.combinations}
+    volumes = {one.table.name for one in compiled.volumes}
     for form in compiled.forms:
         where = compiled.policy.destinations[form.destination].name
         for one in form.raised:
+            if one.name in volumes and one.name not in known:
+                yield _above(compiled, form, one)
+                continue
             reason = (
                 f"{_names(compiled, one.rows)} to {where}: with what else goes there"
                 f" they make {one.name}, and leave labelled {one.becomes};"
@@ -40,6 +46,32 @@ def raising_findings(compiled: Compiled) -> Iterator[Finding]:
             yield finding(compiled, "SG019", ("rules", form.number), reason)
     yield from _near(compiled)
     yield from _fine(compiled)
+    yield from _uncounted(compiled)
+
+
+def _above(compiled: Compiled, form: RuleForm, one: Raised) -> Finding:
+    """Return what becomes of a rule above a volume."""
+    where = compiled.policy.destinations[form.destination].name
+    what = f"above {one.name}, {_names(compiled, one.rows)}"
+    if form.action in LEAVES:
+        reason = f"{what} leave to {where} labelled {one.becomes}"
+    else:
+        reason = (
+            f"{what} stay: the match of this rule does not allow {one.becomes};"
+            f" send {where} less of it, or allow that label"
+        )
+    return finding(compiled, "SG022", ("rules", form.number), reason)
+
+
+def _uncounted(compiled: Compiled) -> Iterator[Finding]:
+    counted = {number for form in compiled.forms for number in form.volumes}
+    own = [one.name for one in compiled.document.model.volumes]
+    for number, volume in enumerate(compiled.volumes):
+        name = volume.table.name
+        if number not in counted and name in own:
+            path = ("volumes", own.index(name))
+            reason = f"nothing that leaves is of {', '.join(volume.prefixes)}"
+            yield finding(compiled, "SG023", path, reason)
 
 
 def _fine(compiled: Compiled) -> Iterator[Finding]:

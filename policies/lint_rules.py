@@ -75,6 +75,10 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG021": _warning(
         "GOV-06, T60", "an item is bound finer than its category: it is another one"
     ),
+    "SG022": _warning(
+        "GOV-06, TRX-03", "above a volume what a rule lets out is another category"
+    ),
+    "SG023": _warning("GOV-06, ours", "a volume that nothing here counts to"),
     "SG030": _error(
         "PIPL 29, PI-01", "a rule lets out under a consent what that consent is not for"
     ),

@@ -61,6 +61,7 @@ class RuleForm:
     refused: tuple[tuple[int, str], ...]  # items whose claim is not justified, and why
     raised: tuple[Raised, ...] = ()  # what lifted the label of which items
     cut: tuple[Raised, ...] = ()  # items that may not leave with their lifted label
+    volumes: tuple[int, ...] = ()  # limits that all it lets out counts to
 
 
 class RuleReader:

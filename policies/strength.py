@@ -26,6 +26,7 @@ from policies.tables import (
     Round,
     TimeTest,
     TripEnds,
+    VolumeTest,
     ZoneTest,
 )
 
@@ -137,7 +138,7 @@ class NamedTest:
     value: float
 
 
-Atom: TypeAlias = NamedTest | TimeTest | ZoneTest | ConsentTest
+Atom: TypeAlias = NamedTest | TimeTest | ZoneTest | ConsentTest | VolumeTest
 
 
 def atom(condition: Condition, items: ItemTable) -> Atom:
@@ -147,7 +148,7 @@ def atom(condition: Condition, items: ItemTable) -> Atom:
             source = items.source or ("",) * len(items)
             rows = frozenset((items.name[row], source[row]) for row in condition.items)
             return NamedTest(rows, condition.op, condition.value)
-        case TimeTest() | ZoneTest() | ConsentTest():
+        case TimeTest() | ZoneTest() | ConsentTest() | VolumeTest():
             return condition
         case _:
             assert_never(condition)
@@ -199,6 +200,8 @@ def excludes(one: Atom, other: Atom) -> bool:
             return implies(one, replace(other, op=_NEGATED[other.op]))
         case ZoneTest(), ZoneTest():
             return implies(one, replace(other, inside=not other.inside))
+        case VolumeTest(), VolumeTest():
+            return one == replace(other, above=not other.above)
         case _:
             return False
 

@@ -237,7 +237,30 @@ class ConsentTest:
     name: str
 
 
-Condition: TypeAlias = ItemTest | TimeTest | ZoneTest | ConsentTest
+@dataclass(frozen=True, slots=True)
+class CompiledVolume:
+    """More than so many samples (or spans of time with data) within a window."""
+
+    name: str
+    more_than: int
+    window_ns: int
+    slot_ns: int  # what is counted is kept by slots of this width
+    by_time: bool  # slots with data are counted, not samples
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeTest:
+    """More (``above``) or less than a limit left to any of ``recipients``.
+
+    One of the two always holds: what is not known to be below is above.
+    """
+
+    volume: CompiledVolume
+    recipients: tuple[str, ...]
+    above: bool
+
+
+Condition: TypeAlias = ItemTest | TimeTest | ZoneTest | ConsentTest | VolumeTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +287,7 @@ class CompiledRule:
     conditions: tuple[Condition, ...]
     label_out: U16  # [items] packed label of the rule's output for that item
     category_out: tuple[str, ...]  # [items] category of the rule's output
+    volumes: tuple[int, ...] = ()  # limits that all it lets out counts to
 
 
 def consent_of(rule: CompiledRule) -> str:
@@ -305,6 +329,7 @@ class CompiledPolicy:
     checkpoint_ns: int  # interval of published checkpoints
     consents: tuple[CompiledConsent, ...] = ()
     ignition: tuple[ItemTest, ...] = ()  # all hold: on; (): nothing tells
+    volumes: tuple[CompiledVolume, ...] = ()
 
 
 I64Map: TypeAlias = dict[str, int]

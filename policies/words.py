@@ -27,6 +27,7 @@ from policies.tables import (
     Round,
     TimeTest,
     TripEnds,
+    VolumeTest,
     ZoneTest,
 )
 
@@ -69,6 +70,8 @@ def condition_words(condition: Condition, names: Sequence[str]) -> str:
             return f"{where} {_zones(condition.zones)}{_lingering(condition)}"
         case ConsentTest():
             return f"with consent {condition.name}"
+        case VolumeTest():
+            return f"{'above' if condition.above else 'below'} {_volume(condition)}"
         case _:
             assert_never(condition)
 
@@ -136,6 +139,13 @@ def chain_words(rules: Iterable[CompiledRule], names: Sequence[str]) -> str:
 def _zones(zones: Iterable[Zone]) -> str:
     names = list(dict.fromkeys(zone.name for zone in zones))
     return f"{'zone' if len(names) == 1 else 'zones'} {', '.join(names)}"
+
+
+def _volume(test: VolumeTest) -> str:
+    volume = test.volume
+    unit = f"spans of {span(volume.slot_ns)}" if volume.by_time else "samples"
+    window = span(volume.window_ns)
+    return f"the volume {volume.name} ({volume.more_than} {unit} in {window})"
 
 
 def _lingering(test: ZoneTest) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agent.adapters.uplink import Uplink
     from agent.adapters.watch import ClockWatch, WallClock
     from agent.assembly import Identity
+    from agent.classification.volumes import Volumes
     from agent.control import Accepted
     from agent.evidence import Evidence
     from agent.flow import Flow
@@ -53,6 +54,7 @@ class Desk:
     uplink: Uplink
     publisher: Publisher
     losses: Losses
+    volumes: Volumes  # what left so far; outlives policies
     load: Callable[[Accepted], Accepted]  # the same again; reads files: in a thread
     adopt: Callable[[Accepted], None]  # whose receipts settle what, from now on
 
@@ -195,6 +197,7 @@ class Steering:
             closed=frozenset(now.closed),
             clock=now.clock_level,
             lost=desk.losses.total,
+            volumes=desk.volumes,
         )
 
     def _stale(self, accepted: Accepted) -> dict[str, str]:

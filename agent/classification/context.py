@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.classification.places import Places
+from agent.classification.volumes import Volumes
 from agent.track import Timeline, Tracker, empty_timeline
-from policies.tables import ConsentTest, ItemTest, TimeTest, ZoneTest
+from policies.tables import ConsentTest, ItemTest, TimeTest, VolumeTest, ZoneTest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +42,12 @@ class Context:
     Call ``observe`` once per batch, before the batch is classified for any destination.
     """
 
-    def __init__(self, policy: CompiledPolicy) -> None:
-        """Find the items and zones that the policy's conditions name."""
+    def __init__(self, policy: CompiledPolicy, volumes: Volumes | None = None) -> None:
+        """Find the items and zones that the policy's conditions name.
+
+        ``volumes``: how much left so far; by default nothing did.
+        """
+        self.volumes = Volumes() if volumes is None else volumes
         conditions = [c for rule in policy.rules for c in rule.conditions]
         watched = {c.items for c in conditions if isinstance(c, ItemTest)}
         self._lines: dict[tuple[int, ...], Timeline] = {
@@ -101,6 +106,9 @@ class Context:
                     nothing = np.zeros(len(time_ns), np.bool_)
                     return nothing, nothing
                 return self._believed(time_ns < expires_ns)
+            case VolumeTest():
+                above = self.volumes.is_above(condition) == condition.above
+                return np.full(len(time_ns), above), np.zeros(len(time_ns), np.bool_)
             case ZoneTest():
                 assert self._places is not None  # the policy has this condition
                 with np.errstate(all="ignore"):  # coordinates may be any bit pattern

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from agent import VERSION
 from agent.adapters.clock import ClockConfidence, SystemClock
 from agent.adapters.consenting import Consenting
+from agent.adapters.counting import volumes_of
 from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited, read_secret, write_durably
 from agent.adapters.journal import Journal
@@ -212,6 +213,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         uplink=uplink,
         publisher=publisher,
         losses=losses,
+        volumes=volumes_of(store),
         load=partial(accept_again, paths),
         adopt=adopt,
     )

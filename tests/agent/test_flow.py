@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.classification.volumes import restored
 from agent.merging import CommitGroup, join_commits
 from agent.records import Arrival, Outcome
+from agent.store.documents import VOLUMES, opened
 from policies.rows import EVENT_ITEM
 from tests.policies.building import policy_of, rule_of
 from tests.reference.whole_path import Frame
@@ -157,3 +159,57 @@ def test_a_group_hands_out_its_commits_in_order_and_at_the_end() -> None:
     last = group.add(made[2], last=True)
     assert last is not None
     assert last.records == made[2].records
+
+
+LIMIT = {
+    "name": "speeds", "category": "location.deadreckoning", "more_than": 10,
+    "unit": "samples", "window": "1d", "becomes": "location.track",
+}  # fmt: skip
+
+
+def labels(commit: Commit) -> list[int]:
+    return [record.label for record in commit.records if record.kind == "data"]
+
+
+def test_what_leaves_above_a_volume_has_the_graver_label() -> None:
+    """Also of a flow that begins with the counters of the one before it."""
+    compiled = compiled_of(policy_of(rules=[SPEED], volumes=[LIMIT]))
+    plain, track = (
+        compiled.catalogues.labels[name].pack()
+        for name in ("location.deadreckoning", "location.track")
+    )
+    flow = flow_of(compiled)
+    first = processed(flow, speeds(9))
+    assert labels(first) == [plain]
+    second = processed(flow, speeds(5, T0 + S))  # looked at once: passes by 4
+    assert labels(second) == [plain]
+    volumes = restored(opened(VOLUMES, second.documents[VOLUMES]), was_used=True)
+    assert labels(processed(flow, speeds(1, T0 + 2 * S))) == [track]
+    again = flow_of(compiled, volumes=volumes)
+    assert labels(processed(again, speeds(1, T0 + 3 * S))) == [track]
+    assert labels(processed(flow_of(compiled), speeds(1, T0 + 3 * S))) == [plain]
+
+
+def test_above_a_volume_nothing_leaves_that_may_not_be_called_so() -> None:
+    rule = rule_of("speed", match={"item": "Vehicle.Speed", "max_tier": "G3"})
+    flow = flow_of(compiled_of(policy_of(rules=[rule], volumes=[LIMIT])))
+    reader = Reader()
+    for part in range(4):
+        reader.take(processed(flow, speeds(5, T0 + part * S)))
+    seen = reader.take(flow.finish(T0 + 4 * S, "shutdown"))
+    assert len(seen.rows) == 10
+    dropped = sum(n for c, n in seen.cells.items() if c[4] == Outcome.DROPPED.name)
+    assert dropped == 10
+
+
+def test_an_unbelieved_clock_is_above_every_volume() -> None:
+    compiled = compiled_of(policy_of(rules=[SPEED], volumes=[LIMIT]))
+    commit = flow_of(compiled).process(Arrival(T0, batch_of(speeds(1))), clock_ok=False)
+    assert labels(commit) == [compiled.catalogues.labels["location.track"].pack()]
+
+
+def test_the_last_counters_of_joined_commits_are_kept() -> None:
+    flow = flow_of(compiled_of(policy_of(rules=[SPEED], volumes=[LIMIT])))
+    commits = [processed(flow, speeds(1, T0 + n * S)) for n in range(3)]
+    assert join_commits(commits).documents == commits[-1].documents
+    assert not flow_of(compiled_of(policy_of(rules=[SPEED]))).finish(T0, "x").documents

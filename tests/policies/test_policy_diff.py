@@ -356,10 +356,11 @@ def test_every_part_of_a_compiled_policy_is_compared() -> None:
         "name", "version", "digest", "catalogue_digest", "items", "destinations",
         "rules", "custodian", "retention_ns", "retention_default_ns", "telemetry_ns",
         "checkpoint_ns", "consents", "ignition",
+        "volumes",
     }  # fmt: skip
     assert fields(CompiledRule) == {
         "name", "purpose", "destination", "action", "transforms", "conditions",
-        "label_out", "category_out",
+        "label_out", "category_out", "volumes",
     }  # fmt: skip
     assert fields(CompiledConsent) == {
         "name", "about", "classes", "terms", "at_most_ns", "survives_ignition",

@@ -17,6 +17,7 @@ from policies.tables import (
     ItemTest,
     Role,
     TimeTest,
+    VolumeTest,
     Zone,
     ZoneTest,
 )
@@ -51,6 +52,7 @@ class World:
     stream: Sequence[Datum]
     clock_ok: bool = True
     consents: dict[str, int] = field(default_factory=dict)
+    passed: frozenset[str] = frozenset()  # names of volumes
     memo: dict[tuple[int, int, int], tuple[int, float] | None] = field(
         default_factory=dict
     )
@@ -124,6 +126,9 @@ def judge(condition: Condition, time_ns: int, world: World) -> bool | None:
             return False
         expires_ns = world.consents[condition.name]
         return time_ns < expires_ns if world.clock_ok else None
+    if isinstance(condition, VolumeTest):
+        is_above = condition.volume.name in world.passed or not world.clock_ok
+        return is_above == condition.above
     if isinstance(condition, TimeTest):
         return in_hours(condition, time_ns) if world.clock_ok else None
     if all(world.where(group, time_ns, 10 * S) is None for group in world.groups()):

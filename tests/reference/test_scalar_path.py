@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.classification.context import Context
 from agent.classification.stage import Classifier
+from agent.classification.volumes import Volumes
 from agent.protection.keyring import KeyRing
 from agent.protection.transforms import RuleRunner
 from agent.records import Outcome
@@ -22,6 +23,7 @@ from policies.tables import (
     Blank,
     Bucket,
     Clamp,
+    CompiledVolume,
     ConsentTest,
     DropZones,
     Every,
@@ -34,6 +36,7 @@ from policies.tables import (
     Round,
     TimeTest,
     TripEnds,
+    VolumeTest,
     Zone,
     ZoneTest,
 )
@@ -284,6 +287,10 @@ def test_long_drives_equal_the_reference(
     compare(transforms, data, [31, 77, 78, 140, 190, 193, 261, 400])
 
 
+VOLUMES = [
+    CompiledVolume(name, 5, 10**6 * S, 10**5 * S, by_time=False)
+    for name in ("passed", "not passed")
+]
 CONDITIONS: st.SearchStrategy[Condition] = st.sampled_from(
     [
         ItemTest((FLAG,), "==", 1.0),
@@ -301,6 +308,7 @@ CONDITIONS: st.SearchStrategy[Condition] = st.sampled_from(
         ConsentTest("given"),
         ConsentTest("expiring"),
         ConsentTest("never"),
+        *[VolumeTest(v, ("r",), above=up) for v in VOLUMES for up in (True, False)],
     ]
 )
 WATCHED = [LAT, LON, SPEED, TEMP, FLAG, ODD, VIN]
@@ -337,8 +345,12 @@ def test_decisions_equal_the_reference_however_the_stream_is_cut(
     data = sorted([*drive, *extra, *flags], key=lambda d: d.time_ns)
     tested = policy(book[0], book[1])
     consents = {"given": T0 + 10**6 * S, "expiring": T0 + 30 * S}
-    world = World(tested.items, data, clock_ok, consents)
-    classifier, context = Classifier(tested), Context(tested)
+    world = World(tested.items, data, clock_ok, consents, frozenset({"passed"}))
+    volumes = Volumes()
+    volumes.look(T0, clock_ok=True)
+    volumes.left(VOLUMES[:1], ["r"], 5)
+    volumes.look(T0 + S, clock_ok=clock_ok)
+    classifier, context = Classifier(tested), Context(tested, volumes)
     for piece in cut(data, at):
         samples, texts = columns(piece)
         context.observe(samples, clock_ok=clock_ok, consents=consents)

@@ -32,6 +32,7 @@ from tests.support.sealing import DEVICE, Device, entropy
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from agent.classification.volumes import Volumes
     from agent.flow import Flow
     from agent.records import Commit
     from fleet.keys import RecipientKeys
@@ -140,12 +141,13 @@ def bounds_of(compiled: Compiled) -> list[Bound]:
     ]
 
 
-def flow_of(compiled: Compiled) -> Flow:
+def flow_of(compiled: Compiled, volumes: Volumes | None = None) -> Flow:
     identity = Identity(
         DEVICE, BOOT, "test", Device(), entropy(), KeyRing(MASTER, entropy(b"noise"))
     )
     cards = {name: keys.card() for name, keys in KEYS.items()}
-    return assemble(compiled, identity, cards, Evidence(DEVICE, BOOT, "test"))
+    evidence = Evidence(DEVICE, BOOT, "test")
+    return assemble(compiled, identity, cards, evidence, volumes=volumes)
 
 
 def batch_of(frames: Sequence[Frame]) -> FrameBatch:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, cast
 import msgpack
 
 from agent.adapters.clock import ClockConfidence
+from agent.adapters.counting import volumes_of
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
@@ -193,6 +194,7 @@ class PolicyBench:
             uplink=cast("Uplink", self.uplink),
             publisher=self.publisher,
             losses=Losses(),
+            volumes=volumes_of(self.store),
             load=lambda now: accept_again(self.paths, now),
             adopt=lambda _: None,
         )  # fmt: skip
