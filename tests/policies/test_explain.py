@@ -168,6 +168,9 @@ def test_every_item_of_the_examples_is_explained_as_the_tables_say(
 # --- Words for everything -------------------------------------------------------------
 
 ZONE = tables.Zone("depot", (1.0, 2.0, 2.0), (1.0, 1.0, 2.0), 500.0)
+DAY_NS = 86_400 * 10**9
+HOURS = tables.CompiledVolume("v", 5, 7 * DAY_NS, 3600 * 10**9, by_time=True)
+SAMPLES = tables.CompiledVolume("w", 9, DAY_NS, 1, by_time=False)
 CONDITIONS: list[tuple[tables.Condition, str]] = [
     (tables.ItemTest((0,), ">=", 55.0), "A.b >= 55"),
     (tables.ItemTest((), "==", 1.0), "an item that is not bound here == 1"),
@@ -176,7 +179,15 @@ CONDITIONS: list[tuple[tables.Condition, str]] = [
     (tables.TimeTest(frozenset(range(7)), 0, 60, -5400), "00:00-00:01 -01:30"),
     (tables.TimeTest(frozenset({0, 5}), 0, 60, 0), "Mon,Sat 00:00-00:01 UTC"),
     (tables.ZoneTest((ZONE,), inside=False), "outside zone depot"),
+    (tables.ZoneTest((ZONE,), inside=False, hysteresis_ns=60 * 10**9),
+     "outside zone depot for 60 s"),
+    (tables.ZoneTest((ZONE,), inside=True, hysteresis_ns=60 * 10**9),
+     "inside zone depot or 60 s after"),
     (tables.ConsentTest("charging"), "with consent charging"),
+    (tables.VolumeTest(HOURS, ("r",), above=False),
+     "below the volume v (5 spans of 1 h in 7 d)"),
+    (tables.VolumeTest(SAMPLES, ("r",), above=True),
+     "above the volume w (9 samples in 1 d)"),
 ]  # fmt: skip
 TRANSFORMS: list[tuple[tables.Transform, str]] = [
     (tables.Round(0.5, down=True), "rounded down to 0.5"),

@@ -82,6 +82,14 @@ def test_windows_and_zones_imply_smaller_ones() -> None:
     assert not implies(small, dataclasses.replace(large, utc_offset_s=60))
     wide = dataclasses.replace(ZONE, buffer_m=900.0)
     assert implies(ZoneTest((ZONE,), inside=True), ZoneTest((wide,), inside=True))
+    for inside in (True, False):
+        for lingers in (True, False):
+            long, short = (
+                ZoneTest((ZONE,), inside, hysteresis, lingers_outside=lingers)
+                for hysteresis in (60, 30)
+            )
+            assert implies(long, short) == (inside == lingers)
+            assert implies(short, long) == (inside != lingers)
     assert implies(ZoneTest((wide,), inside=False), ZoneTest((ZONE,), inside=False))
     assert not implies(ZoneTest((wide,), inside=True), ZoneTest((ZONE,), inside=True))
     assert excludes(ZoneTest((ZONE,), inside=True), ZoneTest((wide,), inside=False))
