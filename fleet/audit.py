@@ -11,6 +11,8 @@ Steps (docs/formats/evidence-log.md):
 (7) what was sent by count equals what the envelopes say, and what was opened
 (8) published telemetry says what the log's count.snap says
 (9) the newest signed state knows of no more entries than are here
+(10) pushed policies went the way from verified to confirmed, step by step, and what
+    weakens important data was approved by two people (``fleet/audit_steps.py``)
 (10) no consent is given for ever
 """
 
@@ -34,6 +36,7 @@ from fleet.audit_entries import (
     decode_entry,
 )
 from fleet.audit_report import Named, Place, Report, told
+from fleet.audit_steps import Steps
 from fleet.audit_tree import Head
 from protocols.tlog.checkpoint import CheckpointError, open_checkpoint
 
@@ -73,6 +76,7 @@ class Verifier:
         self._boots: dict[bytes, int] = {}  # -> last number
         self._last: Entry | None = None
         self._books = Books()
+        self._steps = Steps()
 
     # --- one log --------------------------------------------------------------------
 
@@ -90,6 +94,7 @@ class Verifier:
         for size, root, note in checkpoints:
             marks.setdefault(size, []).append((root, note))
         tree = Head()
+        self._steps = Steps()
         self._books = Books()
         before = set(self._boots)
         source = iter(entries)
@@ -155,7 +160,7 @@ class Verifier:
             case Snap():
                 self._snap(index, entry)
             case Change():
-                self._books.policy(entry.policy)
+                self._change(index, entry)
             case Consent():
                 # T51: none is permanent; a policy allows a year, a giver's clock 5 min.
                 ends = 0 < entry.expires - entry.ts <= CONSENT_NS_MAX
@@ -216,6 +221,15 @@ class Verifier:
             known = self._gone_unnamed != UNKNOWN and entry.spool_lost > 0
             more = self._gone_unnamed + entry.spool_lost
             self._gone_unnamed = more if known else UNKNOWN
+
+    def _change(self, index: int, entry: Change) -> None:
+        self._books.policy(entry.policy)
+        problems = self._steps.take(entry)
+        for note in self._steps.notes:
+            self.report.note(note)
+        if not self._lost_entries:
+            for problem in problems:
+                self.report.problem(f"entry {index}: {problem}")
 
     def _snap(self, index: int, entry: Snap) -> None:
         self._snaps[entry.boot.hex(), index] = entry

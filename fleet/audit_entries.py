@@ -30,10 +30,15 @@ class Boot(_Head, frozen=True, gc=False, tag="boot", kw_only=True):
 
 
 class Change(_Head, frozen=True, gc=False, tag="cfg.change", kw_only=True):
-    """A policy step; ``policy`` of the head is the new one already."""
+    """A policy step; ``policy`` of the head is the one that decides from here on."""
 
     step: str
     name: str
+    before: bytes = b""
+    digest: bytes | None = None  # of a pushed candidate; None: of local files
+    version: int = 0
+    approvers: tuple[str, ...] = ()
+    weakens: int = 0  # lines of important or core categories
 
 
 class _Envelope(_Head, frozen=True, gc=False, kw_only=True):
