@@ -7,6 +7,7 @@ on, becomes a ``DatabaseError`` with file, place and reason.
 from __future__ import annotations
 
 import binascii
+import itertools
 import logging
 import math
 import re
@@ -31,6 +32,8 @@ logging.getLogger("cantools").setLevel(logging.ERROR)
 DATABASE_BYTES_MAX: Final = 64 * 1024 * 1024  # the largest ARXML seen: 40 MB
 MULTIPLEX_DEPTH_MAX: Final = 8
 REASON_CHARACTERS_MAX: Final = 240
+COMMENT_CHARACTERS_MAX: Final = 500
+CHOICES_MAX: Final = 64  # words of a value table that are kept: to read, not to decode
 FORMATS: Final = ("dbc", "kcd", "arxml", "sym")
 
 # cantools turns most of these into its own error, but not while its records are read.
@@ -70,6 +73,8 @@ class Signal:
     mux_parent: str | None  # the multiplexer that this signal depends on
     mux_values: tuple[int, ...]  # raw values of the parent that select this signal
     has_choices: bool  # a value table exists; values stay integers all the same
+    comment: str = ""  # the author's words, on one line
+    choices: tuple[str, ...] = ()  # the words of the value table
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Message:
     is_fd: bool
     cycle_time_ms: float | None
     signals: tuple[Signal, ...]
+    comment: str = ""
 
     def signal(self, name: str) -> Signal | None:
         """Return the signal of that name, None where there is none."""
@@ -127,6 +133,7 @@ class _ParsedSignal(Protocol):
     is_multiplexer: bool
     multiplexer_signal: str | None
     multiplexer_ids: list[int] | None
+    comment: str | None
     conversion: _Conversion
 
 
@@ -138,6 +145,7 @@ class _ParsedMessage(Protocol):
     length: int
     is_fd: bool
     cycle_time: object
+    comment: str | None
     signals: Iterable[_ParsedSignal]
 
 
@@ -257,6 +265,7 @@ def _message(parsed: _ParsedMessage, file: str) -> Message:
         is_fd=bool(parsed.is_fd),
         cycle_time_ms=float(cycle) if isinstance(cycle, int | float) else None,
         signals=tuple(_signal(one, place, file) for one in signals),
+        comment=_words(parsed.comment),
     )
     _check_multiplexers(message, place, file)
     return message
@@ -294,7 +303,18 @@ def _signal(parsed: _ParsedSignal, place: str, file: str) -> Signal:
         mux_parent=parsed.multiplexer_signal,
         mux_values=tuple(map(int, parsed.multiplexer_ids or ())),
         has_choices=bool(conversion.choices),
+        comment=_words(parsed.comment),
+        choices=tuple(
+            _words(word)
+            for word in itertools.islice((conversion.choices or {}).values(), CHOICES_MAX)
+        ),
     )
+
+
+def _words(text: object) -> str:
+    """Return what an author wrote, on one line and of bounded length."""
+    line = " ".join(str(text or "").split())[:COMMENT_CHARACTERS_MAX]
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _number(value: float | None) -> float | None:
