@@ -1,0 +1,1 @@
+"""Suggests what signals and registers are: category, item, reason, confidence."""
