@@ -16,6 +16,7 @@ active: act actv active aktiv
 airbag: airbag ab srs
 alarm: alarm alrm escalation eskalation
 altitude: altitude
+allwheel: awd 4wd 4x4 allrad
 ambient: amb ambient outside
 amplifier: amp
 angle: angle ang an winkel
@@ -27,7 +28,7 @@ automation lane: lka lkas ldw lda
 available: avl avail available
 axis: axis
 back: back backward backwd rearward reversing
-battery: bat batt battery bm bpc vbatt
+battery: bat batt battery vbatt
 bearing: bearing
 belt: belt seatbelt sblt bckl buckle unbelted beltminder gurt gurtschloss gurtwarn
 blind: blind rollo rollos
@@ -43,12 +44,12 @@ camera: camera cam cams kamera
 capacitive: klr capacitive
 cell: cell cells zelle zellen
 certificate: certificate cert certificates pseudonym
-charge: charge charging chrg chrging laden ladung geladen chargecord precond
+charge: charge charging chrg chrging laden ladung geladen chargecord
 charger: charger chargers chrgr obc evse obcm ladegeraet
 checksum: checksum chksm chksum cksum crc chks
 child: child isofix
 city: city town
-climate: climate hvac clim clmt ecc
+climate: datc climate hvac clim clmt ecc
 clock: clock
 clutch: clutch clch kupplung kuppl
 column: column clmn clm
@@ -64,6 +65,7 @@ country: country land
 coupler: coupler cplr plug connector inlet socket
 crash: crash rollover impact imp collision
 credit: payment
+converter: converter dcdc dc_dc inverter
 current: current curr cur amperage strom
 curvature: curvature curv curve kurve
 custom: cst cstm cust cstmr custom
@@ -169,6 +171,7 @@ longitude: longitude laengengrad longitd longt
 longitudinal: longitudinal laengs lgt laengsbeschl laengsbeschleunigung
 low beam: lowbeam abblendlicht lobm abblend
 low voltage: lowvolt niedervolt lowvoltage
+low: low lw lo niedrig
 lumbar: lumbar lmbr
 mac: mac macaddr
 map: map maps
@@ -180,7 +183,7 @@ meter: meter
 microphone: microphone mic
 minute: minute minutes mm
 mirror: mirror mirrors spiegel mrr
-mode: mode mde modus
+mode: mode mde modus modi
 money: toll fare
 month: month mnth monat
 motion: motion moving
@@ -270,6 +273,7 @@ state: state status stat st_ stts zustand istzustand
 station: station
 steer: steer steering str strg ste stw swa sccm lenk lenkung lenkwinkel lwi eps
 steering wheel: lenkrad lenkradwinkel stwhl steeringwheel lenkradw
+start: start strt begin
 stop: stop
 sunroof: sunroof moonroof schiebedach
 supplier: supplier
@@ -342,14 +346,15 @@ SENDERS: Final = {
     "pscm": ("steer",), "mdps": ("steer",), "ab": ("airbag",), "psd": ("predicted",
     "street"), "klr": ("capacitive",), "dms": ("driver", "monitoring"),
     "gps": ("gnss",), "gnss": ("gnss",), "nav": ("navigation",), "navi": ("navigation",),
-    "pcs": ("automation",), "rsa": ("traffic", "sign"), "di": (), "ui": (), "can": (),
+    "pcs": ("automation",), "nv": ("navigation",), "tbt": ("navigation",),
+    "amp": ("amplifier",), "zv": ("lock",), "rsa": ("traffic", "sign"), "di": (), "ui": (), "can": (),
     "sw": (), "ld": (), "cf": (), "cr": (), "c": (), "hu": (), "mm": (),
 }  # fmt: skip
 
 # Last parts of German compounds: what a word that nobody knows still is.
 HEADS: Final = (
     "geschwindigkeit", "beschleunigung", "temperatur", "spannung", "leistung",
-    "schalter", "energie", "fenster", "spiegel", "schloss", "moment", "winkel",
+    "schalter", "energie", "entriegelung", "verriegelung", "fenster", "spiegel", "schloss", "moment", "winkel",
     "geschw", "beschl", "fehler", "taster", "lampe", "strom", "druck", "licht", "rollo",
     "taste", "lenk", "tuer", "sitz", "gurt",
 )  # fmt: skip
@@ -367,3 +372,4 @@ def _read(text: str) -> dict[str, tuple[str, ...]]:
 
 
 WORDS: Final = _read(_ENGLISH)
+MEANINGS: Final = frozenset(word for meaning in WORDS.values() for word in meaning)

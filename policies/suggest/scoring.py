@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from policies.suggest.facts import read
-from policies.suggest.lexicon import CORNERS, WORDS
+from policies.suggest.lexicon import CORNERS, MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,6 @@ _FILLERS: Final = frozenset({"state", "active", "request", "signal", "front", "r
                              "side", "unit", "position", "vehicle"})  # fmt: skip
 _SYSTEMS: Final = frozenset({"automation", "radar"})
 _LAST: Final = frozenset({"cs", "bz", "rc", "cnt_roll", "crc"})  # as a last token
-_MEANINGS: Final = frozenset(word for meaning in WORDS.values() for word in meaning)
 _NO_VALUE: Final = frozenset({"checksum", "counter", "reserved", "multiplexer",
                               "quality", "zero", "unknown", "validity"})  # fmt: skip
 
@@ -118,7 +117,7 @@ def score(topic: Topic, facts: Facts, reading: Reading) -> Score:
     found = [one for one in found if one]
     if not found:
         return Score(topic, ())
-    supported = sorted(topic.message & reading.group) or (owner and [owner.found])
+    supported = sorted(topic.message & reading.group - reading.name) or (owner and [owner.found])
     if supported and named:
         found.append(evidence("message", " ".join(supported)))
     found += _quantity(topic, facts, reading)
@@ -138,7 +137,7 @@ def _terms(topic: Topic, reading: Reading) -> list[Evidence]:
             best = one
     if best:
         out.append(best)
-        if not (reading.name & _MEANINGS) - _FILLERS - set(best.found.split()):
+        if not (reading.name & MEANINGS) - _FILLERS - set(best.found.split()):
             out.append(evidence("nothing else", best.found))
         said = [term.words for term in topic.terms if term.words <= reading.said]
         if said:

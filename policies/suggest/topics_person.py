@@ -57,7 +57,7 @@ PERSON: Final[tuple[Topic, ...]] = (
           "turn signal!, turn light!, turn indicator!, turn stalk!, blink!, hazard!, "
           "indicator left, indicator right, turn left, turn right, signal turn",
           against="failed distance navigation lamp_fault defogger defog lane change "
-          "custom climate", requested=True),
+          "custom climate", requested=True, owner="blink"),
     topic("exterior light", "driving.behaviour", "Vehicle.Body.Lights.{Name}",
           "headlamp!, high beam!, low beam!, parking light!, fog light!, brake light!, "
           "light beam!, light outer, tail!, light rear, light park, light brake, "
@@ -68,6 +68,7 @@ PERSON: Final[tuple[Topic, ...]] = (
     topic("horn", "driving.behaviour", "Vehicle.Body.Horn.IsActive", "horn!",
           requested=True),
     topic("mirror", "driving.behaviour", "Vehicle.Body.Mirrors.{Name}", "mirror!",
+          owner="mirror",
           against="failed link screen", requested=True),
     topic("trunk or hood", "driving.behaviour", "Vehicle.Body.Trunk.{Name}",
           "trunk!, hood open!, trunk open!", requested=True,
@@ -97,7 +98,7 @@ PERSON: Final[tuple[Topic, ...]] = (
           corners=True, requested=True, message="door body lock",
           against="failed fuel column coupler charge differential transmission gear "
           "converter transfer shift speed torque shift_lock contour light warning_lamp "
-          "limit axle 4x4 recirculation", elsewhere="axle column"),
+          "limit allwheel axle recirculation", elsewhere="axle column allwheel"),
     topic("belt", "cabin.metadata", "Vehicle.Cabin.Seat.{Name}", "belt!",
           requested=True, corners=True, against="failed conveyor drive tensioner "
           "pretensioner reversible"),
@@ -110,7 +111,7 @@ PERSON: Final[tuple[Topic, ...]] = (
           "window!, sunroof!, blind!", requested=True, corners=True,
           against="failed washer wiper"),
     topic("climate as somebody set it", "cabin.metadata", "Vehicle.Cabin.HVAC.{Name}",
-          "temperature set!, climate button!, climate set!, climate switch, "
+          "temperature set!, climate button!, climate set=, climate mode set!, climate switch, "
           "climate mode, heat steering wheel!, heat wheel!, seat heat!, seat warmer, "
           "temperature button, climate rear, heat wheel set", requested=True,
           message="climate seat",
@@ -132,7 +133,7 @@ OTHER: Final[tuple[Topic, ...]] = (
           "stability, lateral control, airbag, crash, hill, park button, park aid, "
           "brake request!, brake command, steer request!, steer command!, "
           "speed control=!, speed stalk=!, automation active, line left, line right, lane", owner="automation",
-          message="automation stability", requested=True, by_system=True, against="sway"),
+          message="automation stability", requested=True, by_system=True, against="sway", elsewhere="navigation"),
     topic("object around the car", "exterior.objects",
           "Vehicle.ADAS.ObstacleDetection.{Name}",
           "lead distance!, lead speed!, lead vehicle!, lead!, object!, radar!, "
@@ -141,7 +142,7 @@ OTHER: Final[tuple[Topic, ...]] = (
     topic("powertrain", "powertrain", "Vehicle.Powertrain.{Name}",
           "engine!, rpm!, gear!, fuel!, exhaust!, transmission!, wheel torque!, torque, "
           "clutch, drive mode!, select drive mode, eco, sport, recuperation!, boost!, "
-          "converter!, axle, coolant, propulsion state!, four wheel, alternator!, throttle!, "
+          "converter!, axle, coolant, propulsion state!, four wheel, alternator!, throttle!, allwheel!, "
           "generator!, transfer case, oil!, starter!, economy, track mode",
           message="engine transmission", requested=True, by_system=True,
           against="steer steering"),
@@ -174,6 +175,6 @@ OTHER: Final[tuple[Topic, ...]] = (
           requested=True, by_system=True),
     topic("state of software or network", "",
           "", "network management!, autosar!, nm!, feature!, config!, coding!, alive!, "
-          "byte data, animation!, indication, sleep, wakeup, chime", requested=True, by_system=True),
+          "byte data, animation!, indication, sleep, wakeup, chime", elsewhere="navigation", requested=True, by_system=True),
 )  # fmt: skip
 

@@ -41,14 +41,14 @@ PLACE: Final[tuple[Topic, ...]] = (
           "gnss year!, gnss date!", units="time minute", message="gnss"),
     topic("state of the satellite receiver", "location.precise",
           f"{_LOC}.GNSSReceiver.{{Name}}",
-          "gnss!, satellite!, hdop!, vdop!, pdop!", owner="gnss!",
+          "gnss!, satellite!, hdop!, vdop!, pdop!", owner="gnss!", fault=True,
           against="custom sound button request"),
     # --- Route --------------------------------------------------------------------------
     topic("route guidance", "location.track",
           "Vehicle.Cabin.Infotainment.Navigation.{Name}",
           "distance turn!, distance destination!, turn point!, distance place!, "
           "distance point!, route!, destination!, eta!, navigation, stopover",
-          message="navigation gnss route", owner="navigation", elsewhere="climate chassis",
+          message="navigation gnss route", owner="navigation", elsewhere="climate chassis amplifier",
           against="sound amplifier mute volume button switch active acoustic set",
           requested=True, by_system=True),
     # --- Coarse place -------------------------------------------------------------------
@@ -117,7 +117,7 @@ PLACE: Final[tuple[Topic, ...]] = (
           units="rate rotation speed", corners=True, message="wheel", bits=(8, 32),
           against="steer steering torque tire heat"),
     topic("speed of the vehicle", "location.deadreckoning", "Vehicle.Speed",
-          "vehicle speed!, ui speed, ground speed, vehicle ground, speed", units="speed",
+          "vehicle speed!, forward speed!, ui speed, ground speed, vehicle ground, speed", units="speed",
           message="speed vehicle motion", bits=(7, 32),
           against="object lead fan wiper engine sign window motor steer steering "
           "relative shaft wheel boost traffic trap control route rpm compressor transmission ratio teen "
@@ -193,13 +193,14 @@ PLACE: Final[tuple[Topic, ...]] = (
     topic("charging of this car", "charging.session",
           "Vehicle.Powertrain.TractionBattery.Charging.{Name}",
           "charge coupler!, charge time!, charge state=, charge cable!, charge power, "
-          "charge current, charge level, charge start!, charge request, charge minute!, "
+          "charge current, charge level, charge start!, charge year, charge hour, charge day, charge request, charge minute!, "
           "charge energy, charge battery voltage, departure!, charger!, charge cord!, "
           "mains voltage!, chg battery!, chg traction battery!, chg high voltage!, chg time, "
           "chg level, charge", owner="charger, charge",
           message="charge high voltage battery charger",
           against="starter boost low lane change alternator engine wireless phone utility lowvoltage "
-          "dc location cycle economy", requested=True, by_system=True),
+          "location cycle economy converter",
+          elsewhere="navigation", requested=True, by_system=True),
     topic("charging contract", "charging.contract", "Vehicle.Payment.{Name}",
           "contract!, payment!"),
 )  # fmt: skip
