@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from policies.suggest.lexicon import MEANINGS, SENDERS
+from policies.suggest.lexicon import SENDERS
 from policies.suggest.tokens import tokens, words, words_of
 from policies.suggest.units import unit_kind
 
@@ -53,9 +53,11 @@ def read(facts: Facts) -> Reading:
     """Read the words of one signal.
 
     A first token that names the sender (``ESP_02.ESP_Gierrate``) is a word of the
-    message and not of the name, unless nothing known would be left.
+    message and not of the name.
     """
     parts, owner = tokens(facts.name), tokens(facts.group)
+    if parts[:2] == ("req", "review"):  # "requires review": the author's own doubt
+        parts = parts[2:]
     said = words(facts.comment) if facts.comment else frozenset[str]()
     for choice in facts.choices:
         said |= words(choice)
@@ -63,12 +65,9 @@ def read(facts: Facts) -> Reading:
     if facts.group_comment:
         group |= words(facts.group_comment)
     name = parts
-    if parts and (rest := parts[1:]):
-        is_sender = parts[0] in SENDERS and any(len(part) > 1 for part in rest)
-        shared = bool(owner) and parts[0] == owner[0]
-        if is_sender or (shared and words_of(rest) & MEANINGS):
-            name = rest
-            group |= frozenset(SENDERS.get(parts[0], ()))
+    if parts[:1] and parts[0] in SENDERS and any(len(part) > 1 for part in parts[1:]):
+        name = parts[1:]
+        group |= frozenset(SENDERS[parts[0]])
     return Reading(
         words_of(name), group, said, parts, unit_kind(facts.unit), words(facts.file)
     )

@@ -37,7 +37,7 @@ body: body
 boost: boost turbo ladedruck
 brake: brake brk braking brakes brks bremse brems bremst ped_brk
 building: bebauung
-button: button btn btns taste taster tasten tastencode butt keypad
+button: button buttn bttn btt btn btns taste taster tasten tastencode butt keypad
 cabin: cabin interior innen
 cable: cable cord
 camera: camera cam cams kamera
@@ -49,7 +49,7 @@ charger: charger chargers chrgr obc evse obcm ladegeraet
 checksum: checksum chksm chksum cksum crc chks
 child: child isofix
 city: city town
-climate: datc climate hvac clim clmt ecc
+climate: eatc defrost defog dfg defogger aircon datc climate hvac clim clmt ecc
 clock: clock
 clutch: clutch clch kupplung kuppl
 column: column clmn clm
@@ -67,7 +67,7 @@ crash: crash rollover impact imp collision
 credit: payment
 converter: converter dcdc dc_dc inverter
 current: current curr cur amperage strom
-curvature: curvature curv curve kurve
+curvature: curvature crvt crvtr crvtre curv curve kurve
 custom: cst cstm cust cstmr custom
 cut: cut
 date: date cldr calendar
@@ -104,7 +104,7 @@ exhaust: exhaust exh urea aftertreatment diesel
 feature: feat feature features
 failed: fault flt falt failure fail error err fehler malfunction malf defekt def faulted fld dfct
   errors failed implausible unplausibel fehlerstatus malfn stoerung
-fan: fan luefter geblaese blower blwr
+fan: fan luefter geblaese blower blwr blw
 fast: fast
 feedback: feedback
 fingerprint: fingerprint
@@ -125,7 +125,7 @@ hand: hand hands
 hands on: handson hod
 handle: handle handles griff tuergriff
 hazard: hazard warnblink
-heading: heading hding hdg course cog kurs
+heading: heading hdng hding hdg course cog kurs
 headlamp: headlamp headlight headlights headlamps headlght hdlmp
 heat: heat heated heater htd htr heating heizung warmer hcs hcsl vent_seat vent
 heart: heart pulse_rate
@@ -147,8 +147,12 @@ indicator: indicator
 inertial: imu inertial
 inhibit: inhbt inhibit inh
 insulation: insulation isolation isol isolationswiderstand iso
-key: key keys ky schluessel
-lamp: lamp lampe lamps tell telltale
+key: key keys ky keypad keycyl schluessel
+width: width wdth breite
+radio: radio tuner dab seek fm sdars xm
+brake hold: autohold
+brake light switch: bls
+lamp: lamp lmp lampe lamps tell telltale
 lane: lane lanes spur fahrspur
 lane departure: lanedep
 latch: latch latches
@@ -199,14 +203,16 @@ odometer: odometer odo odomtr kilometerstand mileage totaldistance wegstrecke
 off: off aus
 open: open opened geoeffnet ajar offen ajr opn
 outer: exterior ext outer aussen
-pack: pack
+pack: pack pck
 park: park parking prk parken
 parking brake: parkbrake parkingbrake handbrake prkbrk feststellbremse
 parking light: parklamp parkinglight standlicht parklicht parklmp
-passenger: passenger psgr pass psngr psg beifahrer
+passenger: passenger ast psgr pass psngr psg beifahrer
 path: path pfad
+accelerator pedal: fahrpedal gaspedal
+brake pressure: bremsdruck
 pedal: pedal ped pdl pedale pedalweg bremsped
-percent: percent pc pct prcnt
+percent: percent percentage pc pct prcnt
 person: person profile personality
 phone: phone telephone telefon tel
 pinion: pinion
@@ -218,17 +224,17 @@ point: point pnt
 position: position pos posn lage stellung
 programming: prog program programming
 power: power pwr leistung pw pw_max
-pressed: pressed press pressure_sw betaetigt pulled push pushed
-pressure: pressure prs prssr druck preasure pres bremsdruck
+pressed: pressed prssed prssd press pressure_sw betaetigt pulled push pushed
+pressure: pressure prs prssr druck preasure pres
 profile: profile
 pulse: pulse pulses impuls impulse wegimpuls encoder ticks rotat pls wegimp
 quality: quality qlty qual qbit qf guete validity valid invalid vld vldty konsistenz confidence
   qualifier vda ub mia unplausible plausibility
 radar: radar radars
-range: range rng reichweite
+range: range rng reichweite dte
 rate: rate
 rear: rear rr_ hinten fond rwd
-recirculation: recirculation
+recirculation: recirculation recirc rcrc
 recuperation: recuperation regen_brk rekuperation rgen regeneration
 reference: ref reference
 remaining: remaining remain rmn
@@ -255,7 +261,7 @@ serial: serial ser seriennummer serialno serialnumber partno
 set: set seltd selected stng setting setpoint setpt soll target trgt setpnt tgt sollwert setze sollmodus
 side: side
 sign: sign vz vorz signum vorzeichen
-signal: signal signals sgnl sgnls
+signal: signal signals sig sigs sgnl sgnls
 signals unknown: newsignal
 sim: sim msisdn
 simulated: sim_
@@ -279,7 +285,7 @@ sunroof: sunroof moonroof schiebedach
 supplier: supplier
 support: support
 suspension: suspension damper fahrwerk niveau
-switch: switch sw swtch swt schalter swc
+switch: switch swi sw swtch swt schalter swc
 tail: taillight schlusslicht schluss rearlight ruecklicht taillamp
 teen: teen tndrv tn mykey valet
 temperature: temperature temp tmp te temperatur tmptr
@@ -343,7 +349,7 @@ SENDERS: Final = {
     "bcm": ("body",), "kbi": ("cluster",), "kombi": ("cluster",), "clu": ("cluster",),
     "kl": ("climate",), "klima": ("climate",), "datc": ("climate",),
     "sccm": ("steer", "column"), "lwi": ("steer",), "eps": ("steer",),
-    "pscm": ("steer",), "mdps": ("steer",), "ab": ("airbag",), "psd": ("predicted",
+    "pscm": ("steer",), "sas": ("steer",), "yrs": ("inertial",), "mdps": ("steer",), "ab": ("airbag",), "psd": ("predicted",
     "street"), "klr": ("capacitive",), "dms": ("driver", "monitoring"),
     "gps": ("gnss",), "gnss": ("gnss",), "nav": ("navigation",), "navi": ("navigation",),
     "pcs": ("automation",), "nv": ("navigation",), "tbt": ("navigation",),

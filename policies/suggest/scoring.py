@@ -53,6 +53,7 @@ _ACTS: Final = frozenset({"pressed", "pedal", "driver", "stalk"})
 _FILLERS: Final = frozenset({"state", "active", "request", "signal", "front", "rear",
                              "side", "unit", "position", "vehicle"})  # fmt: skip
 _SYSTEMS: Final = frozenset({"automation", "radar"})
+_LAST_TWO: Final = {("no", "cnt"), ("msg", "count"), ("msg", "cnt"), ("stat", "cnt")}
 _LAST: Final = frozenset({"cs", "bz", "rc", "cnt_roll", "crc"})  # as a last token
 _NO_VALUE: Final = frozenset({"checksum", "counter", "reserved", "multiplexer",
                               "quality", "zero", "unknown", "validity"})  # fmt: skip
@@ -104,7 +105,7 @@ def plumbing(facts: Facts, reading: Reading) -> str:
     found = reading.name & _NO_VALUE
     if reading.parts and reading.parts[-1] in _LAST:
         found |= {reading.parts[-1]}
-    if reading.parts[-2:] == ("no", "cnt") and "pulse" not in reading.name:
+    if reading.parts[-2:] in _LAST_TWO and "pulse" not in reading.name:
         found |= {"counter"}
     return ", ".join(sorted(found))
 

@@ -16,6 +16,7 @@ from policies.suggest.lexicon import HEADS, WORDS
 
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|\d+")
 _PIECE_MIN: Final = 4  # shorter pieces are found in any word
+_STEM_MIN: Final = 7
 _JOINED_MIN: Final = 2
 _TAIL_MAX: Final = 2  # letters of a cut word: lenkrad-w
 _LINKS: Final = ("", "s", "n", "es", "en")  # between the parts of a German word
@@ -57,6 +58,10 @@ def _meaning(token: str) -> tuple[str, ...]:
     pieces = _pieces(token)
     if pieces:
         return tuple(word for piece in pieces for word in WORDS[piece])
+    stem = next((token[:end] for end in range(len(token), _STEM_MIN - 1, -1)
+                 if token[:end] in WORDS), "")  # fmt: skip
+    if stem:
+        return WORDS[stem]
     head = next((end for end in HEADS if token.endswith(end)), "")
     return WORDS.get(head, (token,))
 

@@ -13,7 +13,7 @@ PERSON: Final[tuple[Topic, ...]] = (
     topic("accelerator pedal", "chassis.controls",
           "Vehicle.Chassis.Accelerator.PedalPosition",
           "accelerator pedal!, gas pedal!, gas pressed!, accelerator position!, "
-          "accelerator pressed!, accelerator pressure, accelerator!, acceleration pedal!, "
+          "accelerator pressed!, throttle pressed!, accelerator pressure, accelerator!, acceleration pedal!, "
           "acceleration off, gas position, throttle pedal!, gas",
           units="percent", against="limit kickdown cable recuperation brake", bits=(1, 16)),
     topic("brake pedal", "chassis.controls", "Vehicle.Chassis.Brake.PedalPosition",
@@ -26,7 +26,7 @@ PERSON: Final[tuple[Topic, ...]] = (
     topic("brake", "chassis.controls", "Vehicle.Chassis.Brake.{Name}", "brake",
           units="percent pressure force", message="brake pedal",
           against=f"{_SYSTEM} light parking engine exhaust trailer rail fluid wear pad "
-          "automation set warning active mode available chime index type"),
+          "automation set warning mode available chime index type"),
     topic("parking brake", "chassis.controls",
           "Vehicle.Chassis.ParkingBrake.IsEngaged", "parking brake!",
           against="request failed torque lamp acceleration longitudinal wake"),
@@ -38,8 +38,8 @@ PERSON: Final[tuple[Topic, ...]] = (
           against="request failed sensor target offset rate", bits=(4, 32)),
     topic("turning of the steering wheel", "chassis.controls",
           "Vehicle.Chassis.SteeringWheel.{Name}",
-          "steer rate!, steer speed=!, steering wheel rate!, steering wheel speed!, "
-          "steer direction, steer angle rate!", units="rate", against="request failed"),
+          "steer rate!, steer speed!, steering wheel rate!, steering wheel speed!, "
+          "steer direction, steer angle rate!", units="rate", against="request failed control stalk"),
     topic("torque at the steering wheel", "chassis.controls",
           "Vehicle.Chassis.SteeringWheel.{Name}",
           "steer torque!, steering wheel torque!, driver torque!",
@@ -88,7 +88,8 @@ PERSON: Final[tuple[Topic, ...]] = (
           requested=True, against="warning hands_free phone"),
     topic("who drives", "cabin.metadata", "Vehicle.Driver.{Name}",
           "driver identifier!, key identifier!, driver profile!, person profile, "
-          "fob!, key number, user identifier, auth identifier",
+          "fob!, key number, key switch!, key lock!, key button!, key position, key detected, "
+          "key pressed, user identifier, auth identifier",
           message="driver key fob", owner="keyless auth", requested=True,
           against="battery low failed program programming feature immobilizer programming message "
           "request_count counter environment position"),
@@ -103,7 +104,7 @@ PERSON: Final[tuple[Topic, ...]] = (
           requested=True, corners=True, against="failed conveyor drive tensioner "
           "pretensioner reversible"),
     topic("seat and who sits in it", "cabin.metadata", "Vehicle.Cabin.Seat.{Name}",
-          "seat!, massage!, lumbar!, seat occupancy!, passenger occupancy, "
+          "seat!, massage!, lumbar!, seat occupancy!, memory switch!, memory seat!, memory position, memory cancel!, memory recall!, memory,  passenger occupancy, "
           "driver occupancy!, occupancy", owner="seat, massage", requested=True,
           corners=True, message="seat passenger",
           against="failed airbag serial identifier animation distance camera tire"),
@@ -113,7 +114,8 @@ PERSON: Final[tuple[Topic, ...]] = (
     topic("climate as somebody set it", "cabin.metadata", "Vehicle.Cabin.HVAC.{Name}",
           "temperature set!, climate button!, climate set=, climate mode set!, climate switch, "
           "climate mode, heat steering wheel!, heat wheel!, seat heat!, seat warmer, "
-          "temperature button, climate rear, heat wheel set", requested=True,
+          "temperature button, climate rear, heat wheel set, fan button!, fan speed, climate fan, "
+          "climate fan button!, climate active, temperature increase, ac button, max ac", requested=True,
           message="climate seat",
           against="compressor evaporator evap engine coolant failed battery feature "
           "quality"),
@@ -130,7 +132,7 @@ OTHER: Final[tuple[Topic, ...]] = (
     topic("assistance", "driving.automation", "Vehicle.ADAS.{Name}",
           "automation!, speed set=!, set distance, speed limit=, speed lockout, "
           "lane warning, lane departure!, lane detected!, "
-          "stability, lateral control, airbag, crash, hill, park button, park aid, "
+          "stability, lateral control, airbag, crash, hill, edr, kickdown, park button, park aid, "
           "brake request!, brake command, steer request!, steer command!, "
           "speed control=!, speed stalk=!, automation active, line left, line right, lane", owner="automation",
           message="automation stability", requested=True, by_system=True, against="sway", elsewhere="navigation"),
@@ -163,7 +165,7 @@ OTHER: Final[tuple[Topic, ...]] = (
     topic("menus, sound and telephone", "user", "Vehicle.Cabin.Infotainment.{Name}",
           "phone!, sound!, amplifier!, steer button!, steer switch!, steer scroll, "
           "steering wheel button!, steering wheel switch!, sound mode, menu, cursor!, "
-          "scroll!, media, radio!, steering wheel control!, swc", owner="amplifier",
+          "scroll!, media, voice, radio!, steering wheel control!, swc", owner="amplifier",
           requested=True, by_system=True, against="seat window door"),
     topic("secret of a lock", "security.secret", "Vehicle.Security.{Name}", "secret!",
           bits=(8, 512), requested=True, by_system=True),

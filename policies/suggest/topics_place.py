@@ -117,7 +117,7 @@ PLACE: Final[tuple[Topic, ...]] = (
           units="rate rotation speed", corners=True, message="wheel", bits=(8, 32),
           against="steer steering torque tire heat"),
     topic("speed of the vehicle", "location.deadreckoning", "Vehicle.Speed",
-          "vehicle speed!, forward speed!, ui speed, ground speed, vehicle ground, speed", units="speed",
+          "vehicle speed!, vehicle v, forward speed!, ui speed, ground speed, vehicle ground, speed", units="speed",
           message="speed vehicle motion", bits=(7, 32),
           against="object lead fan wiper engine sign window motor steer steering "
           "relative shaft wheel boost traffic trap control route rpm compressor transmission ratio teen "
@@ -126,7 +126,7 @@ PLACE: Final[tuple[Topic, ...]] = (
     topic("standing or rolling", "location.deadreckoning", "Vehicle.{Name}",
           "standstill!, wheel motion!, vehicle motion!, vehicle back!, "
           "motion forward!, motion back!",
-          against="object request automation light camera controlled"),
+          against="object request automation light camera controlled control"),
     # --- Map ------------------------------------------------------------------------------
     topic("the road out of the map", "geo.map", "Vehicle.Map.{Name}",
           "predicted street!, map curvature, map", owner="predicted street!, map",
@@ -157,7 +157,7 @@ PLACE: Final[tuple[Topic, ...]] = (
     # --- Energy ---------------------------------------------------------------------------
     topic("state of charge or health", "energy.state",
           "Vehicle.Powertrain.TractionBattery.StateOfCharge.Current",
-          "soc!, soh!, battery state charge, battery charge level!", units="percent",
+          "soc!, soh!, battery percent, energy range, battery state charge, battery charge level!", units="percent",
           against="low engine front auxiliary support", elsewhere="mgmt"),
     topic("traction battery", "energy.state",
           "Vehicle.Powertrain.TractionBattery.{Name}",
