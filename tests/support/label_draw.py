@@ -1,6 +1,7 @@
 """Draws the signals of docs/labels: seeded, stratified, and blind to the suggester.
 
     python tests/support/label_draw.py FILE.dbc [...]
+    python tests/support/label_draw.py --pool FOLDER    # all files that have no labels
 
 Nets of words, far wider than any rule of the suggester, sort the signals of a file into
 strata, so that rare kinds are there at all; what no net holds is a stratum too. Of each
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from protocols.can.database import load_database
+from protocols.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,8 @@ NETS: Final = {  # stratum: (words in name, unit or message; how many are drawn)
     ),
     "rest": ("", 10),
 }
+POOLED: Final = {"identity": 12, "location": 40, "energy": 24, "behaviour": 44,
+                 "trap": 24, "rest": 24}  # fmt: skip
 
 
 def strata(path: Path) -> dict[str, list[tuple[Message, Signal]]]:
@@ -71,17 +75,48 @@ def draw(path: Path) -> Iterator[tuple[str, Message, Signal]]:
                 yield name, message, signal
 
 
+def pool(folder: Path) -> Iterator[tuple[Path, str, Message, Signal]]:
+    """Yield (file, stratum, message, signal): one draw from all unlabelled files."""
+    labels = "".join(p.read_text() for p in Path("docs/labels").glob("*.yaml"))
+    whole: dict[str, list[tuple[Path, Message, Signal]]] = {name: [] for name in NETS}
+    for path in sorted(folder.rglob("*.dbc")):
+        if f"/{path.name}\n" in labels:
+            continue
+        try:
+            found = strata(path)
+        except DatabaseError:
+            continue
+        for name, members in found.items():
+            whole[name] += [(path, *member) for member in members]
+    chance = random.Random(f"{SEED} pool")
+    for name, count in POOLED.items():
+        stems: dict[str, int] = {}
+        for path, message, signal in chance.sample(whole[name], len(whole[name])):
+            stem = re.sub(r"\d+", "#", signal.name)
+            stems[stem] = stems.get(stem, 0) + 1
+            if len(stems) <= count and stems[stem] == 1:
+                yield path, name, message, signal
+
+
 def main() -> None:
     """Print the drawn signals with what their file says of them."""
+    if sys.argv[1] == "--pool":
+        for path, name, message, signal in pool(Path(sys.argv[2])):
+            show(f"{path.name} {name}", message, signal)
+        return
     for file in map(Path, sys.argv[1:]):
         print(f"# {file.name}")
         for name, message, signal in draw(file):
-            limits = f"[{signal.minimum}|{signal.maximum}]"
-            words = ";".join(signal.choices[:6])
-            print(
-                f"{name[:3]} {message.name}.{signal.name} {signal.length}b"
-                f"x{signal.scale} {limits} {signal.unit!r} {signal.comment} {words}"
-            )
+            show(name, message, signal)
+
+
+def show(place: str, message: Message, signal: Signal) -> None:
+    """Print one signal with what its file says of it."""
+    print(
+        f"{place} {message.name}.{signal.name} {signal.length}b x{signal.scale}"
+        f" [{signal.minimum}|{signal.maximum}] {signal.unit!r} {signal.comment}"
+        f" {';'.join(signal.choices[:6])}"
+    )
 
 
 if __name__ == "__main__":
