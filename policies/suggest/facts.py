@@ -44,6 +44,7 @@ class Reading:
     name: frozenset[str]
     group: frozenset[str]
     said: frozenset[str]
+    comment: frozenset[str]
     parts: tuple[str, ...]  # tokens of the name, in order
     unit: str  # kind of quantity
     file: frozenset[str]
@@ -58,7 +59,8 @@ def read(facts: Facts) -> Reading:
     parts, owner = tokens(facts.name), tokens(facts.group)
     if parts[:2] == ("req", "review"):  # "requires review": the author's own doubt
         parts = parts[2:]
-    said = words(facts.comment) if facts.comment else frozenset[str]()
+    comment = words(facts.comment) if facts.comment else frozenset[str]()
+    said = comment
     for choice in facts.choices:
         said |= words(choice)
     group = words_of(owner) | frozenset(SENDERS.get(owner[0], ()) if owner else ())
@@ -69,7 +71,7 @@ def read(facts: Facts) -> Reading:
         name = parts[1:]
         group |= frozenset(SENDERS[parts[0]])
     return Reading(
-        words_of(name), group, said, parts, unit_kind(facts.unit), words(facts.file)
+        words_of(name), group, said, comment, parts, unit_kind(facts.unit), words(facts.file)
     )
 
 

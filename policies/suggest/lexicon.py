@@ -28,11 +28,11 @@ automation lane: lka lkas ldw lda
 available: avl avail available
 axis: axis
 back: back backward backwd rearward reversing
-battery: bat batt battery vbatt
+battery: bat batt battery batterie vbatt
 bearing: bearing
 belt: belt seatbelt sblt bckl buckle unbelted beltminder gurt gurtschloss gurtwarn
 blind: blind rollo rollos
-blink: blink blinker blnk blinken blinking
+blink: blink blinker blinkers blinkmodi blnk blinken blinking
 body: body
 boost: boost turbo ladedruck
 brake: brake brk braking brakes brks bremse brems bremst ped_brk
@@ -49,7 +49,7 @@ charger: charger chargers chrgr obc evse obcm ladegeraet
 checksum: checksum chksm chksum cksum crc chks
 child: child isofix
 city: city town
-climate: eatc defrost defog dfg defogger aircon datc climate hvac clim clmt ecc
+climate: fatc mtc eatc defrost defog dfg defogger aircon datc climate hvac clim clmt ecc
 clock: clock
 clutch: clutch clch kupplung kuppl
 column: column clmn clm
@@ -80,7 +80,9 @@ desired: desired wanted wunsch desire
 destination: destination dest
 detected: detected det dtctd detect detection
 diagnostic: diag diagnostic diagnostics diagnose dtc uds obd obd2
-direction: direction dir drctn richtung fahrtrichtung
+drive direction: fahrtrichtung fahrtr
+vehicle speed: speedometer
+direction: direction dir drctn richtung
 display: display dsply disp dspl hud anzeige
 distance: distance dist dst dstnc entfernung abstand weg
 door: door doors dr tuer tuere dooropen drs
@@ -121,7 +123,7 @@ gnss: gps gnss glonass galileo beidou gpswoche satnav
 ground: gnd ground grnd
 grade: grade grad slope steigung incline
 gyro: gyro gyroscope
-hand: hand hands
+hand: hand hands hnds
 hands on: handson hod
 handle: handle handles griff tuergriff
 hazard: hazard warnblink
@@ -186,7 +188,7 @@ message: msg message
 meter: meter
 microphone: microphone mic
 minute: minute minutes mm
-mirror: mirror mirrors spiegel mrr
+mirror: mirror mirrors spiegel
 mode: mode mde modus modi
 money: toll fare
 month: month mnth monat
@@ -205,7 +207,7 @@ open: open opened geoeffnet ajar offen ajr opn
 outer: exterior ext outer aussen
 pack: pack pck
 park: park parking prk parken
-parking brake: parkbrake parkingbrake handbrake prkbrk feststellbremse
+parking brake: parkbrake parkingbrake pbrake handbremse handbrake prkbrk feststellbremse
 parking light: parklamp parkinglight standlicht parklicht parklmp
 passenger: passenger ast psgr pass psngr psg beifahrer
 path: path pfad
@@ -228,7 +230,7 @@ pressed: pressed prssed prssd press pressure_sw betaetigt pulled push pushed
 pressure: pressure prs prssr druck preasure pres
 profile: profile
 pulse: pulse pulses impuls impulse wegimpuls encoder ticks rotat pls wegimp
-quality: quality qlty qual qbit qf guete validity valid invalid vld vldty konsistenz confidence
+quality: quality qb qlty qual qbit qf guete validity valid invalid vld vldty konsistenz confidence
   qualifier vda ub mia unplausible plausibility
 radar: radar radars
 range: range rng reichweite dte
@@ -279,6 +281,8 @@ state: state status stat st_ stts zustand istzustand
 station: station
 steer: steer steering str strg ste stw swa sccm lenk lenkung lenkwinkel lwi eps
 steering wheel: lenkrad lenkradwinkel stwhl steeringwheel lenkradw
+starter: starter anlasser
+misaligned: msalgn misalign misalignment
 start: start strt begin
 stop: stop
 sunroof: sunroof moonroof schiebedach
@@ -309,7 +313,7 @@ v2x: v2x v2v bsm dsrc
 validity: vbit
 valve: valve valves
 vehicle: vehicle veh vh car fahrzeug fzg ego host
-version: version versions ver majorversion minorversion versionsinfo hardware firmware
+version: version versions revision ver majorversion minorversion versionsinfo hardware firmware
 vertical: vertical vert
 vin: vin fahrgestellnummer
 voltage: voltage volt vlt vltg spannung spg istspannung
@@ -323,7 +327,7 @@ window: window wnd windows fenster fensterheber
 wiper: wiper wpr wipers wisch wischer scheibenwischer
 workload: workload wrkld impair impairment drvimpair
 yaw: yaw yr gier
-yaw rate: gierrate yawrate
+yaw rate: gierrate giergeschw yawrate
 year: year yr_ jahr
 zero: zero zeros zeroes
 zone: zone zones

@@ -31,6 +31,7 @@ WEIGHTS: Final = {
     "length": 0.05,
     "corner": 0.15,  # one per wheel or seat
     "said": 0.20,  # comment or value table hold a term
+    "comment": 0.50,  # a short comment names it where the name does not
     "nothing else": 0.15,  # the name has no other word
     "act of the driver": 0.15,  # pressed, pedal, driver
     "neighbours": 0.20,  # most others of the message are of this category
@@ -47,6 +48,7 @@ WEIGHTS: Final = {
     "assistance": -0.30,  # the name says that a system does it, not the driver or car
     "assistance message": -0.40,
 }
+COMMENT_WORDS_MAX: Final = 12
 CONFIDENCE_MAX: Final = 0.99
 _REQUEST: Final = frozenset({"request", "command", "set", "desired"})
 _ACTS: Final = frozenset({"pressed", "pedal", "driver", "stalk"})
@@ -136,6 +138,10 @@ def _terms(topic: Topic, reading: Reading) -> list[Evidence]:
         one = _term(term, reading)
         if one and (best is None or one.weight > best.weight):
             best = one
+    if best is None and len(reading.comment) <= COMMENT_WORDS_MAX:
+        named = [t for t in topic.terms if len(t.words) > 1 or t.is_strong]
+        held = [term.words for term in named if term.words <= reading.comment]
+        return [evidence("comment", " ".join(sorted(held[0])))] if held else []
     if best:
         out.append(best)
         if not (reading.name & MEANINGS) - _FILLERS - set(best.found.split()):

@@ -16,7 +16,7 @@ from policies.suggest.lexicon import HEADS, WORDS
 
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|\d+")
 _PIECE_MIN: Final = 4  # shorter pieces are found in any word
-_STEM_MIN: Final = 7
+_STEM_MIN: Final = 6
 _JOINED_MIN: Final = 2
 _TAIL_MAX: Final = 2  # letters of a cut word: lenkrad-w
 _LINKS: Final = ("", "s", "n", "es", "en")  # between the parts of a German word

@@ -14,7 +14,7 @@ PERSON: Final[tuple[Topic, ...]] = (
           "Vehicle.Chassis.Accelerator.PedalPosition",
           "accelerator pedal!, gas pedal!, gas pressed!, accelerator position!, "
           "accelerator pressed!, throttle pressed!, accelerator pressure, accelerator!, acceleration pedal!, "
-          "acceleration off, gas position, throttle pedal!, gas",
+          "acceleration off, gas position, pedal position, throttle pedal!, gas",
           units="percent", against="limit kickdown cable recuperation brake", bits=(1, 16)),
     topic("brake pedal", "chassis.controls", "Vehicle.Chassis.Brake.PedalPosition",
           "brake pedal!, brake pressed!, brake position!, driver brake!, brake hold!, "
@@ -36,6 +36,9 @@ PERSON: Final[tuple[Topic, ...]] = (
           "steer angle!, steering wheel angle!, pinion angle!, steer pinion!, "
           "pinion, steer fraction!", units="angle",
           against="request failed sensor target offset rate", bits=(4, 32)),
+    topic("the driver takes over", "chassis.controls",
+          "Vehicle.Chassis.SteeringWheel.{Name}", "driver override!", message="steer",
+          by_system=True, against="request"),
     topic("turning of the steering wheel", "chassis.controls",
           "Vehicle.Chassis.SteeringWheel.{Name}",
           "steer rate!, steer speed!, steering wheel rate!, steering wheel speed!, "
@@ -55,7 +58,7 @@ PERSON: Final[tuple[Topic, ...]] = (
     topic("indicator", "driving.behaviour",
           "Vehicle.Body.Lights.DirectionIndicator.{Name}",
           "turn signal!, turn light!, turn indicator!, turn stalk!, blink!, hazard!, "
-          "indicator left, indicator right, turn left, turn right, signal turn",
+          "indicator left, indicator right, turn left, turn right, signal turn, blink lamp!", message="blink turn",
           against="failed distance navigation lamp_fault defogger defog lane change "
           "custom climate", requested=True, owner="blink"),
     topic("exterior light", "driving.behaviour", "Vehicle.Body.Lights.{Name}",
@@ -84,7 +87,7 @@ PERSON: Final[tuple[Topic, ...]] = (
     topic("hands on the wheel, eyes on the road", "cabin.metadata",
           "Vehicle.Driver.{Name}",
           "hands on!, hand steer!, hand steering wheel!, capacitive!, "
-          "driver monitoring!, gaze!, hand on", owner="capacitive, driver monitoring",
+          "driver monitoring!, gaze!, hand on, hand on wheel", owner="capacitive, driver monitoring",
           requested=True, against="warning hands_free phone"),
     topic("who drives", "cabin.metadata", "Vehicle.Driver.{Name}",
           "driver identifier!, key identifier!, driver profile!, person profile, "
@@ -115,7 +118,7 @@ PERSON: Final[tuple[Topic, ...]] = (
           "temperature set!, climate button!, climate set=, climate mode set!, climate switch, "
           "climate mode, heat steering wheel!, heat wheel!, seat heat!, seat warmer, "
           "temperature button, climate rear, heat wheel set, fan button!, fan speed, climate fan, "
-          "climate fan button!, climate active, temperature increase, ac button, max ac", requested=True,
+          "climate fan button!, climate active, temperature increase, ac button, max ac, climate mode!, recirculation!, climate display, climate auto!", requested=True,
           message="climate seat",
           against="compressor evaporator evap engine coolant failed battery feature "
           "quality"),
@@ -159,7 +162,7 @@ OTHER: Final[tuple[Topic, ...]] = (
           "wiper!, washer!, rain!, environment!, ambient temperature!, icy!, "
           "temperature outer", requested=True, by_system=True, against="engine button_light"),
     topic("fault or tell-tale", "diagnostics.codes", "Vehicle.Diagnostics.{Name}",
-          "lamp failed!, light failed!, diagnostic trip!, trip diagnostic!, failed!, "
+          "lamp failed!, light failed!, lamp open!, drl open!, diagnostic trip!, trip diagnostic!, failed!, "
           "lamp engine, warning lamp!, lamp, diagnostic, light implausible",
           owner="diagnostic", fault=True, requested=True, by_system=True, against="headlamp high"),
     topic("menus, sound and telephone", "user", "Vehicle.Cabin.Infotainment.{Name}",

@@ -81,7 +81,7 @@ PLACE: Final[tuple[Topic, ...]] = (
           against="relative accelerator pedal object lead torque off gas engine decel"),
     topic("yaw rate", "location.inertial", "Vehicle.AngularVelocity.Yaw",
           "yaw rate!, yaw", units="rate", message="inertial stability vehicle",
-          against="object lead angle control available index torque"),
+          against="object lead angle control available index torque misaligned"),
     topic("roll rate or angle", "location.inertial", "Vehicle.Orientation.Roll",
           "vehicle roll!, roll angle, roll rate, roll", units="angle rate",
           bits=(6, 32), against="counter over rollover stability window"),
@@ -109,7 +109,7 @@ PLACE: Final[tuple[Topic, ...]] = (
           message="wheel", against="mode failed fuel crash time engine"),
     topic("turning of a wheel", "location.deadreckoning",
           "Vehicle.Chassis.Axle.Row{row}.Wheel.{side}.Direction",
-          "wheel direction!, vehicle direction, direction drive, wheel rate", corners=True,
+          "wheel direction!, wheel rotation!, vehicle direction, direction drive, wheel rate", corners=True,
           units="rate rotation", message="wheel",
           against="steer steering turn light torque"),
     topic("angular speed of a wheel", "location.deadreckoning",
@@ -146,7 +146,7 @@ PLACE: Final[tuple[Topic, ...]] = (
           "serial!, mac addr!, mac address!, hardware identifier", message="serial",
           bits=(4, 256), against="request received failed interface port"),
     topic("version of a unit", "identity.serial", "Vehicle.ECU.{Name}",
-          "version!, ecu identifier, part number", bits=(4, 256),
+          "version!, release number!, ecu identifier, part number", bits=(4, 256),
           against="request support custom"),
     topic("SIM or telephone number", "identity.sim", "Vehicle.Connectivity.Sim.{Name}",
           "iccid!, imsi!, imei!, msisdn!, sim!, phone number!", bits=(8, 256)),
@@ -193,7 +193,7 @@ PLACE: Final[tuple[Topic, ...]] = (
     topic("charging of this car", "charging.session",
           "Vehicle.Powertrain.TractionBattery.Charging.{Name}",
           "charge coupler!, charge time!, charge state=, charge cable!, charge power, "
-          "charge current, charge level, charge start!, charge year, charge hour, charge day, charge request, charge minute!, "
+          "charge current, charge level, charge start!, charge end!, charge battery, charge complete, charge month, charge year, charge hour, charge day, charge request, charge minute!, "
           "charge energy, charge battery voltage, departure!, charger!, charge cord!, "
           "mains voltage!, chg battery!, chg traction battery!, chg high voltage!, chg time, "
           "chg level, charge", owner="charger, charge",

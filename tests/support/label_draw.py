@@ -1,7 +1,7 @@
 """Draws the signals of docs/labels: seeded, stratified, and blind to the suggester.
 
     python tests/support/label_draw.py FILE.dbc [...]
-    python tests/support/label_draw.py --pool FOLDER    # all files that have no labels
+    python tests/support/label_draw.py --pool FOLDER pool    # files that have no labels; another word, another draw
 
 Nets of words, far wider than any rule of the suggester, sort the signals of a file into
 strata, so that rare kinds are there at all; what no net holds is a stratum too. Of each
@@ -75,9 +75,10 @@ def draw(path: Path) -> Iterator[tuple[str, Message, Signal]]:
                 yield name, message, signal
 
 
-def pool(folder: Path) -> Iterator[tuple[Path, str, Message, Signal]]:
+def pool(folder: Path, draw_name: str) -> Iterator[tuple[Path, str, Message, Signal]]:
     """Yield (file, stratum, message, signal): one draw from all unlabelled files."""
-    labels = "".join(p.read_text() for p in Path("docs/labels").glob("*.yaml"))
+    drawn = {p for p in Path("docs/labels").glob("*.yaml") if "pooled" not in p.name}
+    labels = "".join(path.read_text() for path in drawn)
     whole: dict[str, list[tuple[Path, Message, Signal]]] = {name: [] for name in NETS}
     for path in sorted(folder.rglob("*.dbc")):
         if f"/{path.name}\n" in labels:
@@ -88,7 +89,7 @@ def pool(folder: Path) -> Iterator[tuple[Path, str, Message, Signal]]:
             continue
         for name, members in found.items():
             whole[name] += [(path, *member) for member in members]
-    chance = random.Random(f"{SEED} pool")
+    chance = random.Random(f"{SEED} {draw_name}")
     for name, count in POOLED.items():
         stems: dict[str, int] = {}
         for path, message, signal in chance.sample(whole[name], len(whole[name])):
@@ -101,7 +102,7 @@ def pool(folder: Path) -> Iterator[tuple[Path, str, Message, Signal]]:
 def main() -> None:
     """Print the drawn signals with what their file says of them."""
     if sys.argv[1] == "--pool":
-        for path, name, message, signal in pool(Path(sys.argv[2])):
+        for path, name, message, signal in pool(Path(sys.argv[2]), sys.argv[3]):
             show(f"{path.name} {name}", message, signal)
         return
     for file in map(Path, sys.argv[1:]):
