@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from policies.suggest.lexicon import SENDERS
+from policies.suggest.makers import SENDERS
 from policies.suggest.tokens import tokens, words, words_of
 from policies.suggest.units import unit_kind
 
@@ -30,6 +30,7 @@ class Facts:
     writable: bool = False  # coils and holding registers
     is_validity: bool = False  # says whether another signal of the group holds
     is_multiplexer: bool = False
+    is_bindable: bool = True  # False: a multiplexer above it is not declared as one
 
     @property
     def key(self) -> str:
@@ -71,7 +72,13 @@ def read(facts: Facts) -> Reading:
         name = parts[1:]
         group |= frozenset(SENDERS[parts[0]])
     return Reading(
-        words_of(name), group, said, comment, parts, unit_kind(facts.unit), words(facts.file)
+        words_of(name),
+        group,
+        said,
+        comment,
+        parts,
+        unit_kind(facts.unit),
+        words(facts.file),
     )
 
 
@@ -85,9 +92,7 @@ def facts_of(database: Database) -> list[Facts]:
     return out
 
 
-def _signal(
-    file: str, message: Message, signal: Signal, names: set[str]
-) -> Facts:
+def _signal(file: str, message: Message, signal: Signal, names: set[str]) -> Facts:
     low, high = _range(signal)
     return Facts(
         file=file,
@@ -102,7 +107,13 @@ def _signal(
         group_comment=message.comment,
         is_validity=_is_validity(signal, names),
         is_multiplexer=signal.is_multiplexer,
+        is_bindable=_is_bindable(message, signal),
     )
+
+
+def _is_bindable(message: Message, signal: Signal) -> bool:
+    above = message.signal(signal.mux_parent) if signal.mux_parent else None
+    return above is None or (above.is_multiplexer and _is_bindable(message, above))
 
 
 def _is_validity(signal: Signal, names: set[str]) -> bool:

@@ -21,9 +21,9 @@ ambient: amb ambient outside
 amplifier: amp
 angle: angle ang an winkel
 attention: attention attn
-automation: lka lkas lkahud ldw lda ldws aeb aebs acc asl cruise crz pcs fcw fca adas das tja
-  hda scc awv tsk pla hca gra aac cmbb ldwic fcam autopilot lks laneassist lanekeep lkasd ipas dsu
-  isa vsl asld euss esa elk pcm_cruise ctd
+automation: lka lkas lkahud ldw lda ldws aeb aebs acc asl cruise crz pcs fcw fca adas
+  das tja hda scc awv tsk pla hca gra aac cmbb ldwic fcam autopilot lks laneassist
+  lanekeep lkasd ipas dsu isa vsl asld euss esa elk pcm_cruise ctd
 automation lane: lka lkas ldw lda
 available: avl avail available
 axis: axis
@@ -86,7 +86,6 @@ direction: direction dir drctn richtung
 display: display dsply disp dspl hud anzeige
 distance: distance dist dst dstnc entfernung abstand weg
 door: door doors dr tuer tuere dooropen drs
-draft: draft
 drive: drive drv drvng
 driver: driver drvr fahrer
 driver monitoring: dms
@@ -98,14 +97,13 @@ economy: efncy efficiency eff ecn economy
 ecu: ecu
 energy: energy engy energie energieinhalt enrg
 engine: engine eng
-entry: entry
 environment: rain regen humidity hmdty solar sun lux
 eta: eta
 event: event evnt
 exhaust: exhaust exh urea aftertreatment diesel
 feature: feat feature features
-failed: fault flt falt failure fail error err fehler malfunction malf defekt def faulted fld dfct
-  errors failed implausible unplausibel fehlerstatus malfn stoerung
+failed: fault flt falt failure fail error err fehler malfunction malf defekt def faulted
+  fld dfct errors failed implausible unplausibel fehlerstatus malfn stoerung
 fan: fan luefter geblaese blower blwr blw
 fast: fast
 feedback: feedback
@@ -167,11 +165,12 @@ level: level lvl lev
 license plate: licenseplate numberplate kennzeichen
 marker: marker markers
 light: light lights licht lght leuchte lighting bulb lightreq
-limit: limit lim lmt lmtr max min limiter grenze maximum minimum limitation speedlimit grenz
+limit: limit lim lmt lmtr max min limiter grenze maximum minimum limitation speedlimit
+  grenz
 line: line lines
 location: location lctn loc ort ortung
-lock: lckng lock locked locking lck lcks unlock verriegelt entriegelt schloss tuerschloss unlocked
-  verriegelung entriegelung locks lckd entriegeln unlocking
+lock: lckng lock locked locking lck lcks unlock verriegelt entriegelt schloss
+  tuerschloss unlocked verriegelung entriegelung locks lckd entriegeln unlocking
 long: lon long lng
 longitude: longitude laengengrad longitd longt
 longitudinal: longitudinal laengs lgt laengsbeschl laengsbeschleunigung
@@ -197,10 +196,11 @@ module: module modul
 multiplexer: mux multiplex multiplexor
 navigation: navigation navi nav nv_nav guidance tbt routing tbtinfo
 network: network net
-noload: schlecht
 north: north nord
-object: object obj objects target_obj obstacle objekt objekte track trk trck hindernis pedestrian
-occupancy: occupied occ occupancy occupant ocs occpnt present prsnt ocpncy presence odi_occ
+object: object obj objects target_obj obstacle objekt objekte track trk trck hindernis
+  pedestrian
+occupancy: occupied occ occupancy occupant ocs occpnt present prsnt ocpncy presence
+  odi_occ
 odometer: odometer odo odomtr kilometerstand mileage totaldistance wegstrecke
 off: off aus
 open: open opened geoeffnet ajar offen ajr opn
@@ -230,8 +230,8 @@ pressed: pressed prssed prssd press pressure_sw betaetigt pulled push pushed
 pressure: pressure prs prssr druck preasure pres
 profile: profile
 pulse: pulse pulses impuls impulse wegimpuls encoder ticks rotat pls wegimp
-quality: quality qb qlty qual qbit qf guete validity valid invalid vld vldty konsistenz confidence
-  qualifier vda ub mia unplausible plausibility
+quality: quality qb qlty qual qbit qf guete validity valid invalid vld vldty konsistenz
+  confidence qualifier vda ub mia unplausible plausibility
 radar: radar radars
 range: range rng reichweite dte
 rate: rate
@@ -240,12 +240,13 @@ recirculation: recirculation recirc rcrc
 recuperation: recuperation regen_brk rekuperation rgen regeneration
 reference: ref reference
 remaining: remaining remain rmn
-request: req rq request requested rqst rqd anf demand anforderung dmd requests reqd angefordert
-reserved: reserved rsrvd resrv resrvd spare unused dummy reserve reservd unsd padding filler
+request: req rq request requested rqst rqd anf demand anforderung dmd requests reqd
+  angefordert
+reserved: reserved rsrvd resrv resrvd spare unused dummy reserve reservd unsd padding
+  filler
 resistance: resistance ohm widerstand
 restraint: restraint rstrn veds
 reverse: reverse rueckfahr rueckf rvrs
-rich: rich
 road: road street rd strasse
 road class: strassenkategorie roadclass roadtype
 roll: roll rol wank
@@ -256,17 +257,16 @@ satellite: satellite satellites sat sats satelliten
 scroll: scroll
 shaft: shaft
 seat: seat seats sitz sitze csh cshn recline backrest headrest hdrst sitzheizung st_seat
-secret: secret geheimnis crypto immo immobilizer immobiliser crypt pats wfs password passwrd
-  challenge seed authenticator immotarget
+secret: secret geheimnis crypto immo immobilizer immobiliser crypt pats wfs password
+  passwrd challenge seed authenticator immotarget
 sensor: sensor sensors sns snsr
 serial: serial ser seriennummer serialno serialnumber partno
-set: set seltd selected stng setting setpoint setpt soll target trgt setpnt tgt sollwert setze sollmodus
+set: set seltd selected stng setting setpoint setpt soll target trgt setpnt tgt sollwert
+  setze sollmodus
 side: side
 sign: sign vz vorz signum vorzeichen
 signal: signal signals sig sigs sgnl sgnls
-signals unknown: newsignal
 sim: sim msisdn
-simulated: sim_
 slip: slip
 smart charging: smartcharging
 software: software sw_ver sw_version
@@ -274,7 +274,8 @@ sound: audio sound chime chm snd beep mute volume aud treble bass tone speaker f
 south: south sth sued
 speed: speed spd spds geschw geschwindigkeit velo vel velocity vlcty vlc spdval spdnum
 sport: sport
-stability: esc esp vsc vse tc tcs asr abs stability vsa hdc hsa traction_ctl yaw_ctl ebd eba
+stability: esc esp vsc vse tc tcs asr abs stability vsa hdc hsa traction_ctl yaw_ctl ebd
+  eba
 stalk: stalk lever lvr hebel blinkerhebel
 standstill: standstill stillstand stopped
 state: state status stat st_ stts zustand istzustand
@@ -313,13 +314,12 @@ v2x: v2x v2v bsm dsrc
 validity: vbit
 valve: valve valves
 vehicle: vehicle veh vh car fahrzeug fzg ego host
-version: version versions revision ver majorversion minorversion versionsinfo hardware firmware
+version: version versions revision ver majorversion minorversion versionsinfo hardware
+  firmware
 vertical: vertical vert
 vin: vin fahrgestellnummer
 voltage: voltage volt vlt vltg spannung spg istspannung
-volumetric: volumen
 warning: warning warn wrn wrng warnung wrnng
-warning light: warnlicht
 washer: wash washer waschen
 wheel: wheel whl wheels rad rads whls
 wheel speed: radgeschw wheelspeed whlspd raddrehzahl wspd
@@ -332,42 +332,6 @@ year: year yr_ jahr
 zero: zero zeros zeroes
 zone: zone zones
 """
-
-CORNERS: Final = {  # token: (row, side)
-    "fl": (1, "Left"), "lf": (1, "Left"), "vl": (1, "Left"), "frontleft": (1, "Left"),
-    "fr": (1, "Right"), "rf": (1, "Right"), "vr": (1, "Right"),
-    "rl": (2, "Left"), "lr": (2, "Left"), "hl": (2, "Left"), "bl": (2, "Left"),
-    "rr": (2, "Right"), "hr": (2, "Right"), "br": (2, "Right"),
-}  # fmt: skip
-
-# Names of units that makers put before everything that the unit sends; as the first
-# token of a name they are words of the message, not of the name.
-SENDERS: Final = {
-    "mo": ("engine",), "motor": ("engine",), "eng": ("engine",), "ecm": ("engine",), "ems": ("engine",),
-    "pcm": ("engine",), "ge": ("transmission",), "tcm": ("transmission",),
-    "esp": ("stability",), "esc": ("stability",), "abs": ("stability",),
-    "ebcm": ("stability",), "vsc": ("stability",), "epb": ("parking", "brake"),
-    "bms": ("traction", "battery"), "becm": ("traction", "battery"),
-    "acc": ("automation",), "es": ("automation",), "das": ("automation",),
-    "lkas": ("automation",), "adas": ("automation",), "ascm": ("automation",),
-    "bcm": ("body",), "kbi": ("cluster",), "kombi": ("cluster",), "clu": ("cluster",),
-    "kl": ("climate",), "klima": ("climate",), "datc": ("climate",),
-    "sccm": ("steer", "column"), "lwi": ("steer",), "eps": ("steer",),
-    "pscm": ("steer",), "sas": ("steer",), "yrs": ("inertial",), "mdps": ("steer",), "ab": ("airbag",), "psd": ("predicted",
-    "street"), "klr": ("capacitive",), "dms": ("driver", "monitoring"),
-    "gps": ("gnss",), "gnss": ("gnss",), "nav": ("navigation",), "navi": ("navigation",),
-    "pcs": ("automation",), "nv": ("navigation",), "tbt": ("navigation",),
-    "amp": ("amplifier",), "zv": ("lock",), "rsa": ("traffic", "sign"), "di": (), "ui": (), "can": (),
-    "sw": (), "ld": (), "cf": (), "cr": (), "c": (), "hu": (), "mm": (),
-}  # fmt: skip
-
-# Last parts of German compounds: what a word that nobody knows still is.
-HEADS: Final = (
-    "geschwindigkeit", "beschleunigung", "temperatur", "spannung", "leistung",
-    "schalter", "energie", "entriegelung", "verriegelung", "fenster", "spiegel", "schloss", "moment", "winkel",
-    "geschw", "beschl", "fehler", "taster", "lampe", "strom", "druck", "licht", "rollo",
-    "taste", "lenk", "tuer", "sitz", "gurt",
-)  # fmt: skip
 
 
 def _read(text: str) -> dict[str, tuple[str, ...]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from policies.suggest.facts import read
-from policies.suggest.lexicon import CORNERS, MEANINGS
+from policies.suggest.lexicon import MEANINGS
+from policies.suggest.makers import CORNERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,9 @@ def score(topic: Topic, facts: Facts, reading: Reading) -> Score:
     found = [one for one in found if one]
     if not found:
         return Score(topic, ())
-    supported = sorted(topic.message & reading.group - reading.name) or (owner and [owner.found])
+    supported = sorted(topic.message & reading.group - reading.name) or (
+        owner and [owner.found]
+    )
     if supported and named:
         found.append(evidence("message", " ".join(supported)))
     found += _quantity(topic, facts, reading)
@@ -134,11 +136,11 @@ def _terms(topic: Topic, reading: Reading) -> list[Evidence]:
     """Return the best term that the name holds, and whether the comment holds one."""
     out: list[Evidence] = []
     best: Evidence | None = None
-    for term in topic.terms:
+    for term in topic.terms if topic.vocabulary & reading.name else ():
         one = _term(term, reading)
         if one and (best is None or one.weight > best.weight):
             best = one
-    if best is None and len(reading.comment) <= COMMENT_WORDS_MAX:
+    if best is None and 0 < len(reading.comment) <= COMMENT_WORDS_MAX:
         named = [t for t in topic.terms if len(t.words) > 1 or t.is_strong]
         held = [term.words for term in named if term.words <= reading.comment]
         return [evidence("comment", " ".join(sorted(held[0])))] if held else []
@@ -198,7 +200,7 @@ def _quantity(topic: Topic, facts: Facts, reading: Reading) -> list[Evidence]:
 
 def _against(topic: Topic, reading: Reading) -> list[Evidence]:
     out: list[Evidence] = []
-    if wrong := sorted(topic.against & reading.name - {"failed"}):
+    if wrong := sorted(topic.against & reading.name):
         out.append(evidence("word against", " ".join(wrong)))
     if wrong := sorted(topic.elsewhere & reading.group):
         out.append(evidence("message against", " ".join(wrong)))
@@ -225,9 +227,8 @@ def _corner(reading: Reading) -> str:
     return next((part for part in reading.parts if part in CORNERS), "")
 
 
-def rank(topics: Sequence[Topic], facts: Facts) -> list[Score]:
+def rank(topics: Sequence[Topic], facts: Facts, reading: Reading) -> list[Score]:
     """Return the topics that anything speaks for, the best first."""
-    reading = read(facts)
     scores = [score(topic, facts, reading) for topic in topics]
     found = [one for one in scores if one.total > 0]
     return sorted(found, key=lambda one: -one.total)

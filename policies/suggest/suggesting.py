@@ -1,4 +1,4 @@
-"""From facts to proposals: the best topic of each signal, seen beside its neighbours."""
+"""From facts to proposals: the best topic of each signal, beside its neighbours."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from policies.suggest.facts import read
-from policies.suggest.scoring import Score, evidence, plumbing, rank
-from policies.suggest.topics_person import OTHER, PERSON
+from policies.suggest.scoring import WEIGHTS, Score, evidence, plumbing, rank
+from policies.suggest.topics_other import OTHER
+from policies.suggest.topics_person import PERSON
 from policies.suggest.topics_place import PLACE
+from policies.suggest.topics_thing import ENERGY, IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from policies.suggest.topics import Topic
 
 CONFIDENCE_MIN: Final = 0.5  # below it a proposal is a comment
-AUTO: Final = (*PLACE, *PERSON, *OTHER)
+AUTO: Final = (*PLACE, *IDENTITY, *ENERGY, *PERSON, *OTHER)
 NEIGHBOURS_MIN: Final = 3  # so many others of a message, at least ...
 NEIGHBOURS_SHARE: Final = 0.6  # ... so many of which are of one category
+_EMPTY: Final = "tells nothing by itself"
 _NOTHING: Final = "nothing speaks for any category"
 
 
@@ -43,7 +46,12 @@ class Proposal:
 
 def suggest(facts: Sequence[Facts], topics: Sequence[Topic] = AUTO) -> list[Proposal]:
     """Return one proposal per signal, in order."""
-    scores = [_scores(one, topics) for one in facts]
+    readings = [read(one) for one in facts]
+    pairs = list(zip(facts, readings, strict=True))
+    scores = [
+        None if plumbing(one, words) else rank(topics, one, words)
+        for one, words in pairs
+    ]
     by_group: dict[str, Counter[str]] = {}
     for one, ranked in zip(facts, scores, strict=True):
         if ranked and ranked[0].total >= CONFIDENCE_MIN:
@@ -53,10 +61,6 @@ def suggest(facts: Sequence[Facts], topics: Sequence[Topic] = AUTO) -> list[Prop
         _proposal(one, _beside(ranked, by_group.get(one.group, Counter())))
         for one, ranked in zip(facts, scores, strict=True)
     ]
-
-
-def _scores(facts: Facts, topics: Sequence[Topic]) -> list[Score] | None:
-    return None if plumbing(facts, read(facts)) else rank(topics, facts)
 
 
 def _beside(scores: list[Score] | None, around: Counter[str]) -> list[Score] | None:
@@ -79,7 +83,7 @@ def _beside(scores: list[Score] | None, around: Counter[str]) -> list[Score] | N
 def _proposal(facts: Facts, scores: list[Score] | None) -> Proposal:
     if scores is None:
         found = plumbing(facts, read(facts))
-        return Proposal(facts, "", "tells nothing by itself", found, 0.95)
+        return Proposal(facts, "", _EMPTY, found, WEIGHTS["plumbing"])
     if not scores:
         return Proposal(facts, "", "", _NOTHING, 0.0)
     best = scores[0]

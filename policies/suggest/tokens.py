@@ -12,7 +12,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from policies.suggest.lexicon import HEADS, WORDS
+from policies.suggest.lexicon import WORDS
+from policies.suggest.makers import HEADS
 
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|\d+")
 _PIECE_MIN: Final = 4  # shorter pieces are found in any word

@@ -7,11 +7,6 @@ strong: it stands for itself; ``=`` keeps it whole: all its words are in the nam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,7 @@ class Topic:
     requested: bool  # a request or setting of it tells the same
     by_system: bool  # it is all the same when a system of assistance does it
     fault: bool  # is about faults
+    vocabulary: frozenset[str]  # every word of its terms
 
 
 def topic(
@@ -63,11 +59,12 @@ def topic(
     fault: bool = False,
 ) -> Topic:
     """Return a topic of comma-separated terms and space-separated words."""
+    known = _terms(terms)
     return Topic(
-        name, category, item, _terms(terms), frozenset(units.split()),
-        frozenset(message.split()), _terms(owner),
-        frozenset(against.split()), frozenset(elsewhere.split()), bits, span, corners, requested,
-        by_system, fault,
+        name, category, item, known, frozenset(units.split()),
+        frozenset(message.split()), _terms(owner), frozenset(against.split()),
+        frozenset(elsewhere.split()), bits, span, corners, requested, by_system, fault,
+        frozenset(word for term in known for word in term.words),
     )  # fmt: skip
 
 
@@ -78,8 +75,3 @@ def _terms(text: str) -> tuple[Term, ...]:
         held = frozenset(term.rstrip("!=").split())
         out.append(Term(held, "!" in marks, "=" in marks))
     return tuple(out)
-
-
-def by_name(topics: Sequence[Topic]) -> dict[str, Topic]:
-    """Return the topics by name; names are unique in a table."""
-    return {one.name: one for one in topics}

@@ -9,8 +9,8 @@ _KINDS: Final = """
 angle: deg degree degrees ° grad degreofarc degreeofarc rad mrad radian radians
 minute: min minute minutes minut '
 arc: milliarcsecond mas arcsec arcsecond 1e-7deg 1e7deg degmin microdegree
-speed: km/h kmh kph mph m/s kmph kilometerperhour kilometer/hour km/hr meterpersecond knots kn
-  miles/hour meterpersecon
+speed: km/h kmh kph mph m/s kmph kilometerperhour kilometer/hour km/hr meterpersecond
+  knots kn miles/hour meterpersecon
 acceleration: m/s^2 m/s2 m/s² m/s/s g meterperseconsquar meterpersecondsquared
   percentofforceofgravi meterpersquaresecond mg
 rate: deg/s rad/s degreofarcpersecon °/s grad/s deg/sec radians/second dps degree/s

@@ -306,7 +306,9 @@ def _signal(parsed: _ParsedSignal, place: str, file: str) -> Signal:
         comment=_words(parsed.comment),
         choices=tuple(
             _words(word)
-            for word in itertools.islice((conversion.choices or {}).values(), CHOICES_MAX)
+            for word in itertools.islice(
+                (conversion.choices or {}).values(), CHOICES_MAX
+            )
         ),
     )
 

@@ -1,7 +1,10 @@
 """Draws the signals of docs/labels: seeded, stratified, and blind to the suggester.
 
     python tests/support/label_draw.py FILE.dbc [...]
-    python tests/support/label_draw.py --pool FOLDER pool    # files that have no labels; another word, another draw
+    python tests/support/label_draw.py --pool FOLDER pool
+
+The second form draws from all files that have no labels of their own; another word is
+another draw.
 
 Nets of words, far wider than any rule of the suggester, sort the signals of a file into
 strata, so that rare kinds are there at all; what no net holds is a stratum too. Of each
@@ -27,21 +30,30 @@ if TYPE_CHECKING:
 SEED: Final = 20261126
 STEM_MAX: Final = 3
 NETS: Final = {  # stratum: (words in name, unit or message; how many are drawn)
-    "identity": (r"vin_|vinpart|serial|ruid|mac_?addr|version|ident|phone|fob|_key", 12),
+    "identity": (
+        r"vin_|vinpart|serial|ruid|mac_?addr|version|ident|phone|fob|_key",
+        12,
+    ),
     "location": (
-        r"gps|gnss|latit|longit|psd|navi|odo|trip|speed|spd|geschw|yaw|gier|accel|"
-        r"beschl|wheel|whl|rad_|milliarc|country|compass|heading",
+        (
+            r"gps|gnss|latit|longit|psd|navi|odo|trip|speed|spd|geschw|yaw|gier|accel|"
+            r"beschl|wheel|whl|rad_|milliarc|country|compass|heading"
+        ),
         18,
     ),
     "energy": (r"soc|soh|hv_?b|hv_?em|hvk|batt|bms|charg|chrg|lade|cell|plug|isol", 14),
     "behaviour": (
-        r"brake|brems|pedal|gas_|steer|lenk|seat|gurt|belt|tuer|door|turn|blink|hand|"
-        r"driver|occup|atten|drows|button|mirror",
+        (
+            r"brake|brems|pedal|gas_|steer|lenk|seat|gurt|belt|tuer|door|turn|blink|hand|"
+            r"driver|occup|atten|drows|button|mirror"
+        ),
         14,
     ),
     "trap": (
-        r"lat|lon|lane|map|road|curv|dist|roll|pitch|hv|volt|energ|key|user|profile|"
-        r"brk|light|lamp|licht|btn|switch|gear|gang|wiper|wisch|window|ort|rad|veh",
+        (
+            r"lat|lon|lane|map|road|curv|dist|roll|pitch|hv|volt|energ|key|user|profile|"
+            r"brk|light|lamp|licht|btn|switch|gear|gang|wiper|wisch|window|ort|rad|veh"
+        ),
         10,
     ),
     "rest": ("", 10),
@@ -50,13 +62,17 @@ POOLED: Final = {"identity": 12, "location": 40, "energy": 24, "behaviour": 44,
                  "trap": 24, "rest": 24}  # fmt: skip
 
 
+def _matches(net: str, text: str) -> bool:
+    return re.search(net, text, re.IGNORECASE) is not None
+
+
 def strata(path: Path) -> dict[str, list[tuple[Message, Signal]]]:
     """Return all signals of a file by the first net that holds them."""
     out: dict[str, list[tuple[Message, Signal]]] = {name: [] for name in NETS}
     for message in load_database(path).messages:
         for signal in message.signals:
             text = f"{message.name} {signal.name} {signal.unit}"
-            name = next(n for n, (net, _) in NETS.items() if re.search(net, text, re.I))
+            name = next(n for n, (net, _) in NETS.items() if _matches(net, text))
             out[name].append((message, signal))
     return out
 
@@ -106,14 +122,14 @@ def main() -> None:
             show(f"{path.name} {name}", message, signal)
         return
     for file in map(Path, sys.argv[1:]):
-        print(f"# {file.name}")
+        print(f"# {file.name}")  # noqa: T201  # a tool that prints
         for name, message, signal in draw(file):
             show(name, message, signal)
 
 
 def show(place: str, message: Message, signal: Signal) -> None:
     """Print one signal with what its file says of it."""
-    print(
+    print(  # noqa: T201  # a tool that prints
         f"{place} {message.name}.{signal.name} {signal.length}b x{signal.scale}"
         f" [{signal.minimum}|{signal.maximum}] {signal.unit!r} {signal.comment}"
         f" {';'.join(signal.choices[:6])}"

@@ -1,0 +1,139 @@
+"""A bindings file to edit: what is sure is bound, all else stands there as comment."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from policies.suggest.naming import Namer
+from policies.suggest.positions import Position, positions
+from protocols.plain import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.catalogue import CatalogueSet
+    from policies.suggest.suggesting import Proposal
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*")
+_REASON_CHARACTERS_MAX: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The proposals of one database and how bindings name it and its messages."""
+
+    database: str
+    bus: str
+    proposals: tuple[Proposal, ...]
+    references: dict[str, str]  # message: how to refer to it, where not by name
+
+
+def draft(
+    name: str, sources: Sequence[Source], catalogue: CatalogueSet, minimum: float
+) -> str:
+    """Return the text of a bindings file; everything at ``minimum`` or above is bound.
+
+    It parses and compiles as it is. What is below, or in no category, is a comment.
+    """
+    lines = [
+        "# Drafted by `sluicectl catalogue suggest`; every line wants a person's eye.",
+        "# A number is the confidence, the words behind it the evidence.",
+        "schema: sluicegate/bindings/1",
+        f"name: {name}",
+        "can:" if sources else "can: []",
+    ]
+    namer = Namer()
+    for source in sources:
+        lines += _source(source, catalogue, minimum, namer)
+    return "\n".join(lines) + "\n"
+
+
+def _source(
+    source: Source, catalogue: CatalogueSet, minimum: float, namer: Namer
+) -> list[str]:
+    lines = [
+        f"  - bus: {json.dumps(source.bus)}",
+        f"    database: {json.dumps(printable(source.database))}",
+    ]
+    whole = [p for p in positions(source.proposals) if p.confidence >= minimum]
+    inside = {id(one) for position in whole for one, _ in position.parts}
+    chosen = [
+        one
+        for one in source.proposals
+        if one.category and one.confidence >= minimum and id(one) not in inside
+        if one.facts.is_bindable
+    ]
+    lines += _combined(source, whole, namer)
+    lines.append("    signals:" if chosen else "    signals: {}")
+    category = group = ""
+    for one in sorted(chosen, key=lambda p: (p.category, p.facts.group)):
+        if one.category != category:
+            category = one.category
+            lines.append(f"      # --- {category} " + "-" * max(0, 66 - len(category)))
+        if one.facts.group != group:
+            group = one.facts.group
+        item = namer.name(one)
+        lines.append(f"      # {_why(one)}")
+        lines.append(f"      {_key(source, one)}: {_value(item, category, catalogue)}")
+    return lines + _rest(source, minimum)
+
+
+def _combined(source: Source, whole: Sequence[Position], namer: Namer) -> list[str]:
+    if not whole:
+        return []
+    lines = [
+        "    # Parts of one position belong together: what coarsens it must act on the",
+        "    # sum, so they are one item. The hemisphere stands below.",
+        "    combined:",
+    ]
+    for position in whole:
+        item = namer.name(position.parts[-1][0])
+        message = source.references.get(position.group, position.group)
+        lines += [f"      - item: {item}", "        category: location.precise"]
+        lines += [f"        message: {json.dumps(message)}", "        parts:"]
+        lines += [
+            f"          {json.dumps(one.facts.name)}: {factor:.10g}"
+            for one, factor in position.parts
+        ]
+    return lines
+
+
+def _rest(source: Source, minimum: float) -> list[str]:
+    """Return what is not bound, as comments: below ``minimum``, then in no category."""
+    weak = [p for p in source.proposals if p.category and p.confidence < minimum]
+    none = [p for p in source.proposals if not p.category]
+    lost = [p for p in source.proposals if p.category and not p.facts.is_bindable]
+    weak += [p for p in lost if p.confidence >= minimum]
+    lines: list[str] = []
+    if weak:
+        lines.append("      # --- perhaps " + "-" * 58)
+        lines += [
+            f"      # {_key(source, one)}: {one.category}?  {_why(one)}" for one in weak
+        ]
+    if none:
+        lines.append("      # --- in no category, or not known " + "-" * 37)
+        lines += [f"      # {_key(source, one)}  {_why(one)}" for one in none]
+    return lines
+
+
+def _key(source: Source, proposal: Proposal) -> str:
+    group, name = proposal.facts.group, proposal.facts.name
+    key = printable(f"{source.references.get(group, group)}.{name}")
+    return key if _PLAIN_KEY.fullmatch(key) else json.dumps(key)
+
+
+def _value(item: str, category: str, catalogue: CatalogueSet) -> str:
+    """Return the item; with its category where the catalogue's patterns say another."""
+    if catalogue.category_of(item) == category:
+        return item
+    return f"{{item: {item}, category: {category}}}"
+
+
+def _why(proposal: Proposal) -> str:
+    unit = f" [{proposal.facts.unit}]" if proposal.facts.unit else ""
+    topic = f" {proposal.topic}" if proposal.topic else ""
+    text = f"{proposal.confidence:.2f}{topic}{unit}: {proposal.reason}"
+    return printable(" ".join(text.split()))[:_REASON_CHARACTERS_MAX]
