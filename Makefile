@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape quick test fuzz demo bench clean
+.PHONY: help dev check lint type shape quick test fuzz demo labels bench clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ fuzz: $(STAMP) ## fuzz every reader of hostile input for FUZZ_MINUTES (CPython 3
 
 demo: $(STAMP) ## broker, vehicle, plant, agent and collector on 127.0.0.1; cut, kill, recover, verify
 	$(BIN)/sluicegate demo
+
+labels: $(STAMP) ## measure the suggester on docs/labels and write docs/classification.md
+	PYTHONPATH=. $(BIN)/python tests/support/label_measure.py --write
 
 bench: $(STAMP) ## measure DESIGN's budgets and write docs/performance.md
 	$(BIN)/python bench/run.py

@@ -14,6 +14,7 @@ import typer
 from fleet import policy_app as _policy_words  # noqa: F401  # adds its words to policy_app
 from fleet import publish_app as _publish_words  # noqa: F401  # the same
 from fleet.audit_sources import verify_ledger, verify_store
+from fleet.catalogue_app import catalogue_app
 from fleet.collect import Service, serve
 from fleet.collector import Collector
 from fleet.errors import BadInput
@@ -49,6 +50,7 @@ app.add_typer(devices_app, name="devices")
 app.add_typer(audit_app, name="audit")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(journal_app, name="journal")
+app.add_typer(catalogue_app, name="catalogue")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 KeyFiles = Annotated[

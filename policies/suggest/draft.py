@@ -23,12 +23,11 @@ _REASON_CHARACTERS_MAX: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The proposals of one database and how bindings name it and its messages."""
+    """The proposals of one database and how bindings name it."""
 
     database: str
     bus: str
     proposals: tuple[Proposal, ...]
-    references: dict[str, str]  # message: how to refer to it, where not by name
 
 
 def draft(
@@ -66,22 +65,20 @@ def _source(
         if one.category and one.confidence >= minimum and id(one) not in inside
         if one.facts.is_bindable
     ]
-    lines += _combined(source, whole, namer)
+    lines += _combined(whole, namer)
     lines.append("    signals:" if chosen else "    signals: {}")
-    category = group = ""
+    category = ""
     for one in sorted(chosen, key=lambda p: (p.category, p.facts.group)):
         if one.category != category:
             category = one.category
             lines.append(f"      # --- {category} " + "-" * max(0, 66 - len(category)))
-        if one.facts.group != group:
-            group = one.facts.group
         item = namer.name(one)
         lines.append(f"      # {_why(one)}")
-        lines.append(f"      {_key(source, one)}: {_value(item, category, catalogue)}")
+        lines.append(f"      {_key(one)}: {_value(item, category, catalogue)}")
     return lines + _rest(source, minimum)
 
 
-def _combined(source: Source, whole: Sequence[Position], namer: Namer) -> list[str]:
+def _combined(whole: Sequence[Position], namer: Namer) -> list[str]:
     if not whole:
         return []
     lines = [
@@ -91,9 +88,8 @@ def _combined(source: Source, whole: Sequence[Position], namer: Namer) -> list[s
     ]
     for position in whole:
         item = namer.name(position.parts[-1][0])
-        message = source.references.get(position.group, position.group)
         lines += [f"      - item: {item}", "        category: location.precise"]
-        lines += [f"        message: {json.dumps(message)}", "        parts:"]
+        lines += [f"        message: {json.dumps(position.group)}", "        parts:"]
         lines += [
             f"          {json.dumps(one.facts.name)}: {factor:.10g}"
             for one, factor in position.parts
@@ -110,18 +106,15 @@ def _rest(source: Source, minimum: float) -> list[str]:
     lines: list[str] = []
     if weak:
         lines.append("      # --- perhaps " + "-" * 58)
-        lines += [
-            f"      # {_key(source, one)}: {one.category}?  {_why(one)}" for one in weak
-        ]
+        lines += [f"      # {_key(one)}: {one.category}?  {_why(one)}" for one in weak]
     if none:
         lines.append("      # --- in no category, or not known " + "-" * 37)
-        lines += [f"      # {_key(source, one)}  {_why(one)}" for one in none]
+        lines += [f"      # {_key(one)}  {_why(one)}" for one in none]
     return lines
 
 
-def _key(source: Source, proposal: Proposal) -> str:
-    group, name = proposal.facts.group, proposal.facts.name
-    key = printable(f"{source.references.get(group, group)}.{name}")
+def _key(proposal: Proposal) -> str:
+    key = printable(f"{proposal.facts.place}.{proposal.facts.name}")
     return key if _PLAIN_KEY.fullmatch(key) else json.dumps(key)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from policies.suggest.makers import SENDERS
 from policies.suggest.tokens import tokens, words, words_of
 from policies.suggest.units import unit_kind
+from protocols.frames import CAN_EFF_FLAG
 
 if TYPE_CHECKING:
     from protocols.can.database import Database, Message, Signal
@@ -30,12 +32,18 @@ class Facts:
     writable: bool = False  # coils and holding registers
     is_validity: bool = False  # says whether another signal of the group holds
     is_multiplexer: bool = False
+    reference: str = ""  # of the group in bindings, where it is not the group's name
     is_bindable: bool = True  # False: a multiplexer above it is not declared as one
 
     @property
     def key(self) -> str:
-        """Return how bindings name it."""
+        """Return its name with its group's."""
         return f"{self.group}.{self.name}"
+
+    @property
+    def place(self) -> str:
+        """Return how bindings refer to its group."""
+        return self.reference or self.group
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +94,15 @@ def facts_of(database: Database) -> list[Facts]:
     """Return the facts of every signal of a database, in its order."""
     out: list[Facts] = []
     stem = database.file.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
+    counts = Counter(message.name for message in database.messages)
     for message in database.messages:
         names = {signal.name for signal in message.signals}
-        out += [_signal(stem, message, signal, names) for signal in message.signals]
+        is_named = counts[message.name] == 1 and "." not in message.name
+        reference = "" if is_named else f"{message.ident & ~CAN_EFF_FLAG:#x}"
+        out += [
+            replace(_signal(stem, message, signal, names), reference=reference)
+            for signal in message.signals
+        ]
     return out
 
 

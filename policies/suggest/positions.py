@@ -28,7 +28,7 @@ _MINUTE: Final = 1 / 60
 class Position:
     """One axis of one position; the part in degrees comes last."""
 
-    group: str
+    group: str  # as bindings refer to the message
     axis: str
     parts: tuple[tuple[Proposal, float], ...]  # with its factor to degrees
 
@@ -48,7 +48,7 @@ def positions(proposals: Sequence[Proposal]) -> list[Position]:
         for axis, names in _AXES.items():
             if words & names:
                 part = (one, _factor(one))
-                found.setdefault((one.facts.group, axis), []).append(part)
+                found.setdefault((one.facts.place, axis), []).append(part)
     return [
         Position(group, axis, tuple(sorted(parts, key=lambda part: part[1] == 1)))
         for (group, axis), parts in found.items()
