@@ -25,6 +25,7 @@ SECTIONS = (
     "start",
     "evidence",
     "audit",
+    "trust",
 )
 SECTION_S = 240
 DOCUMENT = ROOT / "docs" / "performance.md"
