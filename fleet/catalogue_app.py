@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from fleet.errors import BadInput
+from fleet.filing_shown import Sources, file_all
 from fleet.groups import group
+from fleet.policy_source import Against
 from fleet.suggest import Wanted, suggest_all
 from policies.suggest.suggesting import CONFIDENCE_MIN
 
@@ -48,3 +51,58 @@ def catalogue_suggest(
     """
     wanted = Wanted(tuple(files), catalogue, bus, min_confidence, out)
     return suggest_all(wanted, as_json=json)
+
+
+Ledger = Annotated[
+    Path | None, typer.Option(help="A collector's ledger: rows and devices.")
+]
+Store = Annotated[Path | None, typer.Option(help="A device's own store: its counters.")]
+Persons = Annotated[
+    Path | None,
+    typer.Option(help="TOML with what only persons know: responsible_entity, ..."),
+]
+Earlier = Annotated[
+    Path | None,
+    typer.Option("--against", help="An earlier filing (--json): tell what changed."),
+]
+Databases = Annotated[
+    Path | None, typer.Option(help="Folder of the databases of the bindings.")
+]
+
+
+@catalogue_app.command("filing")
+def catalogue_filing(
+    policy: Annotated[
+        str, typer.Option(help="Policy file, or a shipped one.")
+    ] = "passenger-fleet",
+    bindings: Annotated[
+        list[str] | None,
+        typer.Option("--bindings", "-b", help="Bindings; none: every category."),
+    ] = None,
+    databases: Databases = None,
+    ledger: Ledger = None,
+    store: Store = None,
+    persons: Persons = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="General data, too.")
+    ] = False,
+    against: Earlier = None,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV, for spreadsheets.")] = False,
+    json: Json = False,
+) -> int:
+    """Print the eleven filing fields of important and core data; never the data.
+
+    Exit code 0; 1: --against, and something has changed; 2: a file cannot be read.
+    """
+    if csv and json:
+        raise BadInput("", "", "give either --csv or --json")
+    sources = Sources(
+        policy,
+        Against(tuple(bindings or ()), databases),
+        ledger,
+        store,
+        persons,
+        against,
+    )
+    form = "json" if json else "csv" if csv else "table"
+    return file_all(sources, form, everything=everything)
