@@ -26,7 +26,7 @@ NAMES_MAX: Final = 3
 COMPARED: Final = frozenset({
     "schema", "name", "version", "note", "catalogues", "destinations", "custodian",
     "zones", "rules", "combinations",
-    "volumes", "retention", "telemetry", "min_version", "consents", "ignition",
+    "retention", "telemetry", "min_version", "consents", "ignition",
 })  # fmt: skip
 
 

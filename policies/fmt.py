@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STEP: Final = 2  # spaces of one level
+REASON: Final = "cannot be laid out without changing it"
 COMMENT_GAP: Final = 2  # spaces before a comment behind text, at least
 
 _TIGHT_AFTER: Final = (yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken)
@@ -62,11 +63,15 @@ def formatted(text: bytes, file: str, bytes_max: int) -> bytes:
     """
     before = read_tree(text, file, bytes_max)
     source = text.decode("utf-8").replace("\r\n", "\n")
-    out = _Layout(source).text()
-    after = read_tree(out.encode(), file, bytes_max)
-    if after.value != before.value or _comments(out) != _comments(source):
-        reason = "cannot be laid out without changing it"
-        raise PolicyError(file, 0, "", reason, "write it in plainer YAML")
+    refusal = PolicyError(file, 0, "", REASON, "write it in plainer YAML")
+    try:
+        out = _Layout(source).text()
+        after = read_tree(out.encode(), file, bytes_max)
+        same = after.value == before.value and _comments(out) == _comments(source)
+    except (yaml.YAMLError, PolicyError):  # libyaml takes what the scanner does not
+        raise refusal from None
+    if not same:
+        raise refusal
     return out.encode()
 
 

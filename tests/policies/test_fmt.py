@@ -188,3 +188,26 @@ def test_meaning_and_comments_stay_and_twice_is_once(
     for comment in writer.comments:
         assert neat.count(comment) == 1
     assert not re.search(r"(?m: $)|\n\n\n|\A\n|\n\n\Z", neat)
+
+
+@given(st.text("ab #:-{}[],'\"|>%?!&*\n\t  é01", max_size=40))
+def test_any_text_is_laid_out_the_same_or_refused(text: str) -> None:
+    try:
+        neat = laid(text)
+    except PolicyError:
+        return
+    value = read_tree(text.encode(), "t", BYTES_MAX).value
+    assert read_tree(neat.encode(), "t", BYTES_MAX).value == value
+    assert laid(neat) == neat
+
+
+PIECES = st.sampled_from(
+    ["a: ", "b:", "- ", "\n", "\n  ", "\n    ", "# c", " # c", "{", "}", "[", "]", ", ",
+     "|", ">", "|2", ">-", "'x'", '"y"', "1", "word", "? ", ": ", "---", "...", "  ",
+     "\n\n", "'x\n y'", "%YAML 1.2\n", "\r\n"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_any_pieces_of_yaml_are_laid_out_the_same_or_refused(text: str) -> None:
+    test_any_text_is_laid_out_the_same_or_refused.hypothesis.inner_test(text)
