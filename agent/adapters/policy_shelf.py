@@ -10,7 +10,7 @@ expiry is no question here: an old policy goes on to protect.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.activation import (
     REASON_MAX,
@@ -29,7 +29,6 @@ from policies.trust import TrustError, begin, reopen, reverify
 
 if TYPE_CHECKING:
     from agent.adapters.policy_loader import Paths
-    from agent.adapters.sqlite_store import SqliteStore
     from agent.control import Accepted
     from policies.trust import Offer, Trusted
 
@@ -49,7 +48,7 @@ class Restored:
     troubles: list[str] = field(default_factory=list)
 
 
-def restore(paths: Paths, store: SqliteStore, root: bytes) -> Restored:
+def restore(paths: Paths, store: Documents, root: bytes) -> Restored:
     """Return what the store holds, as far as it is good.
 
     Where nothing was ever pushed, a bad local policy raises as without trust (BadInput,
@@ -93,10 +92,17 @@ def _on_trial(shelf: _Shelf, found: Restored) -> None:
         found.step = State.TRIAL.value
 
 
+class Documents(Protocol):
+    """Where documents are kept by name; the store is one."""
+
+    def document(self, name: str) -> bytes | None:
+        """Return a document; None where there is none."""
+
+
 class _Shelf:
     """The documents of one store, opened one by one."""
 
-    def __init__(self, paths: Paths, store: SqliteStore, root: bytes) -> None:
+    def __init__(self, paths: Paths, store: Documents, root: bytes) -> None:
         self._paths = paths
         self._store = store
         self._root = root

@@ -243,6 +243,20 @@ def check_all(path: Path) -> list[str]:
             return [f"integrity check: {error}"]
 
 
+class StoredDocuments:
+    """The documents of a store that may be in use: read, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        """Read all of them; Damaged or Unavailable where that cannot be."""
+        with contextlib.closing(connect(path, read_only=True)) as database, _finding():
+            rows = database.execute("SELECT name, body FROM documents").fetchall()
+        self._bodies = {str(name): bytes(body) for name, body in rows}
+
+    def document(self, name: str) -> bytes | None:
+        """Return a document; None where there is none."""
+        return self._bodies.get(name)
+
+
 def _changed_spool(database: sqlite3.Connection) -> list[str]:
     bad = sum(
         record_of(row) is None

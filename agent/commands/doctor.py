@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import socket
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ from agent.adapters.mqtt import connect
 from agent.adapters.opening import open_bus
 from agent.adapters.policy_loader import Paths, accept
 from agent.adapters.sqlite_check import check_all
+from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
 from agent.commands.run import mqtt_options
 from agent.config import parse_config
 from agent.errors import BadInput, SluicegateError
@@ -42,22 +43,9 @@ if TYPE_CHECKING:
     from agent.config import Can
     from agent.control import Accepted
 
-GOOD: Final = "good"
-WARN: Final = "warn"
-BAD: Final = "bad"
 TROUBLE: Final = (SluicegateError, PolicyError, DatabaseError, WireError, OSError)
 CONNECT_S: Final = 3.0
 EXPIRY_WARN_NS: Final = 30 * 86_400 * 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One check: what was looked at, how it is, and what to do."""
-
-    what: str
-    verdict: str  # good | warn | bad
-    said: str
-    mend: str = ""
 
 
 def examine(config_file: Path, as_json: bool) -> int:
@@ -88,6 +76,8 @@ def _examined(config_file: Path) -> Iterator[Found]:
     if accepted is not None:
         yield from _policy(accepted)
         yield from _cards(paths, accepted)
+    if paths.config.trust.root:
+        yield from trust_checks(paths)
     yield from _state(paths)
     yield from _clock()
     yield from _buses(paths)

@@ -51,7 +51,7 @@ from protocols.acks import open_ack
 from protocols.bundle import encode_bundle
 from protocols.recipients import encode_card
 from protocols.topics import down_topic, policy_topic
-from tests.support.fleet_trust import NOW_NS, FleetTrust
+from tests.support.fleet_trust import NS, FleetTrust
 from tests.support.policy_parts import NoUplink, Timeline, Told, Wire
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class PolicyBench:
         self.folder = folder
         self.fleet = fleet or FleetTrust(name=FLEET)
         self.root = self.fleet.roots[0]
-        self.clock = Timeline(NOW_NS)
+        self.clock = Timeline(self.fleet.now_s * NS)
         self.wire = Wire()
         self.acks: list[Ack] = []
         self.loads = 0
@@ -124,7 +124,7 @@ class PolicyBench:
         told: dict[str, object] = {
             "device": DEVICE,
             "fleet": FLEET,
-            "state_dir": "state",
+            "state_dir": ".",
             "policy": "local.yaml",
             "bindings": ["sim-vehicle.bindings"],
             "recipients": "cards",
