@@ -37,6 +37,8 @@ MEANING = {
     " 100 ms.",
     "memory": "Resident memory of `sluicegate run` (the largest of six seconds after"
     " READY), with no broker to send to; and the time to open its store.",
+    "push": "From the PUBLISH of a signed bundle on a real mosquitto to the daemon's"
+    " signed ack that the new policy decides, its evidence committed.",
     "start": "From the fork of `sluicegate run` to READY=1 on its notify socket.",
     "evidence": "Evidence entries encoded, hashed into the RFC 6962 tree and committed"
     " in synced transactions.",
@@ -52,7 +54,6 @@ INTRODUCTION = (
 NOT_MEASURED = (
     "live SocketCAN at 100 % of eight buses: needs kernel CAN interfaces",
     "the Modbus proxy beside modbus-proxy: the proxy is not built yet",
-    "policy published to enforced: policies over MQTT are not built yet",
     "memory flat over hours: no run of this benchmark is that long",
 )
 

@@ -23,6 +23,7 @@ SECTIONS = (
     "wire",
     "memory",
     "start",
+    "push",
     "evidence",
     "audit",
     "trust",

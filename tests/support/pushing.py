@@ -80,6 +80,12 @@ class Fleet(FleetTrust):
 
     def push(self, version: int, rules: str = SPEED + REST, **more: object) -> bytes:
         """List a policy, roll it out to everybody, publish; return the message."""
+        message = self.signed(version, rules, **more)
+        self.send(message)
+        return message
+
+    def signed(self, version: int, rules: str = SPEED + REST, **more: object) -> bytes:
+        """Return the bundle of a policy that is rolled out to everybody."""
         rollout = {
             name: more.pop(name)
             for name in ("stable", "attempt", "state", "upto")
@@ -87,9 +93,7 @@ class Fleet(FleetTrust):
         }
         self.list_policy(version, rules, **more)  # type: ignore[arg-type]  # the same
         self.roll_out(version, **rollout)  # type: ignore[arg-type]  # the same
-        message = self.message()
-        self.send(message)
-        return message
+        return self.message()
 
     def send(
         self, message: bytes, topic: str = "bundle", *, retain: bool = True
