@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from securesystemslib.exceptions import FormatError
 from securesystemslib.formats import encode_canonical
 
-from policies.trust import Offer, Trusted
+from policies.trust import Offer, Trusted, begin
 from policies.trust import offer as offer_to
 from policies.trust.form import canonical
-from protocols.bundle import BundleError, encode_bundle, parse_bundle
+from protocols.bundle import TIMESTAMP, BundleError, encode_bundle, parse_bundle
 from tests.support.fleet_trust import NOW_S, NS, key_id, private_key
 from tests.support.trust_attacks import World, new_world
 
@@ -89,6 +89,46 @@ def offered(data: bytes) -> tuple[Trusted, Offer]:
     choices = Choices(data)
     now_ns = NOW_NS + choices.of(4) * 40 * 86_400 * NS
     return offer_to(world().trusted, mutated(choices), now_ns)
+
+
+def retained(data: bytes) -> tuple[Trusted, bytes, bytes]:
+    """Return a device's trust and what two topics retain for it: bundle, renewal.
+
+    Each of the two is an honest one of some time, one made wrong, or nothing.
+    """
+    choices = Choices(data)
+    here, (first, second) = world(), _sets()
+    trusted = here.trusted if choices.of(3) else begun()
+    bundles = [b"", here.first, encode_bundle(second)]
+    how = choices.of(5)
+    message = _message(mutated(choices)) if how > 2 else bundles[how]
+    renewals: list[Files] = [
+        {},
+        *({TIMESTAMP: one[TIMESTAMP]} for one in (first, second)),
+        _renewed(),
+    ]
+    how = choices.of(6)
+    renewal = mutated(choices) if how == 4 else renewals[how % 4]
+    return trusted, message, _message(renewal)
+
+
+@cache
+def begun() -> Trusted:
+    """Return the trust of a device that knows its pinned root alone."""
+    return begin(world().fleet.roots[0], world().fleet.name)
+
+
+@cache
+def _renewed() -> Files:
+    fleet = world().twin()
+    return fleet.renew()
+
+
+def _message(files: Files) -> bytes:
+    try:
+        return encode_bundle(files) if files else b""
+    except BundleError:
+        return b"\xc1"
 
 
 def mutated(choices: Choices) -> Files:

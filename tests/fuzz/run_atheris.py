@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # a script, run from anywhere
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST = {"policy": 4096, "bindings": 4096, "catalogue": 4096, "floor": 4096,
-           "offer": 96, "answer": 512}  # fmt: skip
+           "offer": 96, "fetch": 128, "answer": 512}  # fmt: skip
 LENGTH_MAX = 16 * 1024
 # Of the time, where one is not enough: what is ours to parse, and slow.
-SHARES = {"offer": 8, "policy": 6, "bindings": 3, "metadata": 3, "catalogue": 2,
+SHARES = {"offer": 8, "policy": 6, "fetch": 4, "bindings": 3, "metadata": 3,
+          "catalogue": 2,
           "bundle": 2, "consents": 2}  # fmt: skip
 RESTARTS_MAX = 30
 STATS = {

@@ -103,6 +103,7 @@ _SEEDS: Final = {
     "offer": lambda: iter([bytes([n] * 24) for n in range(1, 48)]),
     "metadata": _metadata,
     "fetched": _fetched,
+    "fetch": lambda: iter([bytes([n, m] * 16) for n in range(5) for m in range(6)]),
     "answer": lambda: iter([world().fleet.answer("00" * 16, "gw-1")]),
     "ack": _ack,
     "rollout": lambda: iter([world().fleet.rollout_text]),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from agent.consent_file import format_consents, parse_consents
 from agent.consents import Consents
-from agent.errors import BadInput
+from agent.control import read, read_renewal
+from agent.errors import BadInput, Refused
 from policies.compile import compile_policy
 from policies.errors import PolicyError, TrustError
 from policies.files import shipped_text
@@ -29,7 +30,7 @@ from protocols.acks import decode_ack, encode_ack
 from protocols.bundle import encode_bundle, parse_bundle
 from protocols.can.database import parse_database
 from protocols.errors import WireError
-from tests.fuzz.mutate import NOW_NS, offered, world
+from tests.fuzz.mutate import NOW_NS, offered, retained, world
 from tests.policies.building import consent_of, points_of, policy_of, rule_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def one_line(error: Exception) -> None:
     assert 0 < len(text) < LINE_MAX, "a refusal of no length, or of a page"
 
 
-def known_rule(error: TrustError) -> None:
+def known_rule(error: TrustError | Refused) -> None:
     """A refusal of trust names one of the stable words, too."""
     one_line(error)
     assert error.rule in RULES, "a rule that no document names"
@@ -203,6 +204,31 @@ def fetched(data: bytes) -> None:
         one_line(error)
 
 
+def fetch(data: bytes) -> None:
+    """The agent's reading of both topics: one step on, nothing, or a refusal."""
+    trusted, message, renewal = retained(data)
+    try:
+        files = read_renewal(renewal) if renewal else {}
+        update = read(trusted, message, files, NOW_NS)
+    except Refused as error:
+        known_rule(error)
+        return
+    if update is None:
+        return
+    after = update.trusted
+    assert after.policy_version >= trusted.policy_version
+    assert after.roots[: len(trusted.roots)] == trusted.roots
+    if update.spoiled is not None:
+        known_rule(update.spoiled)
+    try:
+        again = read(after, message, files, NOW_NS)
+    except Refused as error:  # a bundle that was good with its renewal only
+        known_rule(error)
+        return
+    # What was taken is known from here on: the same messages bring nothing more.
+    assert again is None or again.trusted == after
+
+
 def answer(data: bytes) -> None:
     """A freshness answer."""
     here = world()
@@ -280,6 +306,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "offer": offer,
     "metadata": metadata,
     "fetched": fetched,
+    "fetch": fetch,
     "answer": answer,
     "ack": ack,
     "rollout": rollout,
