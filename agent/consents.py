@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from protocols.frames import I64, Bool
 
 AHEAD_NS: Final = 300 * 1_000_000_000  # how far ahead of our clock a giver's may be
-ENDED_MAX: Final = 1024  # ids that are remembered as ended
+ENDED_MAX: Final = 256  # ids that are remembered as ended
 SILENCE_NS: Final = 60 * 1_000_000_000  # an ignition item that says nothing is off
 UNTIL_LOOKED_NS: Final = 0
 

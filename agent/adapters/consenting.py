@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from agent.adapters.files import read_limited
+from agent.budget import Budget
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.consents import Consents
 from agent.errors import BadInput
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 
     from agent.adapters.keeper import Keeper
     from agent.adapters.outside import Now
+    from agent.consent_file import Statement
     from agent.evidence import Evidence
     from agent.ports import Clock
     from policies.tables import CompiledPolicy
 
 LOOK_S: Final = 0.25  # PI-06: nothing flows one second after a withdrawal
 EPOCHS_LOOKED_MAX: Final = 256  # beyond them, those that were sent are forgotten
+CHANGES_MAX: Final = 32  # of the file at once; then one every CHANGE_NS
+CHANGE_NS: Final = 10_000_000_000
 MEMORY: Final = "consents"
 EPOCHS: Final = "consent epochs"
 TROUBLE: Final = "consents"
@@ -48,6 +52,8 @@ class Consenting:
         self._clock = clock
         self._now = now
         self._seen: tuple[int, int, int] | None = (0, 0, 0)  # no file is like that
+        self._given: tuple[Statement, ...] | None = None  # None: could not be read
+        self._budget = Budget(CHANGES_MAX, CHANGE_NS)
         self._epochs: dict[bytes, str] = {}  # epoch -> its consent
         now.consents = self.consents.standings
 
@@ -85,13 +91,32 @@ class Consenting:
         self._seen = seen
         try:
             text = b"" if seen is None else read_limited(self._file, FILE_BYTES_MAX)
-            self.consents.take(() if seen is None else parse_consents(text))
-            self._now.troubles.pop(TROUBLE, None)
+            self._take(() if seen is None else parse_consents(text))
         except BadInput as error:
             place = f"{error.place}: " if error.place else ""
             self.consents.unread("the file cannot be read")
+            self._given = None
             self._now.troubles[TROUBLE] = f"{FILE_NAME}: {place}{error.reason}"
         return True
+
+    def _take(self, statements: tuple[Statement, ...]) -> None:
+        """Let the file hold; what is new in one that changes without end waits.
+
+        Every change is an entry of the evidence, and nobody may flood that.
+        """
+        if self._budget.spend(self._clock.monotonic_ns()):
+            self._now.troubles.pop(TROUBLE, None)
+        else:
+            self._seen = (0, 0, 0)  # looked at again
+            self._now.troubles[TROUBLE] = f"{FILE_NAME}: changes too often"
+            if self._given is None:
+                return
+            before = set(self._given)
+            statements = tuple(one for one in statements if one in before)
+            if statements == self._given:
+                return
+        self._given = statements
+        self.consents.take(statements)
 
     def declare(self, policy: CompiledPolicy) -> None:
         """Another policy decides from now on."""

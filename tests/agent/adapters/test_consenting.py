@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from agent.adapters import consenting as module
+from agent.adapters.clock import SystemClock
 from agent.adapters.consenting import Consenting
 from agent.adapters.outside import Now
 from agent.consent_file import Statement, format_consents
@@ -30,19 +31,29 @@ CONSENTS = {"track": consent_of("location"), "cabin": consent_of("cabin")}
 COMPILED = compiled_of(policy_of(consents=CONSENTS))
 
 
+class Ahead(SystemClock):
+    """A clock whose monotonic time is put forward."""
+
+    ahead_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self.ahead_ns
+
+
 class Case:
     """A consenting on a real store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bench = Bench(folder)
+        self.clock = Ahead()
         self.now = Now(Accepted(COMPILED, {}, "active"))
         self.consenting = Consenting(
-            folder, self.bench.keeper, self.bench.evidence, self.bench.clock, self.now
+            folder, self.bench.keeper, self.bench.evidence, self.clock, self.now
         )
 
     def write(self, *names: str, number: int = 1) -> None:
-        given = self.bench.clock.now_ns() // 10**9
+        given = self.clock.now_ns() // 10**9
         statements = tuple(
             Statement(name=name, id=f"{number + n:032x}", given=given,
                       expires=given + 86_400)
@@ -58,7 +69,7 @@ class Case:
     def look(self) -> bool:
         """Look at the file, judge, settle; tell whether there was something new."""
         found = self.consenting.look()
-        consents, clock = self.consenting.consents, self.bench.clock
+        consents, clock = self.consenting.consents, self.clock
         consents.look(clock.now_ns(), clock_ok=True)
         asyncio.run(self.consenting.settle())
         return found
@@ -212,6 +223,44 @@ def test_epochs_that_were_sent_are_forgotten(
     assert sorted(msgspec.msgpack.decode(kept, type=dict[bytes, str])) == [
         epoch(1), epoch(2), epoch(3),
     ]  # fmt: skip
+
+
+def test_a_file_that_changes_without_end_floods_no_evidence(case: Case) -> None:
+    case.begin()
+    for number in range(100):
+        case.write("track", number=2 * number)
+        case.look()
+        (case.folder / "consents.json").unlink()
+        case.look()
+    assert len(case.changes()) <= module.CHANGES_MAX
+    case.write("track", "cabin", number=999)
+    case.look()
+    assert not case.consenting.consents.holding
+    assert case.now.troubles["consents"] == "consents.json: changes too often"
+    case.clock.ahead_ns += 10 * module.CHANGE_NS
+    assert case.look()  # it was not forgotten
+    assert sorted(case.consenting.consents.holding) == ["cabin", "track"]
+    assert "consents" not in case.now.troubles
+
+
+def test_what_is_gone_is_gone_however_often_the_file_changed(case: Case) -> None:
+    case.begin()
+    for number in range(2 * module.CHANGES_MAX):
+        case.write("track", "cabin", number=2 * number)
+        case.look()
+    case.clock.ahead_ns += module.CHANGE_NS
+    case.write("track", "cabin", number=7000)
+    case.look()
+    assert sorted(case.consenting.consents.holding) == ["cabin", "track"]
+    case.write("track", number=7000)
+    case.look()
+    assert sorted(case.consenting.consents.holding) == ["track"]
+    (case.folder / "consents.json").write_bytes(b"{")
+    case.look()
+    assert not case.consenting.consents.holding
+    case.write("track", number=7000)
+    case.look()
+    assert not case.consenting.consents.holding  # waits, like all that is new
 
 
 def test_documents_that_cannot_be_read_are_as_none(case: Case) -> None:
