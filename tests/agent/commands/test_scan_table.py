@@ -20,7 +20,7 @@ LONG = "Vehicle.Powertrain.TractionBattery.StateOfCharge.Current"
 
 def decision(to: str, rule: str, action: str, count: int = 10, **rows: int) -> Decision:
     left, kept = rows.get("left", 0), rows.get("kept", 0)
-    return Decision(to, "CN", rule, action, count, left, kept)
+    return Decision(to, "CN", rule, action, count, left, kept, "", "")
 
 
 def item(
