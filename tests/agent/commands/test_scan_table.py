@@ -48,6 +48,7 @@ def result(*items: ItemResult) -> ScanResult:
         classified=10, unclassified=30, envelopes=2, envelope_bytes=300,
         kept_records=0, evicted_records=0, evidence=4, notices=1, alerts=2,
         skipped=(("bus errors", 3),), unbound_buses=(("can7", 5),), store="",
+        policy="p", version=1, evidence_bytes=400, elapsed_s=0.1, cpu_s=0.1,
     )  # fmt: skip
 
 
