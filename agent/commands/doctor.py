@@ -30,6 +30,7 @@ from agent.adapters.sqlite_check import check_all
 from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
 from agent.commands.run import mqtt_options
 from agent.config import parse_config
+from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.errors import BadInput, SluicegateError
 from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT
 from policies.errors import PolicyError
@@ -152,9 +153,17 @@ def _state(paths: Paths) -> Iterator[Found]:
         f"{free >> 20} MiB free, spool and retained data may take {need >> 20} MiB",
         "" if free > need else "lower spool.max_bytes or free space",
     )
+    consents = folder / FILE_NAME
+    if consents.exists():
+        yield _tried("consents", lambda: _consents(consents))
     store = folder / "store.db"
     if store.exists():
         yield _tried("store", lambda: _store(store))
+
+
+def _consents(file: Path) -> str:
+    given = parse_consents(read_limited(file, FILE_BYTES_MAX), str(file))
+    return f"{len(given)} written; `sluicegate consent list` says which of them hold"
 
 
 def _identity(key: Path, device: str) -> str:

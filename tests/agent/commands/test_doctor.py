@@ -209,6 +209,21 @@ def test_a_damaged_store_and_a_foreign_key(
     assert (state / "store.db").read_bytes() == before  # it only looks
 
 
+def test_a_consents_file_is_looked_at(
+    house: House, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = '{"schema": "sluicegate/consents/1", "consents": []'
+    house.write("state/consents.json", head)
+    _, found = examined(house, capfd)
+    assert found["consents"][0] == "bad"
+    assert "consents.json: is no JSON" in found["consents"][1]
+    house.write("state/consents.json", head + "}")
+    _, found = examined(house, capfd)
+    assert found["consents"][:2] == (
+        "good", "0 written; `sluicegate consent list` says which of them hold",
+    )  # fmt: skip
+
+
 def test_a_first_start_is_no_mistake(
     house: House, capfd: pytest.CaptureFixture[str]
 ) -> None:
