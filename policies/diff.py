@@ -31,20 +31,23 @@ are compared rule by rule, every one beyond them counts as changed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from policies.decisions import TOO_MANY, Verdict, compare_lists
-from policies.diff_columns import ABSENT, Pair, names_of
+from policies.diff_columns import ABSENT, NO_KEYS, Pair, names_of
 from policies.diff_settings import classifications, places, settings
 from policies.difference import Difference, Kind, Line, Weakening, is_guarded
 from policies.rules import LEAVES
 from policies.words import chain_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from policies.compile import Compiled
     from policies.diff_columns import Group, Side
+    from protocols.recipients import RecipientCard
+
+Cards: TypeAlias = "tuple[Mapping[str, RecipientCard], Mapping[str, RecipientCard]]"
 
 __all__ = ["Difference", "Kind", "Line", "Weakening", "compare"]
 
@@ -54,15 +57,22 @@ NAMES_MAX: Final = 3  # of the items of one line
 WORDS_MAX: Final = 400  # characters of a list of rules
 
 
-def compare(old: Compiled | None, new: Compiled) -> Difference:
+def compare(
+    old: Compiled | None, new: Compiled, cards: Cards | None = None
+) -> Difference:
     """Return what ``new`` does differently; ``old`` None lets nothing out.
 
     Both are compiled against the same gateway's bindings; an item that only one side
-    has is kept back on the other.
+    has is kept back on the other. ``cards``: the recipients' cards of (old, new), by
+    name; with them another key under the same name is another recipient.
     """
-    if old is new:
+    keys = NO_KEYS
+    if cards is not None:
+        before, after = ({n: c.digest() for n, c in one.items()} for one in cards)
+        keys = (before, after)
+    if old is new and keys[0] == keys[1]:
         return Difference((), ())
-    pair = Pair(old, new)
+    pair = Pair(old, new, keys)
     budget = _Budget(GROUPS_MAX)
     lines = [*classifications(pair), *settings(pair)]
     weakens = [_weakening(line) for line in lines if line.weakens]

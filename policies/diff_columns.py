@@ -9,7 +9,7 @@ hashes) and reads every column once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from policies.tables import NO_RULE, Action, DropZones, ZoneTest
 from protocols.labels import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from policies.compile import Compiled
     from policies.strength import Atom
@@ -35,10 +35,15 @@ if TYPE_CHECKING:
 
 ABSENT: Final = -1  # in rows: this side has no such item
 CELLS_MAX: Final = 2_000_000  # of one block of rows: bounds memory
+KEY_SHOWN: Final = 16  # characters of a card's digest: enough to tell two apart
 NO_LABEL: Final = 0xFFFF  # no label packs to it
 
 
-@dataclass(frozen=True, slots=True)
+Keys: TypeAlias = "tuple[Mapping[str, str], Mapping[str, str]]"
+NO_KEYS: Final[Keys] = ({}, {})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Side:
     """One policy, its rules reduced to what matters (class) and rows on the axis."""
 
@@ -65,16 +70,22 @@ class Group:
 class Pair:
     """Both sides; ``old`` None is a policy that lets nothing out."""
 
-    def __init__(self, old: Compiled | None, new: Compiled) -> None:
-        """Match the items and intern the rules of both sides."""
+    def __init__(
+        self, old: Compiled | None, new: Compiled, keys: Keys = NO_KEYS
+    ) -> None:
+        """Match the items and intern the rules of both sides.
+
+        ``keys``: of (old, new), recipient name -> digest of its card.
+        """
+        self._keys = keys
         self._ids: dict[object, int] = {}
         self._zones: dict[int, int] = {}
         joint: dict[tuple[str, str, int], int] = {}
         rows_new = _numbered(new.policy, joint)
         rows_old = _numbered(old.policy, joint) if old is not None else []
         self.items = tuple((name, source) for name, source, _ in joint)
-        self.new = self._side(new, rows_new)
-        self.old = None if old is None else self._side(old, rows_old)
+        self.new = self._side(new, rows_new, keys[1])
+        self.old = None if old is None else self._side(old, rows_old, keys[0])
         self._facts = np.column_stack(
             [self._column(side, what) for what in range(4) for side in self.sides]
         )
@@ -129,13 +140,17 @@ class Pair:
         first, *rest = map(unpack, codes)
         return first.join(rest[0]) if rest else first
 
+    def key_of(self, side: Side, name: str) -> str:
+        """Return a recipient by name and, where cards are known, by its key."""
+        return _named(name, self._keys[int(side is self.new)])
+
     def labels(self) -> I64:
         """Return [joint items, 2] the packed labels (old, new), ABSENT for none."""
         return self._facts[:, :2]
 
     def label_of(self, side: Side | None, item: int) -> Label | None:
         """Return an item's label on one side; None where it is not there."""
-        code = int(self._facts[item, self.sides.index(side)])
+        code = int(self._facts[item, int(side is self.new)])
         return None if code == ABSENT else unpack(code)
 
     def category(self, item: int) -> str:
@@ -166,7 +181,7 @@ class Pair:
             rule.action,
             rule.transforms,
             rule.purpose,
-            side.policy.custodian if keeps else "",
+            self.key_of(side, side.policy.custodian) if keeps else "",
             int(items.label[row]),
             int(rule.label_out[row]),
             rule.category_out[row],
@@ -175,7 +190,9 @@ class Pair:
 
     # --- Making both sides comparable -------------------------------------------------
 
-    def _side(self, compiled: Compiled, numbers: list[int]) -> Side:
+    def _side(
+        self, compiled: Compiled, numbers: list[int], keys: Mapping[str, str]
+    ) -> Side:
         rows = np.full(len(self.items), ABSENT, np.int64)
         rows[numbers] = np.arange(len(numbers))
         outputs: dict[bytes, int] = {}
@@ -192,7 +209,8 @@ class Pair:
                 known[id(column)] = at
             output_of.append(known[id(column)])
         classes = [
-            self._class(compiled, number, rule) for number, rule in enumerate(rules)
+            self._class(compiled, number, rule, keys)
+            for number, rule in enumerate(rules)
         ]
         return Side(
             compiled,
@@ -202,7 +220,13 @@ class Pair:
             np.array([*output_of, 0], np.int32),
         )
 
-    def _class(self, compiled: Compiled, number: int, rule: CompiledRule) -> int:
+    def _class(
+        self,
+        compiled: Compiled,
+        number: int,
+        rule: CompiledRule,
+        keys: Mapping[str, str],
+    ) -> int:
         """Return the number of what a rule does, wherever and whatever it is named."""
         form = compiled.document.model.rules[compiled.forms[number].number]
         keeps = rule.action == Action.KEEP
@@ -215,7 +239,7 @@ class Pair:
                 tests,
                 rule.purpose,
                 form.becomes,
-                compiled.policy.custodian if keeps else "",
+                _named(compiled.policy.custodian, keys) if keeps else "",
             )
         )
 
@@ -251,6 +275,11 @@ class Pair:
         else:
             out[have] = (items.role if what == 2 else items.classified)[rows]
         return out
+
+
+def _named(name: str, keys: Mapping[str, str]) -> str:
+    key = keys.get(name, "")
+    return f"{name} ({key[:KEY_SHOWN]})" if key else name
 
 
 def names_of(pair: Pair) -> list[str]:

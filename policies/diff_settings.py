@@ -46,16 +46,18 @@ def places(pair: Pair, name: str) -> list[Line]:
     assert old is not None
     assert new is not None
     return [
-        *_recipients(name, old, new),
+        *_recipients(pair, name, old, new),
         *_region(name, old, new),
         *_suite(name, old, new),
     ]
 
 
 def _recipients(
-    name: str, old: CompiledDestination, new: CompiledDestination
+    pair: Pair, name: str, old: CompiledDestination, new: CompiledDestination
 ) -> Iterator[Line]:
-    had, have = set(old.recipients), set(new.recipients)
+    assert pair.old is not None  # it has the destination
+    had = {pair.key_of(pair.old, one) for one in old.recipients}
+    have = {pair.key_of(pair.new, one) for one in new.recipients}
     if had == have:
         return
     kind = Kind.CHANGED

@@ -225,7 +225,10 @@ class PolicyFeed:
         """Steps (5) to (9), in a thread: the policy, and what it weakens."""
         accepted = self._load(signed)
         confirmed = self._steering.confirmed
-        return accepted, approve(signed, compare(confirmed.compiled, accepted.compiled))
+        found = compare(
+            confirmed.compiled, accepted.compiled, (confirmed.cards, accepted.cards)
+        )
+        return accepted, approve(signed, found)
 
     async def _begun(self, accepted: Accepted) -> None:
         """Within the swap: from here on it decides, whatever happens to the power."""
