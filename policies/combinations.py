@@ -17,7 +17,7 @@ when the policy is compiled:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from protocols.frames import U16, Bool
     from protocols.labels import Label
 
+CELLS_MAX: Final = 20_000_000_000  # rules times items times sets: some 10 s
 Reach: TypeAlias = "list[tuple[int, Bool]]"  # rule number, items where it may decide
 
 
@@ -154,14 +155,14 @@ class Combiner:
 
     def __init__(
         self,
-        policy: Policy,
+        document: Document[Policy],
         items: ItemTable,
         combinations: Sequence[CompiledCombination],
     ) -> None:
         """Take what does not change with the rules."""
         self.combinations = tuple(combinations)
-        self.receivers = receivers(policy)
-        self._policy = policy
+        self.receivers = receivers(document.model)
+        self._document = document
         self._items = items
         self._masks: dict[tuple[int, Selector], Bool] = {}
         self._held: list[tuple[str, ...]] = []  # their ids are keys of ``_masks``
@@ -169,12 +170,18 @@ class Combiner:
     def applied(self, forms: Sequence[RuleForm]) -> tuple[RuleForm, ...]:
         """Return the rules with lifted labels, and without what may leave no more.
 
+        PolicyError where that is more work than a gateway should do.
         Two rounds at most: taking members out completes nothing, so what is accepted
         in the first round still is in the second.
         """
         now = list(forms)
         if not self.combinations:
             return tuple(now)
+        sets = sum(len(one.sets) for one in self.combinations)
+        if len(now) * len(self._items) * sets > CELLS_MAX:
+            raise self._document.error(
+                ("combinations",), "too many rules, items and combinations"
+            )
         while True:
             lifted = self._lifted(now)
             refused = {
@@ -275,7 +282,7 @@ class Combiner:
         self, form: RuleForm, found: list[tuple[CompiledCombination, Bool]]
     ) -> Bool:
         lifted = _labels(form, found)
-        match = self._policy.rules[form.number].match
+        match = self._document.model.rules[form.number].match
         return np.asarray(accepts(match, lifted) | (lifted == form.label_out))
 
 

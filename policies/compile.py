@@ -91,7 +91,7 @@ def compile_policy(
     items, grains = item_table(bound.rows, known, policy, precisions, buses, links)
     outcomes = Outcomes(known, items, precisions, grains)
     reader = RuleReader(policy, known, items, outcomes)
-    combiner = Combiner(policy.model, items, read_combinations(policy, known))
+    combiner = Combiner(policy, items, read_combinations(policy, known))
     volumes = read_volumes(policy, known)
     forms = reader.read([*policy.model.destinations])
     forms = combiner.applied(with_volumes(policy, forms, volumes))

@@ -7,7 +7,7 @@ in ``model_floor.py``. The records hold what the file says; ``steps.py`` and
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
@@ -38,6 +38,10 @@ ZONE_POINTS_MAX: Final = 10_000
 CONSENTS_MAX: Final = 256
 
 Operator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
+Comparisons: TypeAlias = Annotated[
+    dict[Operator, bool | float],
+    Meta(extra_json_schema={"propertyNames": {"enum": [*get_args(Operator)]}}),
+]
 Statistic: TypeAlias = Literal["min", "max", "mean", "count", "sum", "last"]
 DatumName: TypeAlias = Literal["WGS-84", "GCJ-02"]
 HYSTERESIS: Final = "60s"  # how long the closed side of a zone lingers; ours
@@ -143,7 +147,7 @@ class Match(Strict, frozen=True, kw_only=True):
     pi: PiName | list[PiName] | None = None
     geo: GeoName | list[GeoName] | None = None
     region: Region | list[Region] | None = None  # of the destination
-    when: dict[str, bool | float | dict[Operator, bool | float]] = {}
+    when: dict[str, bool | float | Comparisons] = {}
     inside: Names | None = None  # zones
     outside: Names | None = None
     hysteresis: Quantity | None = None  # of inside and outside; none: HYSTERESIS
@@ -186,7 +190,7 @@ class Ignition(Strict, frozen=True, kw_only=True):
     """Which item tells that a new ignition cycle has begun, and its value when on."""
 
     item: str
-    on: bool | float | dict[Operator, bool | float] = True
+    on: bool | float | Comparisons = True
 
 
 class Telemetry(Strict, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SLOTS: Final = 16  # of a window of samples: how exactly it slides
 UNITS_NS: Final = {"hours": 3600 * NS, "days": 86_400 * NS}
+CELLS_MAX: Final = 50_000_000  # of forms times items: three bytes each
 WINDOW_NS_MIN: Final = NS
 HOURS_WINDOW_NS_MAX: Final = 31 * 86_400 * NS  # each hour is a counter
 WINDOW_NS_MAX: Final = 366 * 86_400 * NS
@@ -124,8 +125,10 @@ def with_volumes(
         now = [
             one for form in now for one in _split(document.model, form, number, volume)
         ]
-        if len(now) > FORMS_MAX:
-            reason = f"more than {FORMS_MAX} rules, destinations and volumes"
+        made = len(now) - len(forms)
+        items = len(forms[0].items) if forms else 0
+        if len(now) > FORMS_MAX or made * items > CELLS_MAX:
+            reason = "too many rules, destinations and volumes that count for one item"
             raise document.error(("volumes",), reason)
     return tuple(now)
 

@@ -188,6 +188,12 @@ def test_a_wrong_limit_is_one_line(
     assert str(caught.value).startswith("t.yaml:")
 
 
+def test_forms_are_bounded_before_they_are_made(compile_text: Compile) -> None:
+    many = [{**LIMIT, "name": f"v{n}"} for n in range(40)]  # 2**40 forms of one rule
+    with pytest.raises(PolicyError, match="volumes: too many rules, destinations and"):
+        build(compile_text, coarse(), volumes=many)
+
+
 def test_a_limit_has_a_window_and_a_name_of_its_own(compile_text: Compile) -> None:
     without = {key: value for key, value in LIMIT.items() if key != "window"}
     with pytest.raises(PolicyError, match="missing field window"):
