@@ -78,8 +78,9 @@ def start(
 ) -> int:
     """Begin a rollout of a signed policy; 1 % of the fleet where nothing is said."""
     desk, signer = desk_of(site)
+    before = signer.rollout()
     step = started(
-        signer.rollout(),
+        before,
         candidate,
         Who(upto, group_ or (), device or ()),
         When(window, not_before, not_after),
@@ -89,7 +90,7 @@ def start(
         stable=None if stable < 0 else stable,
         replace=replace,
     )
-    return carry_out(site, desk, "start", step, Watching(watch, seconds))
+    return carry_out(site, desk, "start", (before, step), Watching(watch, seconds))
 
 
 @rollout_app.command("widen")
@@ -108,8 +109,9 @@ def widen(
     """Take more devices in; nobody who was in goes out."""
     desk, signer = desk_of(site)
     who = Who(upto, group_ or (), device or ())
-    step = widened(current(signer), who, any_group=any_group)
-    return carry_out(site, desk, "widen", step, Watching(watch, seconds))
+    before = current(signer)
+    step = widened(before, who, any_group=any_group)
+    return carry_out(site, desk, "widen", (before, step), Watching(watch, seconds))
 
 
 @rollout_app.command("pause")
@@ -117,8 +119,9 @@ def widen(
 def pause(site: Site, reason: Reason = "") -> int:
     """Begin nowhere else; devices that have begun go on."""
     desk, signer = desk_of(site)
-    step = paused(current(signer), reason)
-    return carry_out(site, desk, "pause", step, Watching(False, 0))
+    before = current(signer)
+    steps = (before, paused(before, reason))
+    return carry_out(site, desk, "pause", steps, Watching(False, 0))
 
 
 @rollout_app.command("resume")
@@ -134,8 +137,9 @@ def resume(
 ) -> int:
     """Go on with a paused rollout."""
     desk, signer = desk_of(site)
-    step = resumed(current(signer), retry=retry)
-    return carry_out(site, desk, "resume", step, Watching(watch, seconds))
+    before = current(signer)
+    steps = (before, resumed(before, retry=retry))
+    return carry_out(site, desk, "resume", steps, Watching(watch, seconds))
 
 
 @rollout_app.command("abort")
@@ -143,8 +147,9 @@ def resume(
 def abort(site: Site, reason: Reason = "") -> int:
     """End it: every device goes back to the stable policy, at any hour."""
     desk, signer = desk_of(site)
-    step = aborted(current(signer), reason)
-    return carry_out(site, desk, "abort", step, Watching(False, 0))
+    before = current(signer)
+    steps = (before, aborted(before, reason))
+    return carry_out(site, desk, "abort", steps, Watching(False, 0))
 
 
 @rollout_app.command("status")

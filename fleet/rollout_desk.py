@@ -38,8 +38,11 @@ class Signer(Protocol):
     def rollout(self) -> Rollout | None:
         """Return the rollout that was signed last, None where none was."""
 
-    def sign(self, rollout: Rollout) -> bytes:
-        """Sign it, snapshot and timestamp, durably; return the bundle to publish."""
+    def sign(self, rollout: Rollout, before: Rollout | None) -> bytes:
+        """Sign it, snapshot and timestamp, durably; return the bundle to publish.
+
+        ``before`` is what it follows; Unavailable where another desk signed meanwhile.
+        """
 
 
 class Journal(Protocol):
@@ -76,9 +79,15 @@ class Desk:
         self._start_s = time.monotonic()
         self.book = AckBook(keys)
 
-    async def change(self, action: str, rollout: Rollout, by: str = "person") -> None:
+    async def change(
+        self,
+        action: str,
+        rollout: Rollout,
+        before: Rollout | None,
+        by: str = "person",
+    ) -> None:
         """Sign and publish a step; Unavailable where it is signed and not published."""
-        bundle = self._signer.sign(rollout)
+        bundle = self._signer.sign(rollout, before)
         facts: dict[str, str | int | bool] = {
             "rollout": rollout.name, "attempt": rollout.attempt, "by": by,
             "state": rollout.state, "candidate": rollout.candidate,
@@ -133,12 +142,8 @@ class Desk:
         until_s = time.monotonic() + seconds if seconds else float("inf")
         ended = await self._watched(tally, show, until_s)
         if ended.halted and halts:
-            now = self._signer.rollout()
-            if now != rollout:
-                state = now.state if now else "gone"
-                reason = f"another desk changed it meanwhile: it is {state}"
-                raise Unavailable(rollout.name, reason)
-            await self.change("halt", paused(rollout, ended.halted), "limits")
+            step = paused(rollout, ended.halted)
+            await self.change("halt", step, rollout, "limits")
         return ended
 
     async def _watched(

@@ -87,8 +87,9 @@ class Reader:
         """Return what is published."""
         return self._rollout
 
-    def sign(self, rollout: Rollout) -> bytes:
+    def sign(self, rollout: Rollout, before: Rollout | None) -> bytes:
         """Refuse: there is no key."""
+        del before
         raise BadInput("", "--repository", f"is needed to sign {rollout.name}")
 
     def record(self, action: str, facts: object) -> None:
@@ -126,10 +127,18 @@ def current(signer: Signer) -> Rollout:
 
 
 def carry_out(
-    site: Site, desk: Desk, action: str, step: Rollout, watching: Watching
+    site: Site,
+    desk: Desk,
+    action: str,
+    steps: tuple[Rollout | None, Rollout],
+    watching: Watching,
 ) -> int:
-    """Sign and publish a step, watch it where asked; return the exit code."""
-    asyncio.run(desk.change(action, step))
+    """Sign and publish the second of two steps, watch it where asked; return the code.
+
+    The first is what it follows: another desk must not have signed since it was read.
+    """
+    before, step = steps
+    asyncio.run(desk.change(action, step, before))
     if watching.watch:
         return watched(site, desk, step, watching)
     if not site.json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fleet import rollout_site
+from fleet.errors import Unavailable
 from fleet.link import BrokerOptions, connect
 from fleet.main import run
 from fleet.registry import add_device
@@ -34,7 +35,10 @@ class Stand:
     def rollout(self) -> Rollout | None:
         return self.signed[-1] if self.signed else None
 
-    def sign(self, rollout: Rollout) -> bytes:
+    def sign(self, rollout: Rollout, before: Rollout | None) -> bytes:
+        now = self.rollout()
+        if now != before:
+            raise Unavailable("rollout", "another desk changed it meanwhile")
         self.signed.append(rollout)
         return encode_rollout(rollout)
 

@@ -37,7 +37,10 @@ class PlainSigner:
     def rollout(self) -> Rollout | None:
         return self.signed[-1] if self.signed else None
 
-    def sign(self, rollout: Rollout) -> bytes:
+    def sign(self, rollout: Rollout, before: Rollout | None) -> bytes:
+        now = self.rollout()
+        if now != before:
+            raise Unavailable("rollout", "another desk changed it meanwhile")
         self.signed.append(rollout)
         return encode_rollout(rollout)
 
@@ -107,7 +110,7 @@ async def _kept(options: BrokerOptions) -> bytes:
 def test_a_step_is_published_retained_and_in_the_journal(broker: Broker) -> None:
     async def run() -> None:
         world = World(broker, a_fleet(1))
-        await world.desk.change("start", a_rollout(upto=100))
+        await world.desk.change("start", a_rollout(upto=100), None)
         assert parse_rollout(await _kept(world.theirs)) == a_rollout(upto=100)
         ((action, facts),) = world.journal.entries
         assert action == "rollout start"
@@ -126,7 +129,7 @@ def test_a_step_that_no_broker_took_is_in_the_journal_as_such(
         world = World(broker, a_fleet(1))
         broker.stop()
         with pytest.raises(Unavailable, match="signed, not published"):
-            await world.desk.change("start", a_rollout())
+            await world.desk.change("start", a_rollout(), None)
         assert world.journal.entries[0][1]["published"] is False
 
     asyncio.run(run())
@@ -177,7 +180,7 @@ def test_a_rollout_that_another_desk_ended_is_not_signed_over(broker: Broker) ->
         rollout = a_rollout(upto=10_000)
         await _say(world, ["refused"] * 2, rollout)
         world.signer.signed.append(a_rollout(upto=10_000, state="aborted"))
-        with pytest.raises(Unavailable, match="changed it meanwhile: it is aborted"):
+        with pytest.raises(Unavailable, match="changed it meanwhile"):
             await world.watch(rollout)
         assert len(world.signer.signed) == 1
 
