@@ -86,9 +86,11 @@ def step(name: str, operator: Operator, words: Sequence[str], world: World) -> S
     """Run one watched command and wait until every device has dealt with it."""
     world.workers.mark()
     done = operator.run(*words)
-    told = settled(world.workers, world.devices * (2 if "halt" in name else 1))
+    if done.code not in {0, 1} or not done.lines:
+        raise RuntimeError(f"{' '.join(words)}: {done.error}")
+    told = settled(world.workers, world.devices * (2 if done.code else 1))
     first_s = told["first_message_s"]
-    moments = [(at - first_s, line["outcomes"]) for at, line in done.lines]
+    moments = [(at - first_s, line.get("outcomes", {})) for at, line in done.lines]
     return Step(
         name, done.last, moments, told, done.code, done.error,
         moments[-1][0] if moments else 0.0, told["last_ack_s"] - first_s,

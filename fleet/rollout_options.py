@@ -79,10 +79,14 @@ def _site(
     ] = False,
     client_id: Annotated[str, typer.Option(help="MQTT client id.")] = "",
     json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the keys' passphrase; else a prompt asks."),
+    ] = None,
 ) -> Site:  # fmt: skip
     return Site(
         fleet, broker, devices, repository, keys, root, ca, cert, key, allow_plaintext,
-        client_id, json,
+        client_id, json, passphrase_file,
     )  # fmt: skip
 
 

@@ -140,7 +140,9 @@ def _notes(found: Report) -> Iterator[str]:
         yield f"{found.others_active} beyond the cohort decide by it too"
     if found.bad_acks:
         names = ", ".join(list(found.bad_devices)[:NAMES_SHOWN])
-        yield printable(f"{found.bad_acks} acks are not their device's: {names}")
+        yield printable(
+            f"acks that their device did not sign: {found.bad_acks} ({names})"
+        )
     if found.strangers:
         names = ", ".join(found.strangers[:NAMES_SHOWN])
         yield printable(f"not enrolled, ignored: {names}")

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from fleet.errors import BadInput, Unavailable
 from fleet.files import read_limited
+from fleet.journal import FOLDER, KEY, FileJournal
 from fleet.link import BrokerOptions, parse_broker, tls
 from fleet.registry import load_devices
 from fleet.rollout import step_line
 from fleet.rollout_desk import Desk
 from fleet.rollout_seen import seen_rollout
 from fleet.rollout_shown import follower
+from fleet.rollout_signer import RepositorySigner
+from fleet.signing import Passphrases, find_key, load_half
+from policies.rollout import encode_rollout
 from protocols.errors import WireError
 from protocols.topics import check_name
 
@@ -49,6 +53,7 @@ class Site:
     allow_plaintext: bool = False
     client_id: str = ""
     json: bool = False
+    passphrase_file: Path | None = None
 
     def options(self) -> BrokerOptions:
         """Return where the broker is; BadInput names the option or the file."""
@@ -141,8 +146,8 @@ def carry_out(
     asyncio.run(desk.change(action, step, before))
     if watching.watch:
         return watched(site, desk, step, watching)
-    if not site.json:
-        sys.stdout.write(f"published: {step_line(step)}\n")
+    told = encode_rollout(step).decode() if site.json else f"{step_line(step)}\n"
+    sys.stdout.write(told if site.json else f"published: {told}")
     return 0
 
 
@@ -168,4 +173,14 @@ def watched(site: Site, desk: Desk, rollout: Rollout, watching: Watching) -> int
 
 def signing(site: Site) -> tuple[Signer, Journal]:
     """Return what signs and what records; BadInput for a missing or bad file."""
-    raise BadInput("", "--repository", f"is not built yet: {site.repository}")
+    if site.repository is None:
+        raise BadInput("", "--repository", "is needed to sign")
+    asked = Passphrases(site.passphrase_file)
+    keys = site.keys or site.repository
+    signer = RepositorySigner(site.repository, keys, asked)
+    if signer.fleet != site.fleet:
+        reason = f"is the repository of {signer.fleet}, not of {site.fleet}"
+        raise BadInput(str(site.repository), "", reason)
+    half = load_half(site.repository / FOLDER / KEY)
+    own = find_key(keys, [half.key_id], "the journal", asked)
+    return signer, FileJournal(site.repository, site.fleet, own)

@@ -38,6 +38,21 @@ def test_the_document_tells_misses_and_escapes_bars() -> None:
     assert "make bench" in text
 
 
+def test_a_section_measured_alone_replaces_its_own_and_no_other() -> None:
+    now = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+    text = report.document({"decode": [ROW], "audit": [ROW]}, now)
+    fresh = {**ROW, "what": "fresh"}
+    for name in ("decode", "audit"):
+        mended = report.replaced(text, name, [fresh])
+        both = {"decode": [ROW], "audit": [ROW], name: [fresh]}
+        expected = report.document(both, now)
+        assert mended == expected
+    more = report.replaced(text, "rollout", [fresh])
+    assert more == report.document(
+        {"decode": [ROW], "audit": [ROW], "rollout": [fresh]}, now
+    )
+
+
 def test_a_failed_section_is_a_row_that_counts_as_missed() -> None:
     row = run.failed("path", "ValueError: no")
     assert row["met"] is False

@@ -80,7 +80,7 @@ def test_words_of_others_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> N
     assert "\r" not in told
     assert "\x07" not in told
     assert "[red]x" in told  # markup is shown, not obeyed
-    assert "1 acks are not their device's" in told
+    assert "acks that their device did not sign: 1" in told
 
 
 def test_a_step_in_words_names_groups_devices_and_why() -> None:
