@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench.rollout_device import private_key
 from fleet.journal import FileJournal
 from fleet.making import DAY_S, Days, Holders, PolicyFiles, root, sealed, targets
+from fleet.registry import SCHEMA, SUFFIX
 from fleet.repository import Change, Online, Repository
 from fleet.signing import Passphrases, SigningKey, load_key, make_key
-
-from bench.rollout_device import private_key
-from fleet.registry import SCHEMA, SUFFIX
 from policies.files import shipped_text
 from policies.trust.model import Terms
 

@@ -9,7 +9,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fleet.errors import BadInput
+from fleet.errors import BadInput, Unavailable
 from fleet.journal import FileJournal
 from fleet.making import DAY_S, rollout, sealed
 from fleet.proposal import NEW_ROOT, NEW_TARGETS
@@ -71,12 +71,26 @@ class Release:
         """Return the rollout that was signed last, None where none was."""
         return self.repository.rollout()
 
-    def sign(self, told: Rollout) -> bytes:
+    def sign(self, told: Rollout, before: Rollout | None) -> bytes:
         """Sign a step of a rollout, snapshot and timestamp; return the bundle.
 
+        Unavailable where it does not follow ``before``, because another desk signed.
         BadInput for a policy that the fleet role has not signed, and for a stable one
         below the floor, which an abort could not take devices back to.
         """
+        with self.repository.locked():
+            if self.repository.rollout() != before:
+                raise Unavailable(told.name, "another desk signed a step meanwhile")
+            targets = self._listing(told)
+            text = encode_rollout(told)
+            change = Change(
+                rollout=self._rollout(targets, text), files={ROLLOUT_PATH: text}
+            )
+            files = self.repository.advance(change, self.online(), self._now_s())
+        return encode_bundle(files)
+
+    def _listing(self, told: Rollout) -> Targets:
+        """Return the targets metadata; BadInput where they do not list its policies."""
         targets = self.repository.standing().targets
         listed = {} if targets is None else listing(targets)
         for version in (told.candidate, told.stable):
@@ -88,13 +102,7 @@ class Release:
             reason = f"a policy is below min_version {least}, which is signed"
             raise BadInput("", told.name, reason, "devices never go below it")
         assert targets is not None  # a candidate is listed
-        with self.repository.locked():
-            text = encode_rollout(told)
-            change = Change(
-                rollout=self._rollout(targets, text), files={ROLLOUT_PATH: text}
-            )
-            files = self.repository.advance(change, self.online(), self._now_s())
-        return encode_bundle(files)
+        return targets
 
     def publish(self, proposal: Proposal) -> bytes:
         """Put a signed proposal into the repository; return the bundle.

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from fleet.ack_feed import opened
 from fleet.errors import Unavailable
-from fleet.link import connect
+from fleet.publishing import ATTEMPTS, BUNDLE, PAUSE_S, publish
 from fleet.rollout import AckBook, Tally, report
 from fleet.rollout_steps import paused
-from protocols.topics import policy_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 ASK_S: Final = 5.0  # nothing has come for so long: ask again
 SHOW_S: Final = 0.5
-ATTEMPTS: Final = 5  # to publish a step, or to come back to the broker
-PAUSE_S: Final = 1.0
 
 
 class Signer(Protocol):
@@ -96,28 +93,10 @@ class Desk:
             "note": rollout.note, "published": False,
         }  # fmt: skip
         try:
-            await self._publish(bundle)
+            await publish(self._options, self._fleet, {BUNDLE: bundle})
             facts["published"] = True
         finally:
             self._journal.record(f"rollout {action}", facts)
-
-    async def _publish(self, bundle: bytes) -> None:
-        topic = policy_topic(self._fleet, "bundle")
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                link = await connect(self._options, session_s=0)
-                try:
-                    await link.publish(topic, bundle, retain=True)
-                    if link.refused:
-                        raise Unavailable("mqtt", link.refused)
-                    return
-                finally:
-                    await link.close()
-            except Unavailable as error:
-                if attempt == ATTEMPTS:
-                    reason = f"signed, not published: {error.reason}; publish it again"
-                    raise Unavailable(error.what, reason) from None
-            await asyncio.sleep(PAUSE_S)
 
     async def status(self, rollout: Rollout) -> Report:
         """Return what the retained acks say now."""

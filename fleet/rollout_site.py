@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from fleet.errors import BadInput, Unavailable
 from fleet.files import read_limited
-from fleet.journal import FOLDER, KEY, FileJournal
-from fleet.link import BrokerOptions, parse_broker, tls
 from fleet.registry import load_devices
+from fleet.release import Release
 from fleet.rollout import step_line
 from fleet.rollout_desk import Desk
 from fleet.rollout_seen import seen_rollout
 from fleet.rollout_shown import follower
-from fleet.rollout_signer import RepositorySigner
-from fleet.signing import Passphrases, find_key, load_half
+from fleet.signing import Passphrases
+from fleet.trust_words import broker_options
 from policies.rollout import encode_rollout
 from protocols.errors import WireError
 from protocols.topics import check_name
@@ -30,6 +29,7 @@ from protocols.topics import check_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fleet.link import BrokerOptions
     from fleet.rollout_desk import Ended, Journal, Signer
     from policies.rollout import Rollout
 
@@ -61,15 +61,10 @@ class Site:
             check_name("fleet", self.fleet)
         except WireError as error:
             raise BadInput("", "--fleet", error.reason) from None
-        host, port = parse_broker(self.broker)
         # two with one name would throw each other out of the broker
         name = self.client_id or f"sluicectl-rollout-{secrets.token_hex(6)}"
-        found = BrokerOptions(
-            host, port, name, self.ca, self.cert, self.key,
-            allow_plaintext=self.allow_plaintext,
-        )  # fmt: skip
-        tls(found)  # bad files are told before anything begins
-        return found
+        files = (self.ca, self.cert, self.key)
+        return broker_options(self.broker, name, files, plain=self.allow_plaintext)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +170,11 @@ def signing(site: Site) -> tuple[Signer, Journal]:
     """Return what signs and what records; BadInput for a missing or bad file."""
     if site.repository is None:
         raise BadInput("", "--repository", "is needed to sign")
-    asked = Passphrases(site.passphrase_file)
-    keys = site.keys or site.repository
-    signer = RepositorySigner(site.repository, keys, asked)
-    if signer.fleet != site.fleet:
-        reason = f"is the repository of {signer.fleet}, not of {site.fleet}"
+    if site.keys is None:
+        raise BadInput("", "--keys", "is needed to sign")
+    release = Release(site.repository, site.keys, Passphrases(site.passphrase_file))
+    fleet = release.repository.fleet
+    if fleet != site.fleet:
+        reason = f"is the repository of {fleet}, not of {site.fleet}"
         raise BadInput(str(site.repository), "", reason)
-    half = load_half(site.repository / FOLDER / KEY)
-    own = find_key(keys, [half.key_id], "the journal", asked)
-    return signer, FileJournal(site.repository, site.fleet, own)
+    return release, release.journal

@@ -46,7 +46,7 @@ def test_python_tuf_reads_the_repository_as_it_stands(
 ) -> None:
     fleet.release(42, 43)
     desk = Release(fleet.repository, fleet.keys)
-    desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8))
+    desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8), None)
     for name in ("m", "t"):
         (tmp_path / name).mkdir()
     updater = Updater(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet import rollout_desk
+from fleet import publishing, rollout_desk
 from fleet.errors import Unavailable
 from fleet.link import BrokerOptions, connect
 from fleet.rollout import AckBook, Report
@@ -123,7 +123,7 @@ def test_a_step_is_published_retained_and_in_the_journal(broker: Broker) -> None
 def test_a_step_that_no_broker_took_is_in_the_journal_as_such(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout_desk, "PAUSE_S", 0.0)
+    monkeypatch.setattr(publishing, "PAUSE_S", 0.0)
 
     async def run() -> None:
         world = World(broker, a_fleet(1))

@@ -12,6 +12,8 @@ import pytest
 from bench.rollout import Plan, measure, rows_of
 from bench.rollout_device import draw
 from bench.rollout_plot import drawn
+from bench.rollout_site import FLEET
+from fleet.journal import check_journal
 from tests.support.broker import needs_mosquitto
 
 if TYPE_CHECKING:
@@ -67,5 +69,10 @@ def test_two_hundred_gateways_take_a_rollout_and_halt_the_bad_one(
 
     assert aborted.code == 0
     assert "2" not in aborted.told["decides"]
+    journal = check_journal(tmp_path / "repository", FLEET).entries
+    assert [one.action.removeprefix("rollout ") for one in journal] == [
+        "start", "widen", "start", "halt", "abort",
+    ]  # fmt: skip
+    assert journal[3].facts["by"] == "limits"
     assert [row.met for row in rows_of(found)].count(False) == 0
     assert drawn(found.steps).count("<polyline") == 16

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet.errors import BadInput
+from fleet.errors import BadInput, Unavailable
 from fleet.release import Release
 from policies.rollout import Rollout
 from policies.trust import TrustError
@@ -189,14 +189,17 @@ def test_the_release_desk_signs_a_rollout(fleet: CommandFleet) -> None:
     desk = Release(fleet.repository, fleet.keys)
     assert desk.rollout() is None
     told = Rollout(name="r", candidate=43, stable=42, salt="00" * 8, upto=100)
-    trusted, offered = fleet.taken(fleet.device(), desk.sign(told))
+    trusted, offered = fleet.taken(fleet.device(), desk.sign(told, None))
     assert offered.rollout == told == desk.rollout()
     assert sorted(offered.policies) == [42, 43]
     wider = Rollout(name="r", candidate=43, stable=42, salt="00" * 8, upto=10_000)
-    _, offered = fleet.taken(trusted, desk.sign(wider))
+    _, offered = fleet.taken(trusted, desk.sign(wider, told))
     assert offered.rollout == wider
     with pytest.raises(BadInput, match="policy 44: is not published"):
-        desk.sign(Rollout(name="r", candidate=44, salt="00" * 8))
+        desk.sign(Rollout(name="r", candidate=44, salt="00" * 8), wider)
+    with pytest.raises(Unavailable, match="another desk signed"):
+        desk.sign(told, told)
+    assert desk.rollout() == wider
 
 
 def test_an_abort_must_stay_possible(fleet: CommandFleet) -> None:
@@ -208,7 +211,7 @@ def test_an_abort_must_stay_possible(fleet: CommandFleet) -> None:
     fleet.publish(out)
     desk = Release(fleet.repository, fleet.keys)
     with pytest.raises(BadInput, match="below min_version 43"):
-        desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8))
+        desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8), None)
 
 
 def test_online_keys_are_rotated_by_two_root_keys(fleet: CommandFleet) -> None:
@@ -244,14 +247,15 @@ def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(
     fleet.release(42)
     desk = Release(fleet.repository, fleet.keys)
     told = Rollout(name="r", candidate=42, salt="00" * 8, upto=100)
-    trusted, _ = fleet.taken(fleet.device(), desk.sign(told))
+    trusted, _ = fleet.taken(fleet.device(), desk.sign(told, None))
     proposal = fleet.rotate("rollout")
     fleet.sign(proposal, "bob", "carol")
     trusted, offered = fleet.taken(trusted, fleet.publish(proposal))
     assert offered.rollout == told
     (fleet.keys / "rollout.pem").unlink()
     later = Rollout(name="r", candidate=42, salt="00" * 8, upto=200)
-    _, offered = fleet.taken(trusted, Release(fleet.repository, fleet.keys).sign(later))
+    desk = Release(fleet.repository, fleet.keys)
+    _, offered = fleet.taken(trusted, desk.sign(later, told))
     assert offered.rollout == later
 
 
