@@ -94,15 +94,12 @@ def _steps(operator: Operator, world: World, plan: Plan) -> list[Step]:
     widen = ["rollout", "widen", "--upto", "100%"]
     worse = ["rollout", "start", "--candidate", "2", "--upto", plan.wide]
     abort = ["rollout", "abort", "--reason", "bench", "--json"]
-    found = [
+    return [
         step(plan.narrow, operator, [*begin, *_limits(plan.good), *watch], world),
         step("100%", operator, [*widen, *watch], world),
         step("halt", operator, [*worse, *_limits(plan.bad), *watch], world),
         step("abort", operator, abort, world),
     ]
-    for one in found:
-        world.say(f"{one.name}: {one.report.get('outcomes')} {one.error}")
-    return found
 
 
 def _limits(limits: tuple[str, str, str]) -> list[str]:

@@ -28,10 +28,11 @@ LIFE_S: Final = 3600.0
 class Member:
     """A device and its connection."""
 
-    def __init__(self, name: str, world: World) -> None:
+    def __init__(self, name: str, world: World, inbox: Inbox) -> None:
         """Take a name; nothing is connected yet."""
         self.name = name
         self._world = world
+        self._inbox = inbox
         self._topic = up_topic(world.settings.fleet, name, "ack")
         self.client: Client | None = None
         self.device = SimDevice(name, world, self._say)
@@ -50,7 +51,7 @@ class Member:
 
     def _take(self, topic: str, body: bytes) -> None:
         del topic
-        self.device.take(body)
+        self._inbox.put(self, body)
 
     def _say(self, ack: bytes) -> None:
         if self.client is not None:
@@ -62,13 +63,47 @@ class Member:
         books.last_ack_s = time.monotonic()
 
 
+class Inbox:
+    """Bundles that wait for this process: the newest of each device, as in the daemon.
+
+    One is dealt with between two looks at the connections.
+    """
+
+    def __init__(self) -> None:
+        """Nothing waits."""
+        self._waiting: dict[Member, bytes] = {}
+        self._came = asyncio.Event()
+        self.received = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, member: Member, body: bytes) -> None:
+        """Let a bundle wait; it takes the place of an older one."""
+        self.received += 1
+        self._waiting[member] = body
+        self._came.set()
+
+    async def work(self) -> None:
+        """Deal with what waits, for ever."""
+        while True:
+            await self._came.wait()
+            if not self._waiting:
+                self._came.clear()
+                continue
+            member = next(iter(self._waiting))
+            member.device.take(self._waiting.pop(member))
+            await asyncio.sleep(0)
+
+
 class Fleet:
     """The devices of this process."""
 
     def __init__(self, names: list[str], world: World) -> None:
         """Make the devices; their keys are made here."""
         self._world = world
-        self._members = [Member(name, world) for name in names]
+        self.inbox = Inbox()
+        self._members = [Member(name, world, self.inbox) for name in names]
 
     async def connect(self, port: int) -> int:
         """Connect them all, RAMP at once; return how many could not."""
@@ -88,6 +123,7 @@ class Fleet:
     def mark(self) -> None:
         """Begin a new step."""
         self._world.books.mark()
+        self.inbox.received = 0
 
     async def ping(self) -> None:
         """Keep the connections alive."""
@@ -107,6 +143,8 @@ class Fleet:
             decides[version] = decides.get(version, 0) + 1
         return {
             "counts": dict(books.counts),
+            "received": self.inbox.received,
+            "waiting": len(self.inbox),
             "first_message_s": books.first_message_s,
             "last_message_s": books.last_message_s,
             "last_ack_s": books.last_ack_s,
@@ -146,7 +184,7 @@ async def serve(plain: dict[str, Any]) -> None:
     )
     failed = await fleet.connect(plain["port"])
     print(json.dumps({"connected": len(plain["names"]) - failed}), flush=True)
-    ping = asyncio.create_task(fleet.ping())
+    tasks = [asyncio.create_task(one) for one in (fleet.ping(), fleet.inbox.work())]
     try:
         async with asyncio.timeout(LIFE_S):
             while line := await reader.readline():
@@ -157,8 +195,12 @@ async def serve(plain: dict[str, Any]) -> None:
                 if wanted == "mark":
                     fleet.mark()
     finally:
-        ping.cancel()
+        failed_tasks = [one for one in tasks if one.done()]
+        for task in tasks:
+            task.cancel()
         fleet.close()
+        for task in failed_tasks:
+            await task  # a bug of a device ends the process with its own words
 
 
 def main() -> int:

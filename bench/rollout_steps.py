@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.rollout_parts import BenchBroker, Workers
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-SETTLE_S: Final = 600.0
+SETTLE_S: Final = 900.0
 POLL_S: Final = 0.5
 
 
@@ -85,11 +85,13 @@ class Operator:
 def step(name: str, operator: Operator, words: Sequence[str], world: World) -> Step:
     """Run one watched command and wait until every device has dealt with it."""
     world.workers.mark()
+    world.say(f"{name}: {' '.join(words)}")
     done = operator.run(*words)
     if done.code not in {0, 1} or not done.lines:
         raise RuntimeError(f"{' '.join(words)}: {done.error}")
     told = settled(world.workers, world.devices * (2 if done.code else 1))
     first_s = told["first_message_s"]
+    world.say(f"{done.code} {done.error} {done.last.get('outcomes')} {told}")
     moments = [(at - first_s, line.get("outcomes", {})) for at, line in done.lines]
     return Step(
         name, done.last, moments, told, done.code, done.error,
@@ -109,13 +111,11 @@ class World:
 
 
 def settled(workers: Workers, bundles: int) -> dict[str, Any]:
-    """Return the devices' counts once they took ``bundles`` and the broker all acks."""
+    """Return the devices' counts once ``bundles`` came and nothing is left to do."""
     until_s = time.monotonic() + SETTLE_S
     while True:
         told = workers.told()
-        counts = told["counts"]
-        taken = sum(n for name, n in counts.items() if name[:2] in {"bu", "un"})
-        busy = told["unacknowledged"] or told["trials"]
-        if (taken >= bundles and not busy) or time.monotonic() >= until_s:
+        busy = told["waiting"] or told["unacknowledged"] or told["trials"]
+        if (told["received"] >= bundles and not busy) or time.monotonic() >= until_s:
             return told
         time.sleep(POLL_S)

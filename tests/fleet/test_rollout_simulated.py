@@ -65,7 +65,7 @@ def test_two_hundred_gateways_take_a_rollout_and_halt_the_bad_one(
     assert "halted: " in halted.error
     assert "the limit is 2.5 %): floor" in halted.error
     assert halted.told["decides"]["2"] < DEVICES - never
-    assert halted.told["counts"]["bundles"] == 2 * DEVICES  # the step, and its pause
+    assert halted.told["received"] == 2 * DEVICES  # the step, and its pause
 
     assert aborted.code == 0
     assert "2" not in aborted.told["decides"]
