@@ -20,9 +20,10 @@ from fleet.files import read_limited
 from fleet.files import replace as replace_file
 from fleet.making import COMPACT, also_signed
 from policies.errors import TrustError
+from policies.trust.chain import first_root
 from policies.trust.content import Listed, bundle_name, listing, read_content
 from policies.trust.form import depth
-from policies.trust.metadata import binding, check_delegation
+from policies.trust.metadata import binding, check_delegation, load, verify
 from protocols.bundle import (
     BUNDLE_BYTES_MAX,
     BundleError,
@@ -136,11 +137,17 @@ def load_proposal(path: Path) -> Proposal:
 def check_proposal(proposal: Proposal) -> None:
     """Return where nothing is in it that a signer would not be shown; TrustError.
 
-    Published policies stay as they are; the files of the new one are those it names.
+    What it says is published was signed by the people of its root, or a signer could be
+    shown a difference to something else. Published policies stay as they are; the files
+    of the new one are those it names.
     """
     if not proposal.old_root or not (proposal.new_root or proposal.new_targets):
         raise TrustError("format", "has no root or proposes nothing")
     fleet = proposal.fleet()
+    before = first_root(proposal.old_root, fleet)
+    if proposal.old_targets:
+        published = load(Targets, "targets", proposal.old_targets)
+        verify("targets", before, published, fleet)
     parts: list[Root | Targets] = [proposal.before(), proposal.root()]
     sides = (proposal.old_targets, proposal.new_targets)
     parts += [_part(Targets, raw) for raw in sides if raw]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fleet.errors import BadInput
-from fleet.files import write_new
+from fleet.files import read_limited, write_new
 from fleet.groups import policy_app
 from fleet.listing import write
 from fleet.policy_source import Against
@@ -39,7 +39,7 @@ from fleet.trust_words import (
     RepositoryFolder,
     broker_options,
 )
-from policies.trust.model import Terms
+from policies.trust.model import ROOT_BYTES_MAX, Terms
 
 ProposalFile = Annotated[Path, typer.Argument(help="The proposal file.")]
 
@@ -95,6 +95,10 @@ def policy_sign(
     key: Annotated[Path, typer.Option(help="Your private key (PEM).")],
     bindings: Bindings = None,
     databases: Databases = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="The root that you know; another one's is not signed."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     passphrase_file: PassphraseFile = None,
 ) -> int:
@@ -103,6 +107,8 @@ def policy_sign(
     A policy that lint refuses is not signed. Exit code 1: refused, or you said no.
     """
     told = load_proposal(proposal)
+    if root is not None and read_limited(root, ROOT_BYTES_MAX) != told.old_root:
+        raise BadInput(str(proposal), "", f"is made for another root than {root}")
     against = Against(tuple(bindings or ()), databases)
     policy = told.newest(new=True)
     if policy is not None:
@@ -126,7 +132,7 @@ def policy_publish(
     keys: KeysFolder,
     proposal: Annotated[
         Path | None,
-        typer.Argument(help="A signed proposal; none: what is out."),
+        typer.Argument(help="A signed proposal; none: what is out, renewed."),
     ] = None,
     broker: Broker = "",
     out: Annotated[
@@ -157,6 +163,7 @@ def policy_publish(
     if proposal is not None:
         message = release.publish(load_proposal(proposal))
     else:
+        release.renew()
         message = release.bundle()
     if out is not None:
         write_new(out, message)

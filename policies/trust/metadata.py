@@ -154,6 +154,9 @@ def _check_root(root: Root) -> None:
     if not root.consistent_snapshot:
         raise TrustError("format", "root: without consistent snapshots")
     people = binding("root", root).people
+    online = {*root.roles["snapshot"].keyids, *root.roles["timestamp"].keyids}
+    if online & {*root.roles["root"].keyids, *root.roles["targets"].keyids}:
+        raise TrustError("same-key", "root: an online key counts as a person's")
     for name, least in THRESHOLD_MIN.items():
         _check_role(name, root.roles[name], root.keys, least)
         if name not in PEOPLES:

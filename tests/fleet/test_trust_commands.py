@@ -11,7 +11,8 @@ import pytest
 from fleet.errors import BadInput, Unavailable
 from fleet.release import Release
 from policies.rollout import Rollout
-from policies.trust import TrustError
+from policies.trust import TrustError, open_bundle
+from protocols.bundle import encode_bundle
 from tests.support.founding import CATALOGUE, CommandFleet, command_fleet, ran
 
 if TYPE_CHECKING:
@@ -182,6 +183,29 @@ def test_a_tampered_proposal_is_none(
             capsys.readouterr()
         else:
             assert code in {1, 2}
+
+
+def test_a_signer_is_not_shown_another_past(
+    fleet: CommandFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody's proposal compares with a policy that two people never signed."""
+    fleet.release(42)
+    proposal = fleet.propose(43)
+    files = open_bundle(proposal.read_bytes())
+    plain = json.loads(files["old.targets.json"])
+    plain["signatures"] = plain["signatures"][:1]
+    text = json.dumps(plain, separators=(",", ":"), sort_keys=True)
+    proposal.write_bytes(encode_bundle(files | {"old.targets.json": text.encode()}))
+    words = ("policy", "sign", proposal, "--yes", "--key", fleet.keys / "alice.pem")
+    assert ran(*words) == 2
+    assert "1 of 2 good signatures" in capsys.readouterr().err
+    proposal.write_bytes(encode_bundle(files))
+    own = tmp_path / "own-root.json"
+    own.write_bytes(fleet.root)
+    assert ran(*words, "--root", own) == 0
+    own.write_bytes(fleet.root + b" ")
+    assert ran(*words, "--root", own) == 2
+    assert "another root" in capsys.readouterr().err
 
 
 def test_the_release_desk_signs_a_rollout(fleet: CommandFleet) -> None:

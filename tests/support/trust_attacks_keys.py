@@ -57,6 +57,13 @@ def one_person_with_two_keys(world: World) -> bytes:
     return twin.message()
 
 
+def online_key_as_a_person(world: World) -> bytes:
+    """A root lists the timestamp key among the people: a stolen one makes two."""
+    twin = world.twin()
+    twin.rotate(people=("alice", "bob", "timestamp"))
+    return twin.message()
+
+
 def too_few_old_root_keys(world: World) -> bytes:
     """One stolen root key makes a new root; its own new keys all sign."""
     twin = world.twin()
@@ -126,6 +133,7 @@ KEY_ATTACKS: dict[Callable[[World], bytes], str] = {
     same_key_twice: "same-key",
     same_key_under_two_ids: "same-key",
     one_person_with_two_keys: "same-key",
+    online_key_as_a_person: "same-key",
     too_few_old_root_keys: "root-chain",
     a_root_left_out: "root-chain",
     a_root_of_a_higher_version: "root-chain",
