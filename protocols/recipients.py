@@ -19,6 +19,7 @@ import msgspec
 from protocols.announcement import KEY_ID_BYTES
 from protocols.envelope import MLKEM768X25519, X25519
 from protocols.errors import WireError
+from protocols.plain import printable
 
 SCHEMA: Final = "sluicegate/recipient/1"
 CARD_BYTES_MAX: Final = 16 * 1024
@@ -35,7 +36,7 @@ class RecipientCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who they are, their public keys (base64), and how long these are good."""
 
     schema: str
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
     x25519: str  # 32 bytes
     mlkem768x25519: str  # 1184 bytes ML-KEM-768 ek, then 32 bytes X25519
     receipt_ed25519: str  # 32 bytes: signs receipts, where they run a collector
@@ -113,4 +114,4 @@ def _check_key(field: str, text: str, size: int) -> None:
 
 def _without_values(reason: str) -> str:
     """Return msgspec's reason; it names fields and types, and quotes unknown fields."""
-    return reason[:200]
+    return printable(reason)[:200]

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from protocols.errors import WireError
+from protocols.plain import printable
 
 T = TypeVar("T")
 
@@ -108,4 +109,4 @@ def _decode(body: bytes, kind: type[T], bytes_max: int, what: str) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # msgspec names the field and the type it wanted, never the value.
-        raise WireError(what, str(error)) from None
+        raise WireError(what, printable(str(error))[:200]) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +13,8 @@ from policies.trust import proof
 from policies.trust.form import BYTES_MAX
 from protocols.acks import Ack, encode_ack
 from protocols.bundle import encode_bundle
+from protocols.recipients import SCHEMA, RecipientCard, encode_card
+from protocols.telemetry import State
 from tests.fuzz.mutate import world
 from tests.fuzz.targets import BINDINGS
 from tests.policies.test_policy_hostile import FLOOR, POLICY
@@ -84,6 +88,24 @@ def _ack() -> Iterator[bytes]:
         )  # fmt: skip
 
 
+def _card() -> Iterator[bytes]:
+    zeros = base64.b64encode(bytes(32)).decode()
+    hybrid = base64.b64encode(bytes(1216)).decode()
+    yield encode_card(
+        RecipientCard(schema=SCHEMA, name="oem", x25519=zeros, mlkem768x25519=hybrid,
+                      receipt_ed25519=zeros, not_before=dt.date(2026, 1, 1),
+                      not_after=dt.date(2030, 1, 1))
+    )  # fmt: skip
+
+
+def _state() -> Iterator[bytes]:
+    fields = dict.fromkeys(State.__struct_fields__, 1)
+    words = {"device": "gw-1", "boot": "00", "agent": "0", "policy_name": "p",
+             "policy_digest": "00", "policy_source": "local", "policy_state": "active", "clock": "high",
+             "online": True, "problems": []}  # fmt: skip
+    yield json.dumps(fields | words).encode()
+
+
 def _consents() -> Iterator[bytes]:
     given = [
         Statement(name=name, id=f"{number:032x}", given=1_782_800_000,
@@ -106,6 +128,8 @@ _SEEDS: Final = {
     "fetch": lambda: iter([bytes([n, m] * 16) for n in range(5) for m in range(6)]),
     "answer": lambda: iter([world().fleet.answer("00" * 16, "gw-1")]),
     "ack": _ack,
+    "card": _card,
+    "state": _state,
     "rollout": lambda: iter([world().fleet.rollout_text]),
     "consents": _consents,
 }

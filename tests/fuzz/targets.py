@@ -30,6 +30,8 @@ from protocols.acks import decode_ack, encode_ack
 from protocols.bundle import encode_bundle, parse_bundle
 from protocols.can.database import parse_database
 from protocols.errors import WireError
+from protocols.recipients import encode_card, parse_card
+from protocols.telemetry import decode_state, decode_telemetry
 from tests.fuzz.mutate import NOW_NS, offered, retained, world
 from tests.policies.building import consent_of, points_of, policy_of, rule_of
 
@@ -255,6 +257,25 @@ def ack(data: bytes) -> None:
     assert decode_ack(again).number == found.number
 
 
+def card(data: bytes) -> None:
+    """A recipient's card: what is taken is written back as one that says the same."""
+    try:
+        found = parse_card(data)
+    except WireError as error:
+        one_line(error)
+        return
+    assert parse_card(encode_card(found)) == found
+
+
+def state(data: bytes) -> None:
+    """What a device says of itself: retained state, and telemetry."""
+    for decode in (decode_state, decode_telemetry):
+        try:
+            decode(data)
+        except WireError as error:
+            one_line(error)
+
+
 def rollout(data: bytes) -> None:
     """A rollout: one form, and a decision for every device at any time."""
     try:
@@ -309,6 +330,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "fetch": fetch,
     "answer": answer,
     "ack": ack,
+    "card": card,
+    "state": state,
     "rollout": rollout,
     "consents": consents,
 }
