@@ -101,8 +101,9 @@ def _card() -> Iterator[bytes]:
 def _state() -> Iterator[bytes]:
     fields = dict.fromkeys(State.__struct_fields__, 1)
     words = {"device": "gw-1", "boot": "00", "agent": "0", "policy_name": "p",
-             "policy_digest": "00", "policy_source": "local", "policy_state": "active", "clock": "high",
-             "online": True, "problems": []}  # fmt: skip
+             "policy_digest": "00", "policy_source": "local", "candidate_state": "",
+             "policy_state": "active", "clock": "good", "online": True,
+             "problems": []}  # fmt: skip
     yield json.dumps(fields | words).encode()
 
 
