@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+STARTS_MAX: Final = 3  # a candidate that ends the process is not compiled for ever
 FAILURES_MAX: Final = 16  # candidates that are remembered as refused or reverted
 REASON_MAX: Final = 200  # characters
 
@@ -102,7 +103,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     weakens: int = 0  # lines of important or core categories that it loosens
     since_ns: int = 0
     evidence_index: int = -1
-    restarts: int = 0  # of the process during the trial
+    restarts: int = 0  # of the process since the candidate was verified, or on trial
     failures: tuple[Failure, ...] = ()
 
 
@@ -139,11 +140,18 @@ def restarted(standing: Standing) -> Standing:
 
     What was only verified or staged has decided nothing; it comes again.
     """
+    counted = msgspec.structs.replace(standing, restarts=standing.restarts + 1)
     if standing.state is State.TRIAL:
-        return msgspec.structs.replace(standing, restarts=standing.restarts + 1)
+        return counted
     if standing.state in {State.VERIFIED, State.STAGED}:
-        return after(standing, Event.DROP)
+        return after(counted, Event.DROP)
     return standing
+
+
+def starts_before(standing: Standing, digest: str, attempt: int) -> int:
+    """Return how often the process has ended between verifying this and trying it."""
+    is_same = (standing.digest, standing.attempt) == (digest, attempt)
+    return standing.restarts if is_same and standing.state is State.NONE else 0
 
 
 def encode_standing(standing: Standing) -> bytes:

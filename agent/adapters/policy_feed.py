@@ -13,7 +13,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agent.activation import Event, State, after
+from agent.activation import STARTS_MAX, Event, State, after, starts_before
 from agent.adapters.health import reading
 from agent.adapters.policy_messages import SETTLE_S, PolicyMessages
 from agent.adapters.steering import SPOOLED_UNDER, TRIED
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agent.adapters.policy_recorder import PolicyRecorder
     from agent.adapters.policy_shelf import Restored
     from agent.adapters.steering import Desk, Steering
-    from agent.control import Accepted, Turn
+    from agent.control import Accepted, Turn, Update
     from agent.trial import Reading
     from policies.trust import SignedPolicy
 
@@ -76,6 +76,7 @@ class PolicyFeed:
             await recorder.record(restored.step, standing, restored.accepted, documents)
         else:
             recorder.tell(restored.accepted)
+        self._mended()
         for trouble in restored.troubles:
             self._desk.now.troubles["policy"] = trouble
 
@@ -93,7 +94,7 @@ class PolicyFeed:
         await self._messages.answers()
         async with self._messages.newest() as update:
             if update is not None:
-                await self._turn(self._messages.taken(update))
+                await self._news(update)
         self._messages.look()
         if self._trial is not None:
             await self._try(self._trial)
@@ -101,6 +102,23 @@ class PolicyFeed:
             self._wait("clock", WHAT_TIME)
         elif self._messages.offered is not None:
             await self._turn(NOTHING)
+
+    async def _news(self, update: Update) -> None:
+        """Take what messages have changed."""
+        try:
+            await self._turn(self._messages.taken(update))
+        except Refused as error:  # good metadata, and their policy is not for us
+            await self._messages.refuse(error)
+        else:
+            self._mended()
+
+    def _mended(self) -> None:
+        """After good news: what is wrong still is what the standing says."""
+        standing, troubles = self._recorder.standing, self._desk.now.troubles
+        troubles.pop("policy", None)
+        if standing.state in {State.REFUSED, State.REVERTED}:
+            word = standing.state.value
+            troubles["policy"] = f"{word}: {standing.rule}: {standing.reason}"
 
     # --- whose turn it is -----------------------------------------------------------
 
@@ -118,10 +136,10 @@ class PolicyFeed:
                 self._recorder.standing,
                 self._steering.confirmed,
             )
-        except Refused as error:
+        except Refused:
             if documents:  # said once, when it came
                 await self._keep(documents)
-                await self._messages.refuse(error)
+                raise
             return
         if self._recorder.standing.state is State.TRIAL:
             ends = _ends(told, self._recorder.standing)
@@ -193,20 +211,22 @@ class PolicyFeed:
     ) -> None:
         """VERIFIED, then STAGED or REFUSED, then TRIAL."""
         recorder, now = self._recorder, self._desk.now
+        digest = signed.digest.hex()
         verified = after(
             recorder.standing,
             Event.VERIFY,
             name=signed.name,
             version=signed.version,
-            digest=signed.digest.hex(),
+            digest=digest,
             attempt=told.attempt,
             slot=told.slot,
             approvers=signed.signers,
             weakens=0,
-            restarts=0,
+            restarts=starts_before(recorder.standing, digest, told.attempt),
         )
         await recorder.record("verified", verified, now.accepted, documents)
         try:
+            _check_starts(verified)
             accepted, weakens = await asyncio.to_thread(self._weighed, signed)
         except Refused as error:
             refused = after(
@@ -232,7 +252,7 @@ class PolicyFeed:
 
     async def _begun(self, accepted: Accepted) -> None:
         """Within the swap: from here on it decides, whatever happens to the power."""
-        trial = after(self._recorder.standing, Event.BEGIN)
+        trial = after(self._recorder.standing, Event.BEGIN, restarts=0)
         documents = {SPOOLED_UNDER: TRIED}
         await self._recorder.record("trial", trial, accepted, documents)
         self._desk.now.troubles.pop("policy", None)
@@ -292,6 +312,13 @@ class PolicyFeed:
                 "reverted", reverted, confirmed, {TRIAL: b"", **documents}
             )
         )
+
+
+def _check_starts(standing: Standing) -> None:
+    """Refused where the process has ended too often before the candidate's trial."""
+    if standing.restarts > STARTS_MAX:
+        reason = f"the process ended {standing.restarts} times before its trial"
+        raise Refused("restarts", reason)
 
 
 def _ends(told: Turn, standing: Standing) -> Breach | None:

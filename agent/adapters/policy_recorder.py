@@ -6,7 +6,7 @@ one commit. Order (DESIGN section 9): commit, sign, publish; the ack names the e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from agent.adapters.steering import Desk
     from agent.control import Accepted
     from agent.steps import Speaker
+
+
+REFUSED_REASON_MAX: Final = 400  # characters
 
 
 class PolicyRecorder:
@@ -79,7 +82,8 @@ class PolicyRecorder:
         """Record a message that was refused whole: the standing stays what it is."""
         now_ns = self._desk.clock.now_ns()
         name = accepted.compiled.policy.name
-        entry = self._desk.evidence.refused(now_ns, name, rule, reason)
+        said = reason[:REFUSED_REASON_MAX]
+        entry = self._desk.evidence.refused(now_ns, name, rule, said)
         index = await self._desk.keeper.record(lambda _: Commit(evidence=(entry,)))
         refused = Standing(
             state=State.REFUSED,
@@ -90,8 +94,8 @@ class PolicyRecorder:
             slot=self.standing.slot,
         )
         self._publish(accepted, refused)
-        if self.standing.state is State.TRIAL:
-            self.tell(accepted)  # what is retained says that the trial goes on
+        if self.standing.state not in {State.NONE, State.WAITING}:
+            self.tell(accepted)  # what is retained speaks of the candidate again
 
     def tell(self, accepted: Accepted) -> None:
         """Publish the ack of the standing as it is now."""

@@ -154,8 +154,12 @@ class Uplink:
         self._step(Event.CONNECTED)
         await self._thread.run(self._store.forget_sent)
         self._scheduler.connected(self._clock.monotonic_ns(), link.window)
-        topics = () if self.mail is None else self.mail.topics
-        await link.subscribe([self._receipt_topic, *topics])
+        await link.subscribe([self._receipt_topic])
+        if self.mail is not None:
+            try:
+                await link.subscribe(self.mail.topics)
+            except Refused as error:
+                self.problem = str(error)  # data go on; policies do not come
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._receive(link), name="uplink.receive")
             tasks.create_task(self._send(link), name="uplink.send")

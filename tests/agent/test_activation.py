@@ -21,6 +21,7 @@ from agent.activation import (
     encode_standing,
     has_failed,
     restarted,
+    starts_before,
 )
 
 
@@ -92,7 +93,10 @@ def test_failures_are_bounded_and_the_oldest_go() -> None:
 def test_a_restart_goes_on_with_a_trial_and_drops_what_has_not_decided() -> None:
     assert restarted(Standing(state=State.TRIAL, restarts=1)).restarts == 2
     for state in (State.VERIFIED, State.STAGED):
-        assert restarted(Standing(state=state)).state is State.NONE
+        dropped = restarted(Standing(state=state, digest="ab", attempt=2))
+        assert dropped.state is State.NONE
+        assert starts_before(dropped, "ab", 2) == 1
+        assert starts_before(dropped, "ab", 3) == starts_before(dropped, "cd", 2) == 0
     for state in RESTING:
         assert restarted(Standing(state=state)) == Standing(state=state)
 

@@ -154,7 +154,7 @@ def test_expired_metadata_permit_nothing_new_and_take_nothing_away(
             assert "expired" in bench.now.troubles["trust"]
             assert bench.deciding == ("pushed", 2)
             await bench.send(late)  # good once, and shown too late
-            assert (bench.last.state, bench.last.rule) == ("refused", "freeze")
+            assert bench.refusal == "freeze"
             bench.fleet.now_s += 8 * DAY_S
             await bench.renew()  # for the bundle that waits
             assert bench.last.state == "trial"

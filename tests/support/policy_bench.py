@@ -321,6 +321,12 @@ class PolicyBench:
         return self.acks
 
     @property
+    def refusal(self) -> str:
+        """Return the rule of the newest ack that refuses a message; "" for none."""
+        found = [ack.rule for ack in self.all if ack.state == "refused"]
+        return found[-1] if found else ""
+
+    @property
     def states(self) -> list[str]:
         self._read_acks()
         return [ack.state for ack in self.acks]

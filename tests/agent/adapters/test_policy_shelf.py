@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.activation import STARTS_MAX, State
 from agent.adapters.sqlite_check import check_all
 from agent.errors import BadInput, Refused
 from agent.store.documents import ACTIVE, PREVIOUS, STANDING, TRIAL, TRUST
@@ -16,6 +18,9 @@ from tests.support.policy_bench import BATTERY, EVENTS, PolicyBench
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.control import Accepted
+    from policies.trust import SignedPolicy
 
 TERMS = {"trial_s": 5, "uplink_s": 30}
 
@@ -223,5 +228,38 @@ def test_salvage_keeps_the_documents_that_are_whole(tmp_path: Path) -> None:
             assert bench.store.document(PREVIOUS) is None
             assert bench.last.state == "active"
             assert bench.publisher.boots == 2  # acks go on to rise
+
+    asyncio.run(story())
+
+
+def test_a_candidate_that_ends_the_process_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in the compiler must not become a gateway that starts for ever."""
+
+    async def story() -> None:
+        bench = PolicyBench(tmp_path)
+        async with bench.running():
+            await confirmed(bench, 2)
+            bench.listed(3, EVENTS, terms=TERMS)
+            bench.fleet.roll_out(3)
+        message, good = bench.fleet.message(), bench._load
+
+        def broken(signed: SignedPolicy) -> Accepted:
+            if signed.version == 3:
+                raise ZeroDivisionError
+            return good(signed)
+
+        monkeypatch.setattr(bench, "_load", broken)
+        lives = 0
+        while bench.recorder.standing.state is not State.REFUSED:
+            lives += 1
+            assert lives < 9
+            with contextlib.suppress(ExceptionGroup):
+                async with bench.running():
+                    assert bench.deciding == ("pushed", 2)
+                    await bench.send(message)
+        assert lives == STARTS_MAX + 2
+        assert (bench.last.state, bench.last.rule) == ("refused", "restarts")
 
     asyncio.run(story())
