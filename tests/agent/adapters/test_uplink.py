@@ -8,17 +8,20 @@ import datetime as dt
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
-from agent.adapters.mqtt import MqttOptions
+from agent.adapters.mqtt import MqttLink, MqttOptions, connect
+from agent.adapters.policy_inbox import PolicyInbox
 from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread
 from agent.adapters.uplink import Uplink
-from agent.errors import Fatal
+from agent.errors import Fatal, Refused
 from agent.evidence import Evidence
 from agent.records import Commit, Queued, Rank, SpoolRecord
 from agent.uplink.authority import Authority
@@ -32,7 +35,7 @@ from tests.support.receiver import Receiver
 from tests.support.store_cases import MIB, spool_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from agent.adapters.sqlite_store import SqliteStore
@@ -221,3 +224,78 @@ def a_key(side: Side) -> SpoolRecord:
     )
     body = encode_announcement(said, side.signer.sign)
     return SpoolRecord("key", "oem", Rank.CONTROL, 48, bytes(16), 0, 1, body)
+
+
+@needs_mosquitto
+def test_a_broker_that_denies_policies_takes_data_all_the_same(tmp_path: Path) -> None:
+    """mosquitto's access files deny no subscription: the denial is made up."""
+
+    async def denying(options: MqttOptions) -> MqttLink:
+        link = await connect(options)
+        allowed = link.subscribe
+
+        async def subscribe(topics: Sequence[str]) -> None:
+            for topic in topics:
+                if "/policy/" in topic:
+                    raise Refused("subscribe", f"{topic}: Not authorized")
+            await allowed(topics)
+
+        link.subscribe = subscribe  # type: ignore[method-assign]  # the denial
+        return link
+
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            side.uplink._connect = denying
+            side.uplink.mail = PolicyInbox("test", "gw-1")
+            record = spool_record(1, kind="telemetry", confirm="puback")
+            side.store.commit(Commit((record,)))
+            running = asyncio.create_task(side.uplink.run())
+            await side.until(lambda: side.uplink.online)
+            await side.until(lambda: "policy/bundle" in side.uplink.problem)
+            await side.until(lambda: not side.store.statistics().records)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            side.store.close()
+
+    asyncio.run(story())
+
+
+@needs_mosquitto
+def test_policies_go_to_their_inbox_and_acks_come_in_order(tmp_path: Path) -> None:
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            inbox = PolicyInbox("test", "gw-1")
+            side.uplink.mail = inbox
+            heard: list[bytes] = []
+            client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+            client.on_message = lambda *told: heard.append(told[2].payload)
+            topic = "sg/1/test/gw-1/ack"
+            client.on_connect = lambda *told: told[0].subscribe(topic, 1)
+            client.reconnect_delay_set(1, 1)
+            client.connect("127.0.0.1", broker.port)
+            client.loop_start()
+            bundle = b"b" * 1000
+            client.publish("sg/1/test/policy/bundle", bundle, 1, retain=True)
+            side.publisher.acknowledge(b"first")
+            running = asyncio.create_task(side.uplink.run())
+            for number in range(5):
+                side.publisher.acknowledge(b"%d" % number)
+            await side.until(lambda: len(heard) == 6)
+            assert heard == [b"first", b"0", b"1", b"2", b"3", b"4"]
+            await side.until(lambda: inbox._newest)
+            letter = inbox.newest("bundle")
+            assert letter is not None
+            assert letter.body == bundle
+            broker.kill()  # a new connection begins with the newest ack
+            await side.until(lambda: not side.uplink.online)
+            broker.start()
+            await side.until(lambda: side.uplink.online)
+            await side.until(lambda: heard[-1] == b"4" and len(heard) > 6)
+            client.loop_stop()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            side.store.close()
+
+    asyncio.run(story())
