@@ -10,7 +10,15 @@ import pytest
 
 from policies.derive import slowest_ns
 from policies.errors import PolicyError
-from policies.files import Loaded, load, schema_of, shipped
+from policies.files import (
+    Loaded,
+    load,
+    load_text,
+    load_unbound,
+    schema_of,
+    shipped,
+    shipped_text,
+)
 from policies.rules import LEAVES
 from policies.schema_tool import MODELS, schema_text
 from policies.tables import NO_RULE, Action, Aggregate, Grid, Pseudonymise, Role
@@ -168,6 +176,45 @@ def test_no_precise_position_can_leave_under_passenger_fleet(gnss: Loaded) -> No
                 label = unpack(int(rule.label_out[row]))
                 assert (label.geo, label.pi) == (Geo.COARSE, Pi.PERSONAL)
                 assert rule.category_out[row] == "location.coarse"
+
+
+def test_no_example_sends_what_together_is_something_graver(
+    rav4: Loaded, gnss: Loaded
+) -> None:
+    """Of nobody, and least of all the supplier abroad: a trajectory or a recipe."""
+    unbound = [load_unbound(name) for name in shipped("examples")]
+    simulated = [
+        load("passenger-fleet", ["sim-vehicle"]),
+        load("demo", ["sim-vehicle", "sim-plant"]),
+        load("factory-line", ["sim-plant"]),
+    ]
+    for loaded in (rav4, gnss, *unbound, *simulated):
+        for form in loaded.compiled.forms:
+            assert not form.raised
+            assert not form.cut
+
+
+def test_a_trajectory_for_the_supplier_would_be_found() -> None:
+    """The same policy, careless twice: the brakes at full rate, and the speed."""
+    text = shipped_text("examples", "passenger-fleet").decode()
+    window = "do: [{aggregate: {window: 10m, of: [min, mean, max, count]}}, encrypt]"
+    assert window in text
+    head, tail = text.split("  - name: brake-wear-abroad", 1)
+    speed = (
+        "  - {name: speed-abroad, match: {item: Vehicle.Speed}, to: supplier,"
+        " purpose: p, do: [encrypt]}\n"
+    )
+    careless = f"{head}{speed}  - name: brake-wear-abroad{tail}"
+    careless = careless.replace(window, "do: [encrypt]").encode()
+    loaded = load_text(careless, "careless.yaml", ["sim-vehicle"])
+    found = {one.rule: one.reason for one in loaded.findings}
+    assert "SteeringWheel.Angle stay: with what else goes to supplier" in found["SG019"]
+    angle = "Vehicle.Chassis.SteeringWheel.Angle"
+    assert _first(loaded.compiled, "supplier", angle) == ""
+    without = careless.replace(b", max_tier: G2, pi: none}", b"}")
+    loaded = load_text(without, "careless.yaml", ["sim-vehicle"])
+    assert {"SG002", "SG018"} <= {one.rule for one in loaded.findings}
+    assert loaded.errors  # a track abroad needs an approval
 
 
 def test_positions_of_each_bus_are_a_group_of_their_own(gnss: Loaded) -> None:
