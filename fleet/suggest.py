@@ -12,32 +12,40 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from fleet.errors import BadInput
-from fleet.files import write_new
+from fleet.files import read_limited, write_new
 from fleet.listing import progress, write, write_table
 from fleet.policy_source import bad_input
 from policies.bindings import bind
 from policies.catalogue import CatalogueSet
-from policies.files import shipped_text
+from policies.errors import PolicyError
+from policies.files import shipped_text, sunspec_models
 from policies.parse import parse_bindings, parse_catalogue
 from policies.suggest.draft import Source, draft
+from policies.suggest.draft_plant import draft_registers
 from policies.suggest.facts import facts_of
 from policies.suggest.families import family_of
+from policies.suggest.naming import Namer
 from policies.suggest.positions import positions
+from policies.suggest.registers import MAP_BYTES_MAX, of_bindings, of_model, parse_map
 from policies.suggest.suggesting import suggest
+from policies.suggest.topics_plant import PLANT
 from protocols.can.database import FORMATS, load_database
-from protocols.errors import DatabaseError
+from protocols.errors import DatabaseError, WireError
 from protocols.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from policies.suggest.registers import Register
     from policies.suggest.suggesting import Proposal
     from protocols.can.database import Database
 
 EXIT_REFUSED: Final = 1
 FILES_MAX: Final = 1000
-CATALOGUE_AUTO: Final = "cn-auto"
+SHIPPED: Final = ("cn-auto", "cn-industrial")
 BUS: Final = "can0"
+LINK: Final = "plc1"
+SUNSPEC: Final = "sunspec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class Read:
     file: Path
     proposals: tuple[Proposal, ...] = ()
     database: Database | None = None
+    registers: tuple[Register, ...] = ()  # one for each proposal, where it is no bus
     refused: str = ""
 
 
@@ -68,8 +77,10 @@ def suggest_all(wanted: Wanted, *, as_json: bool) -> int:
     if wanted.out is not None and wanted.out.exists():
         raise BadInput(str(wanted.out), "", "exists already")
     with bad_input():
-        text = shipped_text("catalogues", wanted.catalogue or CATALOGUE_AUTO)
-        known = CatalogueSet([parse_catalogue(text, wanted.catalogue)])
+        names = (wanted.catalogue,) if wanted.catalogue else SHIPPED
+        known = CatalogueSet(
+            [parse_catalogue(shipped_text("catalogues", n), n) for n in names]
+        )
     with progress("reading", len(wanted.files)) as done:
         found = [_read(path, done) for path in dict.fromkeys(wanted.files)]
     good = [one for one in found if not one.refused]
@@ -89,16 +100,35 @@ def suggest_all(wanted: Wanted, *, as_json: bool) -> int:
 
 def _read(path: Path, done: object) -> Read:
     try:
-        if path.suffix.lower().lstrip(".") not in FORMATS:
-            names = ", ".join(FORMATS)
-            return Read(path, refused=f"{path}: name: must end in one of {names}")
-        database = load_database(path)
-        return Read(path, tuple(suggest(facts_of(database))), database)
-    except DatabaseError as error:
+        if path.suffix.lower().lstrip(".") in FORMATS:
+            database = load_database(path)
+            return Read(path, tuple(suggest(facts_of(database))), database)
+        registers = tuple(_registers(path))
+        found = suggest([one.facts for one in registers], PLANT)
+        return Read(path, tuple(found), registers=registers)
+    except (DatabaseError, BadInput, PolicyError, WireError) as error:
         return Read(path, refused=str(error))
     finally:
         if callable(done):
             done()
+
+
+def _registers(path: Path) -> list[Register]:
+    """Return what a register map, Modbus bindings or a SunSpec model hold."""
+    name, _, number = str(path).partition(":")
+    if name == SUNSPEC and number.isascii() and number.isdigit():
+        models = sunspec_models([int(number)])
+        if not models:
+            raise BadInput(str(path), "", "no such published SunSpec model")
+        return of_model(models[int(number)])
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        return parse_map(read_limited(path, MAP_BYTES_MAX), str(path))
+    if kind == ".yaml":
+        body = read_limited(path, MAP_BYTES_MAX)
+        return of_bindings(parse_bindings(body, str(path)).model, str(path))
+    names = ", ".join((*FORMATS, "csv", "yaml"))
+    raise BadInput(str(path), "name", f"must end in one of {names}", "or sunspec:103")
 
 
 def _tell(line: str) -> None:
@@ -112,15 +142,30 @@ def _write_draft(
     databases: dict[str, Database] = {}
     sources: list[Source] = []
     bus = wanted.bus or BUS
+    link = wanted.bus or LINK
+    namer = Namer()
     for one in found:
-        assert one.database is not None
+        if one.database is None:
+            continue
         name = Path(os.path.relpath(one.file, out.parent)).as_posix()
         databases[name] = one.database
         sources.append(Source(name, bus, one.proposals))
-    text = draft(_name(out), sources, known, wanted.minimum)
+    text = draft(_name(out), sources, known, wanted.minimum, namer)
+    pairs = [
+        pair
+        for one in found
+        for pair in zip(one.registers, one.proposals, strict=False)
+    ]
+    plain = [pair for pair in pairs if not pair[0].model]
+    models = [pair for pair in pairs if pair[0].model]
+    for head, members in (("modbus:", plain), ("sunspec:", models)):
+        if members:
+            lines = draft_registers(members, link, known, wanted.minimum, namer)
+            text += "\n".join((head, *lines)) + "\n"
     with bad_input():
         document = parse_bindings(text.encode(), str(out))
-        bind([document], databases, (bus,), (), {})
+        numbers = {one.model for one in document.model.sunspec}
+        bind([document], databases, (bus,), (link,), sunspec_models(numbers))
     write_new(out, text.encode())
 
 

@@ -30,13 +30,24 @@ class Source:
     proposals: tuple[Proposal, ...]
 
 
+def is_bound(proposal: Proposal, minimum: float) -> bool:
+    """Tell whether a draft binds a signal, or only mentions it."""
+    can_be = proposal.facts.is_bindable
+    return bool(proposal.category) and proposal.confidence >= minimum and can_be
+
+
 def draft(
-    name: str, sources: Sequence[Source], catalogue: CatalogueSet, minimum: float
+    name: str,
+    sources: Sequence[Source],
+    catalogue: CatalogueSet,
+    minimum: float,
+    namer: Namer | None = None,
 ) -> str:
     """Return the text of a bindings file; everything at ``minimum`` or above is bound.
 
     It parses and compiles as it is. What is below, or in no category, is a comment.
     """
+    namer = namer or Namer()
     lines = [
         "# Drafted by `sluicectl catalogue suggest`; every line wants a person's eye.",
         "# A number is the confidence, the words behind it the evidence.",
@@ -44,7 +55,6 @@ def draft(
         f"name: {name}",
         "can:" if sources else "can: []",
     ]
-    namer = Namer()
     for source in sources:
         lines += _source(source, catalogue, minimum, namer)
     return "\n".join(lines) + "\n"
@@ -62,8 +72,7 @@ def _source(
     chosen = [
         one
         for one in source.proposals
-        if one.category and one.confidence >= minimum and id(one) not in inside
-        if one.facts.is_bindable
+        if is_bound(one, minimum) and id(one) not in inside
     ]
     lines += _combined(whole, namer)
     lines.append("    signals:" if chosen else "    signals: {}")
@@ -73,7 +82,7 @@ def _source(
             category = one.category
             lines.append(f"      # --- {category} " + "-" * max(0, 66 - len(category)))
         item = namer.name(one)
-        lines.append(f"      # {_why(one)}")
+        lines.append(f"      # {why(one)}")
         lines.append(f"      {_key(one)}: {_value(item, category, catalogue)}")
     return lines + _rest(source, minimum)
 
@@ -106,10 +115,10 @@ def _rest(source: Source, minimum: float) -> list[str]:
     lines: list[str] = []
     if weak:
         lines.append("      # --- perhaps " + "-" * 58)
-        lines += [f"      # {_key(one)}: {one.category}?  {_why(one)}" for one in weak]
+        lines += [f"      # {_key(one)}: {one.category}?  {why(one)}" for one in weak]
     if none:
         lines.append("      # --- in no category, or not known " + "-" * 37)
-        lines += [f"      # {_key(one)}  {_why(one)}" for one in none]
+        lines += [f"      # {_key(one)}  {why(one)}" for one in none]
     return lines
 
 
@@ -125,7 +134,8 @@ def _value(item: str, category: str, catalogue: CatalogueSet) -> str:
     return f"{{item: {item}, category: {category}}}"
 
 
-def _why(proposal: Proposal) -> str:
+def why(proposal: Proposal) -> str:
+    """Return confidence, topic, unit and evidence on one line."""
     unit = f" [{proposal.facts.unit}]" if proposal.facts.unit else ""
     topic = f" {proposal.topic}" if proposal.topic else ""
     text = f"{proposal.confidence:.2f}{topic}{unit}: {proposal.reason}"

@@ -30,6 +30,7 @@ class Facts:
     choices: tuple[str, ...] = ()
     group_comment: str = ""
     writable: bool = False  # coils and holding registers
+    label: str = ""  # words of the file for a name that is an abbreviation
     is_validity: bool = False  # says whether another signal of the group holds
     is_multiplexer: bool = False
     reference: str = ""  # of the group in bindings, where it is not the group's name
@@ -79,14 +80,9 @@ def read(facts: Facts) -> Reading:
     if parts[:1] and parts[0] in SENDERS and any(len(part) > 1 for part in parts[1:]):
         name = parts[1:]
         group |= frozenset(SENDERS[parts[0]])
+    named = words_of(name) | (words(facts.label) if facts.label else frozenset())
     return Reading(
-        words_of(name),
-        group,
-        said,
-        comment,
-        parts,
-        unit_kind(facts.unit),
-        words(facts.file),
+        named, group, said, comment, parts, unit_kind(facts.unit), words(facts.file)
     )
 
 

@@ -31,7 +31,7 @@ class Namer:
         """
         facts = proposal.facts
         own, group = camel(facts.name), camel(facts.group)
-        plain = _filled(proposal.form, own, facts.name)
+        plain = _filled(proposal.form.replace("{Group}", group), own, facts.name)
         parent = plain.rpartition(".")[0] or "Vehicle"
         choices = [plain, f"{parent}.{own}", f"{parent}.{group}.{own}"]
         choices += [f"{parent}.{group}.{own}_{n}" for n in range(2, 10_000)]

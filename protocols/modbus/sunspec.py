@@ -61,6 +61,9 @@ class PointDefinition(msgspec.Struct, frozen=True):
     type: str
     size: int = 1
     sf: int | str | None = None
+    label: str | None = None  # words for people; the layout does not need them
+    desc: str | None = None
+    units: str | None = None
 
 
 class GroupDefinition(msgspec.Struct, frozen=True):
@@ -73,6 +76,7 @@ class GroupDefinition(msgspec.Struct, frozen=True):
     points: tuple[PointDefinition, ...] = ()
     groups: tuple[GroupDefinition, ...] = ()
     count: int | str | None = None
+    label: str | None = None
 
 
 class ModelDefinition(msgspec.Struct, frozen=True):

@@ -98,3 +98,41 @@ def test_every_database_of_opendbc(capsys: pytest.CaptureFixture[str]) -> None:
     assert (len(told), signals > 25_000) == (len(files), True)
     assert len(refused) < 0.2 * len(files)
     assert all(": " in one["refused"] for one in refused)
+
+
+@pytest.mark.slow
+def test_draft_of_every_database_compiles(tmp_path: Path) -> None:
+    """A file that loads gives a draft that our own parser and compiler take."""
+    folder = package()
+    if folder is None:
+        pytest.skip("no opendbc here: its releases ask for Python below 3.13")
+    for number, file in enumerate(sorted(folder.rglob("*.dbc"))):
+        out = tmp_path / f"{number}.bindings.yaml"
+        code = ran(file, "--out", out)
+        assert (code, out.exists()) in {(0, True), (2, False)}, file
+
+
+def test_the_databases_of_the_shared_data(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted((data / "dbc-opendbc").glob("*.dbc"))
+    assert ran(*files, "--json") in {0, 1}
+    told = json.loads(capsys.readouterr().out)
+    assert len(told) == len(files)
+    assert any(one["signals"] for one in told)
+
+
+def test_registers_and_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "map.csv"
+    table.write_text("name,address,table,unit text\nTank level,0,3,m\n")
+    out = tmp_path / "plant.yaml"
+    assert ran(table, "sunspec:103", "--bus", "plc9", "--out", out) == 0
+    assert "Tank level" in capsys.readouterr().out
+    text = out.read_text()
+    assert 'link: "plc9"' in text
+    assert "model: 103" in text
+    assert load("lockdown", [out]).compiled.sunspec
+    assert ran("sunspec:999") == 2
+    assert ran(table.with_suffix(".xlsx")) == 2
