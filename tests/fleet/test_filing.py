@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.records import Outcome
+from agent.store.schema import TABLES
 from fleet import main
+from fleet.audit_sources import STORE_ID
 from fleet.filing import DRIFT, FIELDS, TO_FILL, Filed, Filing, Scale, drift
 from fleet.filing_counts import of_ledger
 from tests.support import sealing
@@ -174,6 +178,25 @@ def test_drift_begins_at_thirty_percent(rows: int, drifts: bool) -> None:
         return Filing("s", "p", 1, "", (one,))
 
     assert bool(drift(made(100), made(rows))) is drifts
+
+
+def test_counts_of_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The agent's own schema; rows and devices are not known there."""
+    path = tmp_path / "gateway.store"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for statement in TABLES:
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {STORE_ID}")
+        for rule, outcome, samples in (("", 9, 40), ("r", 0, 30)):
+            database.execute(
+                "INSERT INTO counters (destination, label, rule, action, outcome,"
+                " samples, bytes, told_samples, told_bytes)"
+                " VALUES ('', ?, ?, '', ?, ?, 0, 0, 0)",
+                (sealing.GENERAL, rule, outcome, samples),
+            )
+        database.commit()
+    scale = told(capsys, "--store", path)["energy.state"]["scale"]
+    assert (scale["samples_read"], scale["rows"]) == (40, -1)
 
 
 def test_a_store_that_is_none(
