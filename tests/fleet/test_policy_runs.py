@@ -106,8 +106,9 @@ def test_what_fails_is_told_in_words_with_its_line(
     assert ran("test", path, "--captures", captures, "--json") == 1
     (told,) = json.loads(capsys.readouterr().out)
     assert [one["holds"] for one in told["judged"]] == [False, False]
-    line = path.read_text().splitlines()[told["judged"][0]["line"] - 1]
-    assert '"item": "Vehicle.Speed"' in line
+    line = told["judged"][0]["line"]
+    at_line = path.read_text().splitlines()[line - 1 : line + 1]
+    assert '"item": "Vehicle.Speed"' in "".join(at_line)
 
 
 @pytest.mark.slow
