@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
@@ -48,6 +49,7 @@ class AckBook:
         self.acks: dict[str, Ack] = {}
         self.bad: dict[str, str] = {}  # device -> why its last bad message is bad
         self.bad_count = 0
+        self._bad_digest: dict[str, bytes] = {}
         self.older = 0  # arrived after a newer one: ignored
         self.strangers: set[str] = set()  # names of senders that are not enrolled
 
@@ -61,7 +63,10 @@ class AckBook:
         try:
             ack = open_ack(message, key, device)
         except WireError as error:
-            self.bad_count += 1
+            digest = sha256(message).digest()
+            if self._bad_digest.get(device) != digest:  # a kept one comes again
+                self._bad_digest[device] = digest
+                self.bad_count += 1
             self.bad[device] = error.reason
             return False
         known = self.acks.get(device)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ASK_S: Final = 5.0  # nothing has come for so long: ask again
 SHOW_S: Final = 0.5
+AGAIN_S: Final = 60.0  # a connection that lasted so long was a good one
 
 
 class Signer(Protocol):
@@ -130,13 +131,12 @@ class Desk:
     ) -> Ended:
         away = 0
         while True:
+            began_s = time.monotonic()
             try:
                 async with opened(self._options, self._fleet, self.book) as feed:
-                    await feed.ask(self.book.keys)
-                    away = 0
                     return await self._follow(feed, tally, show, until_s)
             except Unavailable:
-                away += 1
+                away = 1 if time.monotonic() - began_s > AGAIN_S else away + 1
                 if away == ATTEMPTS or time.monotonic() >= until_s:
                     raise
             await asyncio.sleep(PAUSE_S)
@@ -148,14 +148,25 @@ class Desk:
         show: Callable[[Report], None],
         until_s: float,
     ) -> Ended:
-        while True:
-            found = self._report(tally)
-            show(found)
-            if found.limit or found.done or time.monotonic() >= until_s:
-                return Ended(found, found.done and not found.limit, found.limit)
-            await feed.sleep(SHOW_S)
-            if time.monotonic() - feed.heard_s > ASK_S:
-                await feed.ask(tally.expected())
+        """Follow while connected; all that is kept is asked for before any verdict."""
+        asking = asyncio.create_task(feed.ask(self.book.keys), name="rollout.ask")
+        try:
+            while True:
+                is_whole = asking.done()
+                if is_whole:
+                    await asking  # a lost connection says so
+                found = self._report(tally)
+                show(found)
+                if time.monotonic() >= until_s:
+                    return Ended(found, False, "")
+                if is_whole and (found.limit or found.done):
+                    return Ended(found, not found.limit, found.limit)
+                if is_whole and time.monotonic() - feed.heard_s > ASK_S:
+                    asking = asyncio.create_task(feed.ask(tally.expected()))
+                await feed.sleep(SHOW_S)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
     def _report(self, tally: Tally) -> Report:
         return report(tally, time.monotonic() - self._start_s)

@@ -71,11 +71,12 @@ class World:
         keys = {one.device: one.public_key for one in devices}
         self.desk = Desk("f", self.options, keys, self.signer, self.journal)
         self.shown: list[Report] = []
-        self.first = asyncio.Event()
+        self.known = asyncio.Event()
 
     def show(self, report: Report) -> None:
         self.shown.append(report)
-        self.first.set()
+        if "silent" not in report.outcomes:
+            self.known.set()
 
     async def watch(self, rollout: Rollout) -> Ended:
         return await self.desk.watch(rollout, self.show, seconds=END_S)
@@ -143,8 +144,8 @@ def test_watching_ends_when_the_whole_cohort_has_said_how_it_ended(
         rollout = a_rollout(upto=10_000, halt=Halt(refused_share=2000))
         await _say(world, ["active"] * 4 + ["trial"] * 4, rollout)
         watching = asyncio.create_task(world.watch(rollout))
-        await world.first.wait()
-        assert world.shown[0].outcomes == {"active": 4, "trial": 4}
+        await world.known.wait()
+        assert world.shown[-1].outcomes == {"active": 4, "trial": 4}
         await _say(world, ["active"] * 7 + ["refused"], rollout)
         ended = await watching
         assert (ended.done, ended.halted) == (True, "")
@@ -229,7 +230,7 @@ def test_watching_survives_a_broker_that_restarts(
         rollout = a_rollout(upto=10_000)
         await _say(world, ["trial"] * 3, rollout)
         watching = asyncio.create_task(world.watch(rollout))
-        await world.first.wait()
+        await world.known.wait()
         broker.stop()
         broker.start()
         await _say(world, ["active"] * 3, rollout)
