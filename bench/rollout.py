@@ -124,11 +124,13 @@ def rows_of(found: Figures) -> list[Row]:
         _row(
             f"{devices}, each with its own connection and key, connected",
             f"{found.connected:,} in {found.connect_s:.0f} s",
+            "all",
             found.connected == plan.devices,
         ),
         _row(
             "slots of the devices, by tenths",
             f"{least:,} to {most:,}; {plan.narrow} of the slots are {cohort} devices",
+            "",
             None,
         ),
         _timed(f"`rollout start --upto {plan.narrow} --watch`", one),
@@ -136,6 +138,7 @@ def rows_of(found: Figures) -> list[Row]:
         _row(
             "memory of mosquitto, largest",
             f"{max(s.memory_bytes for s in found.steps) / 2**20:.0f} MiB",
+            "",
             None,
         ),
         _row(
@@ -145,12 +148,14 @@ def rows_of(found: Figures) -> list[Row]:
             f" {halted.report.get('answered', 0):,} answers, {halted.cohort_s:.1f} s"
             f" after the first device took it; {had:,} devices came to have it,"
             f" {plan.devices - had:,} did not",
+            "halts by itself",
             halted.code == 1 and "halted" in halted.error,
         ),
         _row(
             "abort of it",
             f"{back} devices still have it once all {plan.devices:,} have answered,"
             f" {aborted.fleet_s:.0f} s after the first took the bundle",
+            "nobody has it",
             back == 0,
         ),
     ]
@@ -168,12 +173,13 @@ def _timed(what: str, one: Step) -> Row:
         f"cohort of {one.report.get('expected', 0):,}: {', '.join(parts)}, last ack at"
         f" the desk after {one.cohort_s:.0f} s; all devices verified it and answered"
         f" after {one.fleet_s:.0f} s, {acks:,} acks",
+        "all answer",
         one.code == 0 and bool(one.report.get("done")),
     )
 
 
-def _row(what: str, ours: str, met: bool | None) -> Row:
-    return Row(what, ours, "", "", "", "", met)
+def _row(what: str, ours: str, must: str, met: bool | None) -> Row:
+    return Row(what, ours, "", "", "", must, met)
 
 
 def rows(data: Path) -> list[Row]:
