@@ -327,10 +327,11 @@ class Consents:
         return [self._standing(name, given.get(name)) for name in names]
 
     def _standing(self, name: str, statement: Statement | None) -> Standing:
-        if self._statements is None:
-            return Standing(name, OFF, self._unread)
         if statement is None:
-            return Standing(name, OFF, "not given")
+            if name in self.holding:  # it went, and no batch was judged since
+                return Standing(name, WAITING, NOT_LOOKED)
+            unread = self._statements is None
+            return Standing(name, OFF, self._unread if unread else "not given")
         state, reason = self._verdicts.get(name, (WAITING, NOT_LOOKED))
         if state == ON and not self._clock_ok:
             state, reason = WAITING, "the clock is not believed"
