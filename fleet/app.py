@@ -58,7 +58,13 @@ KeyFiles = Annotated[
 ]
 Devices = Annotated[
     Path,
-    typer.Option("--devices", "--registry", "-d", help="Folder of enrolled devices."),
+    typer.Option(
+        "--devices",
+        "--registry",
+        "-d",
+        help="Folder of enrolled devices.",
+        envvar="SLUICECTL_DEVICES",
+    ),
 ]
 
 
@@ -131,8 +137,13 @@ def devices_list(registry: Devices, json: Json = False) -> int:
 
 @app.command()
 def collect(
-    fleet: Annotated[str, typer.Option(help="Name of the fleet.")],
-    broker: Annotated[str, typer.Option(help="host:port of the MQTT 5 broker.")],
+    fleet: Annotated[
+        str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
+    ],
+    broker: Annotated[
+        str,
+        typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER"),
+    ],
     keys: KeyFiles,
     devices: Devices,
     ledger: Annotated[Path, typer.Option(help="SQLite file; made where absent.")],
@@ -216,7 +227,10 @@ def audit_verify(
     devices: Annotated[
         Path | None,
         typer.Option(
-            "--devices", "-d", help="Folder of enrolled devices; else the ledger's."
+            "--devices",
+            "-d",
+            help="Folder of enrolled devices; else the ledger's.",
+            envvar="SLUICECTL_DEVICES",
         ),
     ] = None,
     public_key_: Annotated[

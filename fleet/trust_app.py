@@ -22,6 +22,7 @@ from fleet.trust_shown import print_founded, print_half, print_journal, print_pr
 from fleet.trust_words import (
     Json,
     KeysFolder,
+    NewPassphraseFile,
     PassphraseFile,
     RepositoryFolder,
     checked_name,
@@ -56,7 +57,7 @@ def keys_init(
     rollout_days: Annotated[int, typer.Option(min=1, help="Of rollouts.")] = 90,
     snapshot_days: Annotated[int, typer.Option(min=1, help="Of snapshots.")] = 30,
     timestamp_days: Annotated[int, typer.Option(min=1, help="Of timestamps.")] = 7,
-    passphrase_file: PassphraseFile = None,
+    passphrase_file: NewPassphraseFile = None,
 ) -> int:
     """Make a fleet's keys and repository; 2 of 3 people sign, 2 of 3 root keys."""
     try:
@@ -80,7 +81,7 @@ def keys_init(
 def keys_person(
     name: Annotated[str, typer.Argument(help="Who will sign.")],
     folder: Annotated[Path, typer.Option(help="Where both halves go.")] = Path(),
-    passphrase_file: PassphraseFile = None,
+    passphrase_file: NewPassphraseFile = None,
 ) -> int:
     """Make one person's key: NAME.pem stays with them, NAME.pub.json is handed on."""
     checked_name(name)

@@ -198,7 +198,8 @@ def print_status(repository: Repository, now_s: int, *, as_json: bool) -> None:
         ("policies", ("version", "name", "min_version", "devices", "files")),
     ):
         rows = [
-            [str(one[key]) for key in head] for one in msgspec.to_builtins(told[name])
+            [_cell(key, one[key]) for key in head]
+            for one in msgspec.to_builtins(told[name])
         ]
         write_table([key.replace("_", " ") for key in head], rows)
     one = told["rollout"]
@@ -207,6 +208,10 @@ def print_status(repository: Repository, now_s: int, *, as_json: bool) -> None:
         write(
             f"rollout {one['name']}: {one['state']}, policy {one['candidate']}, {share}"
         )
+
+
+def _cell(key: str, value: object) -> str:
+    return "all" if key == "devices" and not value else str(value)
 
 
 def print_journal(found: Checked, *, as_json: bool, entries: bool) -> None:

@@ -28,6 +28,14 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="File (0600), first line the passphrase; else asked."),
 ]
+NewPassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        help="File (0600), first line the passphrase of the new keys; none: no"
+        " passphrase.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 Broker = Annotated[
     str, typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER")

@@ -53,8 +53,9 @@ def policy_topic(fleet: str, part: str) -> str:
 
 
 def up_filters(fleet: str) -> list[str]:
-    """Return the subscriptions of a collector of the fleet."""
-    return [f"{PREFIX}/{check_name('fleet', fleet)}/+/{kind}" for kind in sorted(UP)]
+    """Return the subscriptions of a collector of the fleet; acks are the desk's."""
+    kinds = sorted(UP - {"ack"})
+    return [f"{PREFIX}/{check_name('fleet', fleet)}/+/{kind}" for kind in kinds]
 
 
 def parse_up(topic: str) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import shutil
 import socket
 import sys
@@ -25,7 +26,7 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited
 from agent.adapters.mqtt import connect
 from agent.adapters.opening import open_bus
-from agent.adapters.policy_loader import Paths, accept
+from agent.adapters.policy_loader import Paths, accept, pinned_root
 from agent.adapters.sqlite_check import check_all
 from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
 from agent.commands.run import mqtt_options
@@ -67,6 +68,7 @@ def _examined(config_file: Path) -> Iterator[Found]:
         yield Found("configuration", BAD, str(error), "mend the file, run doctor again")
         return
     yield Found("configuration", GOOD, str(config_file))
+    yield from _trust(paths)
     accepted: Accepted | None = None
     try:
         accepted = accept(paths)
@@ -87,6 +89,19 @@ def _examined(config_file: Path) -> Iterator[Found]:
     metrics = paths.config.metrics
     if not (metrics.socket or metrics.port):
         yield Found("status", WARN, "no status socket", "set metrics.socket")
+
+
+def _trust(paths: Paths) -> Iterator[Found]:
+    try:
+        root = pinned_root(paths)
+    except TROUBLE as error:
+        yield Found("trust", BAD, str(error), "mend the file that the line names")
+        return
+    if root:
+        digest = hashlib.sha256(root).hexdigest()
+        yield Found(
+            "trust", GOOD, f"root of fleet {paths.config.fleet}, {digest[:16]}..."
+        )
 
 
 def _policy(accepted: Accepted) -> Iterator[Found]:

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace as renewed
+
 from agent import VERSION
 from agent.adapters.clock import ClockConfidence, SystemClock
 from agent.adapters.consenting import Consenting
@@ -217,8 +219,9 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         load=partial(accept_again, paths),
         adopt=adopt,
     )
+    socket = paths.of(config.metrics.socket)
     return Parts(
-        config=config,
+        config=renewed(config, metrics=renewed(config.metrics, socket=socket)),
         desk=desk,
         consenting=Consenting(
             Path(paths.of(config.state_dir)), keeper, evidence, clock, now

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.adapters.files import read_limited
 from agent.adapters.status_client import fetch_page
-from agent.config import parse_config
+from agent.config import beside, parse_config
 from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX
 
@@ -26,7 +26,8 @@ def show(config_file: Path, as_json: bool) -> int:
         raise BadInput(
             str(config_file), "metrics", "no status socket", "set metrics.socket"
         )
-    page = fetch_page(metrics.socket, metrics.port, "/status")
+    place = beside(str(config_file), metrics.socket)
+    page = fetch_page(place, metrics.port, "/status")
     state: dict[str, object] = json.loads(page)
     if as_json:
         sys.stdout.write(page.decode() + "\n")

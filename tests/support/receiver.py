@@ -27,7 +27,7 @@ from protocols.signed import open_signed
 from protocols.telemetry import decode_state, decode_telemetry
 from protocols.tlog.checkpoint import open_checkpoint
 from protocols.tlog.tree import Growth, leaf_hash
-from protocols.topics import down_topic, parse_up, up_filters
+from protocols.topics import down_topic, parse_up, up_filters, up_topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,8 @@ class Receiver:
         self._client.loop_stop()
 
     def _connected(self, client: paho.Client, *_: object) -> None:
-        client.subscribe([(one, 1) for one in up_filters(self._fleet)])
+        acks = up_topic(self._fleet, self._device, "ack")
+        client.subscribe([(one, 1) for one in [*up_filters(self._fleet), acks]])
 
     # --- what comes (paho's thread) -------------------------------------------------
 

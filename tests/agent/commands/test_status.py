@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @needs_mosquitto
 @pytest.mark.slow
 def test_a_running_agent_says_how_it_is(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # the socket's name is relative to where it runs
+    file = str(tmp_path / "gw.toml")  # the socket's name is relative to its folder
     with Gateway(tmp_path) as gateway:
         gateway.drive()
         gateway.start()
         gateway.until(lambda: gateway.metric("samples_total") > 100)
-        code = run(["status", "--json", "-c", "gw.toml"])
+        code = run(["status", "--json", "-c", file])
         out, err = capfd.readouterr()
         state = json.loads(out)
         assert err == ""
@@ -36,7 +36,7 @@ def test_a_running_agent_says_how_it_is(
         assert len(bytes.fromhex(state["policy_digest"])) == 32
         assert {"clock", "autonomy_h", "coverage", "spool_bytes"} <= state.keys()
 
-        run(["status", "-c", "gw.toml"])
+        run(["status", "-c", file])
         shown = capfd.readouterr().out
         assert [
             row for row in shown.splitlines() if row.split()[:2] == ["policy", "name"]
