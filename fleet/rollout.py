@@ -25,17 +25,27 @@ if TYPE_CHECKING:
     from protocols.acks import Ack
 
 Outcome: TypeAlias = Literal[
-    "silent", "waiting", "verified", "staged", "trial", "active", "refused", "reverted"
+    "silent",
+    "waiting",
+    "verified",
+    "staged",
+    "trial",
+    "active",
+    "refused",
+    "reverted",
+    "back",
 ]
 OUTCOMES: Final[tuple[Outcome, ...]] = (
     "silent", "waiting", "verified", "staged", "trial", "active", "refused", "reverted",
+    "back",
 )  # fmt: skip
-FINAL: Final = frozenset({"active", "refused", "reverted"})
+FINAL: Final = frozenset({"active", "refused", "reverted", "back"})
 UNANSWERED: Final = frozenset({"silent", "waiting"})
 _ON_THE_WAY: Final[dict[str, Outcome]] = {
     "verified": "verified", "staged": "staged", "trial": "trial",
     "refused": "refused", "reverted": "reverted",
 }  # fmt: skip
+_ON_ITS_WAY: Final = frozenset({"verified", "staged", "trial"})
 TENTHS: Final = 10
 NAMED_MAX: Final = 20  # devices that a report names of each kind
 
@@ -113,10 +123,21 @@ def outcome(rollout: Rollout, ack: Ack | None) -> Outcome:
     """
     if ack is None:
         return "silent"
+    if rollout.state == "aborted":
+        return _after_the_end(rollout, ack)
     if ack.state == "active" and ack.policy_version == rollout.candidate:
         return "active"
     same = (ack.candidate_version, ack.attempt) == (rollout.candidate, rollout.attempt)
     return _ON_THE_WAY.get(ack.state, "waiting") if same else "waiting"
+
+
+def _after_the_end(rollout: Rollout, ack: Ack) -> Outcome:
+    """Return whether a device went back; with no stable policy it keeps what it has."""
+    if ack.state in _ON_ITS_WAY:
+        return "waiting"
+    if ack.policy_version != rollout.candidate:
+        return "back"
+    return "waiting" if rollout.stable else "active"
 
 
 class Tally:

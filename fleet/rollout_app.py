@@ -144,12 +144,14 @@ def resume(
 
 @rollout_app.command("abort")
 @at_site
-def abort(site: Site, reason: Reason = "") -> int:
+def abort(
+    site: Site, reason: Reason = "", watch: Watch = False, seconds: Seconds = 0
+) -> int:
     """End it: every device goes back to the stable policy, at any hour."""
     desk, signer = desk_of(site)
     before = current(signer)
     steps = (before, aborted(before, reason))
-    return carry_out(site, desk, "abort", steps, Watching(False, 0))
+    return carry_out(site, desk, "abort", steps, Watching(watch, seconds))
 
 
 @rollout_app.command("status")

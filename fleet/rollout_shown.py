@@ -35,6 +35,7 @@ MEANING: Final = {
     "active": "decides, confirmed",
     "refused": "never decided",
     "reverted": "went back by itself",
+    "back": "decides by another policy again",
 }
 
 
@@ -102,7 +103,7 @@ def _table(found: Report) -> Table:
         column.justify = "right"
     for name in OUTCOMES:
         count = found.outcomes.get(name, 0)
-        if count or name == "active":
+        if count or (name == "active" and found.state != "aborted"):
             whole = (
                 found.answered if name in {"refused", "reverted"} else found.expected
             )

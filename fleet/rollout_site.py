@@ -147,8 +147,8 @@ def carry_out(
 
 
 def watched(site: Site, desk: Desk, rollout: Rollout, watching: Watching) -> int:
-    """Watch a rollout; return 0 where the cohort is done, else Unavailable says why."""
-    if rollout.state != "running":
+    """Watch a rollout, or its end; 0 where all are done, else Unavailable says why."""
+    if rollout.state == "paused":
         reason = ": ".join(one for one in (rollout.state, rollout.note) if one)
         raise Unavailable(rollout.name, f"is {reason}; nothing begins")
     with follower(as_json=site.json, live=sys.stdout.isatty()) as show:

@@ -116,6 +116,32 @@ def test_where_a_device_stands(
     assert outcome(rollout, None) == "silent"
 
 
+@pytest.mark.parametrize(
+    ("stable", "state", "fields", "expected"),
+    [
+        (42, "active", {}, "waiting"),  # of the candidate still
+        (42, "trial", {"policy_version": 42, "candidate_version": 42}, "waiting"),
+        (42, "active", {"policy_version": 42, "candidate_version": 42}, "back"),
+        (42, "reverted", {}, "back"),
+        (42, "refused", {}, "back"),
+        (0, "trial", {}, "waiting"),
+        (0, "active", {}, "active"),  # it keeps what it has
+        (0, "reverted", {"policy_version": 0}, "back"),
+    ],
+)
+def test_after_an_abort_devices_go_back(
+    stable: int, state: str, fields: dict[str, int], expected: str
+) -> None:
+    rollout = a_rollout(state="aborted", stable=stable, upto=10_000)
+    device = AckSender("gw-1")
+    book = _book([device])
+    book.take("gw-1", device.says(rollout, state, **fields))
+    assert outcome(rollout, book.acks["gw-1"]) == expected
+    totals = Tally(rollout, book).totals()
+    assert totals.is_done == (expected != "waiting")
+    assert not limit_passed(rollout, totals)
+
+
 @given(st.integers(0, 10_000))
 def test_the_cohort_is_expected_and_nobody_else(upto: int) -> None:
     rollout = a_rollout(upto=upto)
