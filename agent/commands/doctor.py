@@ -99,9 +99,7 @@ def _trust(paths: Paths) -> Iterator[Found]:
         return
     if root:
         digest = hashlib.sha256(root).hexdigest()
-        yield Found(
-            "trust", GOOD, f"root of fleet {paths.config.fleet}, {digest[:16]}..."
-        )
+        yield Found("trust", GOOD, f"fleet {paths.config.fleet}, {digest[:16]}...")
 
 
 def _policy(accepted: Accepted) -> Iterator[Found]:
