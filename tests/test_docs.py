@@ -25,7 +25,12 @@ PROGRAMS = {"sluicegate": sluicegate, "sluicectl": sluicectl}
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda p: p.as_posix()
 )
-READERS = ("README.md", "docs/tutorials/collect.md", "CHANGELOG.md")
+READERS = (
+    "README.md",
+    "docs/tutorials/collect.md",
+    "docs/tutorials/policies.md",
+    "CHANGELOG.md",
+)
 MAPS = ("README.md", "ARCHITECTURE.md")
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -34,6 +39,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|md|yaml|dbc))")
 # what a user of the README makes, has, or is told to make
 THEIRS = re.compile(r"(demo|keys|cards|out|devices)/|drive\.log|policy\.yaml|car\.|/")
+INNER = re.compile(r"\$\(([^()]*)\)")  # a command within one
 ROOMS = ("", "agent/", "protocols/", "policies/", "tests/")
 TREE_ROOM = re.compile(r"^([a-z_]+)/(?=\s|$)")
 TREE_FOLDER = re.compile(r"^  ([a-z]+/)")
@@ -134,10 +140,12 @@ def _command_lines() -> Iterator[tuple[str, list[str]]]:
     """Yield (document, words) of every line that begins with one of our programs."""
     for name in READERS:
         text = _text(name)
-        blocks = [body for kind, body in FENCE.findall(text) if kind != "toml"]
+        shown = {"toml", "text"}  # files and outputs, no commands
+        blocks = [body for kind, body in FENCE.findall(text) if kind not in shown]
         lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
         lines += CODE.findall(FENCE.sub("", text))
-        for line in lines:
+        lines += [inner for line in lines for inner in INNER.findall(line)]
+        for line in (INNER.sub("X", line) for line in lines):
             typed = re.sub(r"<[^>]*>", "X", line.strip().partition(" #")[0])
             words = shlex.split(typed)
             if words and words[0].rpartition("/")[2] in PROGRAMS:
@@ -184,22 +192,21 @@ def test_every_command_and_option_in_the_documents_exists() -> None:
     assert not wrong
 
 
+def _paths(program: str, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield every command of a program, as the words that name it."""
+    command = typer.main.get_command(PROGRAMS[program])
+    for word in path:
+        command = getattr(command, "commands", {})[word]
+    yield path
+    for word in getattr(command, "commands", {}):
+        yield from _paths(program, (*path, word))
+
+
 def test_options_named_alone_exist_somewhere() -> None:
-    commands = [
-        ("sluicegate", (one,))
-        for one in ("run", "scan", "status", "doctor", "identity", "demo")
-    ] + [
-        ("sluicectl", path)
-        for path in [
-            ("collect",), ("open",), ("keys", "new"), ("keys", "show"),
-            ("devices", "add"), ("devices", "list"), ("audit", "verify"),
-        ]
-    ]  # fmt: skip
     known: set[str] = set()
-    for program, path in commands:
-        options = _options(program, path)
-        assert options is not None
-        known |= options
+    for program in PROGRAMS:
+        for path in _paths(program):
+            known |= _options(program, path) or frozenset()
     for name in READERS:
         said = re.findall(r"`(--[a-z-]+)`", _text(name))
         assert set(said) <= known, name
