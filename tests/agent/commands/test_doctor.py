@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import hashlib
 import json
 import shutil
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from fleet.keys import generate
 from protocols.recipients import encode_card
 from tests.policies.building import policy_of, rule_of
 from tests.support.broker import Broker, free_port, needs_mosquitto
+from tests.support.fleet_trust import FleetTrust
 from tests.support.store_cases import opened
 
 if TYPE_CHECKING:
@@ -207,6 +209,19 @@ def test_a_damaged_store_and_a_foreign_key(
     _, found = examined(house, capfd)
     assert found["store"][0] == found["device key"][0] == "bad"
     assert (state / "store.db").read_bytes() == before  # it only looks
+
+
+def test_the_pinned_root_is_told_with_its_digest(
+    house: House, capfd: pytest.CaptureFixture[str]
+) -> None:
+    house.write("gw.toml", house.text + '[trust]\nroot = "root.json"\n')
+    _, found = examined(house, capfd)
+    assert found["trust"][0] == "bad"
+    root = FleetTrust(name="test").roots[0]
+    (house.folder / "root.json").write_bytes(root)
+    _, found = examined(house, capfd)
+    said = f"fleet test, {hashlib.sha256(root).hexdigest()[:16]}..."
+    assert found["trust"][:2] == ("good", said)
 
 
 def test_a_consents_file_is_looked_at(
