@@ -244,8 +244,11 @@ class Uplink:
             await self._overdue()
             await self._open.wait()
             async with self._dealing:
-                if await self._deal(link):
-                    continue
+                pause_s = await self._deal(link)
+            if pause_s is not None:
+                if pause_s:  # not within: who pauses us must not wait for it
+                    await self._clock.sleep(pause_s)
+                continue
             if self._scheduler.is_stalled(self._store.unconfirmed):
                 self._step(Event.WINDOW_FULL)
             elif self.state is State.DRAINING:
@@ -256,11 +259,11 @@ class Uplink:
             if self.state is State.IDLE:
                 self._step(Event.RECORDS)
 
-    async def _deal(self, link: Link) -> bool:
-        """Publish what is due; False where nothing is."""
+    async def _deal(self, link: Link) -> float | None:
+        """Publish what is due; return how long to rest then, None: nothing was due."""
         live, backlog = self._scheduler.deal(self._store.unconfirmed)
         if not live + backlog:
-            return False
+            return None
         queued = await self._thread.patient(
             self._clock,
             self._journal.call,  # what was damaged on the disk is told
@@ -269,10 +272,9 @@ class Uplink:
             backlog,
         )
         if not queued:
-            return False
+            return None
         self._step(Event.RECORDS)
-        await self._publish(link, queued)
-        return True
+        return await self._publish(link, queued)
 
     async def _overdue(self) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -294,8 +296,11 @@ class Uplink:
         await self._thread.run(self._store.release, self._sent_before)
         self._sent_before, self._sent_since = self._sent_since, []
 
-    async def _publish(self, link: Link, queued: list[Queued]) -> None:
-        """Publish one deal side by side; the slowest answer ends it."""
+    async def _publish(self, link: Link, queued: list[Queued]) -> float:
+        """Publish one deal side by side; the slowest answer ends it.
+
+        Returns for how many seconds nothing more is to be tried.
+        """
         rows = [one.row for one in queued]
         await self._thread.run(self._store.mark_sent, rows)
         for row in rows:
@@ -326,9 +331,12 @@ class Uplink:
             await self._thread.patient(self._clock, self._store.confirm_rows, done)
         if again or unheard:
             await self._thread.run(self._store.release, [*again, *unheard])
-            await self._clock.sleep(self._pause_s if unheard else REFUSED_PAUSE_S)
+        rest_s = 0.0
+        if again or unheard:
+            rest_s = self._pause_s if unheard else REFUSED_PAUSE_S
         longer = min(2 * self._pause_s, UNHEARD_PAUSE_MAX_S)
         self._pause_s = longer if unheard else REFUSED_PAUSE_S
+        return rest_s
 
     def _outgoing(self, queued: Queued) -> Outgoing:
         record = queued.record

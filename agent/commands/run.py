@@ -31,7 +31,6 @@ from agent.adapters.keeper import Keeper
 from agent.adapters.mqtt import MqttOptions
 from agent.adapters.opening import open_bus, open_link
 from agent.adapters.outside import Now, Outside
-from agent.adapters.policy_feed import PolicyFeed
 from agent.adapters.policy_inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy_loader import (
     Paths,
@@ -40,8 +39,6 @@ from agent.adapters.policy_loader import (
     accept_signed,
     pinned_root,
 )
-from agent.adapters.policy_recorder import PolicyRecorder
-from agent.adapters.policy_shelf import restore
 from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.steering import Desk
@@ -67,6 +64,7 @@ from protocols.receipts import RECEIPT_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.adapters.policy_feed import PolicyFeed
     from agent.adapters.policy_shelf import Restored
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.watch import WallClock
@@ -165,6 +163,8 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
             opened = Opened(identity, evidence, journal, store, thread)
             restored = None
             if accepted is None:
+                from agent.adapters.policy_shelf import restore
+
                 root = pinned_root(paths)
                 restored = await thread.run(restore, paths, store, root)
                 accepted = restored.accepted
@@ -237,7 +237,13 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
 
 
 def _feed(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:
-    """Return who takes pushed policies; the uplink's mail is for it."""
+    """Return who takes pushed policies; the uplink's mail is for it.
+
+    Imported here: a daemon without [trust] neither loads nor waits for it.
+    """
+    from agent.adapters.policy_feed import PolicyFeed
+    from agent.adapters.policy_recorder import PolicyRecorder
+
     desk.now.confirmed = restored.confirmed
     inbox = PolicyInbox(paths.config.fleet, paths.config.device)
     desk.uplink.mail = inbox

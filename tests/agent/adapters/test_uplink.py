@@ -299,3 +299,23 @@ def test_policies_go_to_their_inbox_and_acks_come_in_order(tmp_path: Path) -> No
             side.store.close()
 
     asyncio.run(story())
+
+
+@needs_mosquitto
+def test_who_pauses_the_uplink_does_not_wait_for_its_rest(tmp_path: Path) -> None:
+    """Nobody listens, so that it rests ever longer; a policy is swapped meanwhile."""
+
+    async def story() -> None:
+        with Broker(tmp_path) as broker:
+            side = Side(tmp_path, broker)
+            side.uplink._pause_s = 60.0
+            side.store.commit(Commit((spool_record(1),)))
+            running = asyncio.create_task(side.uplink.run())
+            await side.until(lambda: any("published" in c for c in side.uplink.counts))
+            async with asyncio.timeout(5), side.uplink.paused():
+                pass
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            side.store.close()
+
+    asyncio.run(story())
