@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.activation import State
-from protocols.acks import Ack, pack_ack
+from protocols.acks import APPROVERS_MAX, Ack, pack_ack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ def ack_of(
             reason=standing.reason,
             slot=standing.slot,
             groups=speaker.groups,
-            approvers=standing.approvers,
+            approvers=standing.approvers[:APPROVERS_MAX],
             evidence_index=standing.evidence_index,
             since_ns=max(standing.since_ns, 0),
         ),
