@@ -265,7 +265,10 @@ def _terms(terms: Terms) -> str:
         ("spool", terms.spool_bytes_per_h_max, "B/h"),
     ]
     told = [f"{name} {value} {unit}" for name, value, unit in limits if value]
-    return ", ".join([f"{terms.trial_s} s", *told, f"restarts {terms.restarts_max}"])
+    words = ", ".join([f"{terms.trial_s} s", *told, f"restarts {terms.restarts_max}"])
+    if terms.uplink_s >= terms.trial_s:
+        words += "; the trial ends first: missing receipts revert nothing"
+    return words
 
 
 def _key_changes(proposal: Proposal) -> Facts:

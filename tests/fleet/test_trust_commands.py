@@ -149,6 +149,14 @@ def test_a_looser_policy_says_that_it_needs_two(
     assert "needs a second approval" in said
 
 
+@pytest.mark.parametrize(("uplink", "told"), [(5, False), (10, True), (0, False)])
+def test_a_trial_too_short_to_miss_receipts_says_so(
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str], uplink: int, told: bool
+) -> None:
+    fleet.propose(42, "--trial", 10, "--uplink", uplink)
+    assert ("missing receipts revert nothing" in capsys.readouterr().out) == told
+
+
 def test_a_proposal_is_of_one_moment(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
