@@ -99,16 +99,23 @@ def run(script: str, folder: Path) -> tuple[str, bool]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        is_ended = False
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            shell.wait(PATIENCE_S)
         try:
-            os.killpg(shell.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            is_ended = True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                shell.wait(PATIENCE_S)
+        finally:
+            is_ended = was_ended(shell.pid)
         shell.wait()
         printed.seek(0)
         return printed.read(), is_ended
+
+
+def was_ended(group: int) -> bool:
+    """End what is left of a process group; True where nothing was."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 @needs_mosquitto
