@@ -4,14 +4,14 @@
       ─(5) compiles ─(6) lint ─(7) floor ─(8) cards ─(9) two approvers ──> STAGED
       ─(10) swap between two batches ──> TRIAL ─(11) health ──> ACTIVE, or REVERTED
 
-(1) bounded size, topic by topic, before anything is parsed   adapters/policy_inbox.py
+(1) bounded size, topic by topic, before anything is parsed   adapters/policy/inbox.py
 (2) a bundle in its one form                                  `read`
 (3) TUF: root chain, timestamp, snapshot, targets by two people, rollout, at a time that
     is believed; where the clock is not, nothing is taken until the fleet has answered
     our nonce                                                 `read`
 (4) the signed rollout gives it to this device, now, and it has not failed here `turn`
 (5) parses within limits, compiles against the bindings  (8) every recipient has a card
-                                                              adapters/policy_loader.py
+                                                              adapters/policy/loader.py
 (6) lint finds nothing that regulation refuses  (7) not below the local floor   `judge`
 (9) what weakens important or core categories was signed by two people      `approve`
 (10) the old flow finishes, the new one begins                adapters/steering.py
@@ -19,7 +19,7 @@
 
 Each step is one transaction of evidence entry and documents, then a signed ack
 (agent/activation.py, agent/steps.py); the order of steps and their retries is
-adapters/policy_feed.py. What was active stays active until the new one has passed all.
+adapters/policy/feed.py. What was active stays active until the new one has passed all.
 A local policy passes (5) to (8) and decides until the first pushed one does.
 Recipients whose card is not good *now* close their destinations, which only tightens.
 """
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from agent.activation import Standing
     from policies.compile import Compiled
-    from policies.diff import Difference
+    from policies.diff.compare import Difference
     from policies.files import Loaded
     from policies.tables import CompiledPolicy
     from policies.trust import Offer, SignedPolicy, Trusted

@@ -1,7 +1,7 @@
 """The books of one pass: what was read, what became of it, what it cost on the wire.
 
 Every sample that was read ends in exactly one outcome at every destination, or is held
-inside a transform; ``fleet/audit.py`` checks that the sums agree.
+inside a transform; ``fleet/audit/verify.py`` checks that the sums agree.
 """
 
 from __future__ import annotations

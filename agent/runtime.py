@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agent.adapters.consenting import Consenting
     from agent.adapters.modbus_poll import ModbusPoller
     from agent.adapters.outside import Outside
-    from agent.adapters.policy_feed import PolicyFeed
+    from agent.adapters.policy.feed import PolicyFeed
     from agent.adapters.steering import Desk
     from agent.adapters.systemd import Notifier
     from agent.config import Config

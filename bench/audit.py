@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.evidence import Evidence
 from agent.records import CounterRow, Outcome, Rank, SpoolRecord
 from bench.row import Row
-from fleet.audit import Verifier
+from fleet.audit.verify import Verifier
 from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
 from protocols.tlog.tree import Growth, leaf_hash
 

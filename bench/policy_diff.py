@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from policies.compile import compile_policy
-from policies.diff import compare
+from policies.diff.compare import compare
 from policies.files import shipped_text
 from policies.parse import parse_bindings, parse_catalogue, parse_policy
 

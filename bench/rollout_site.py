@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench.rollout_device import private_key
-from fleet.journal import FileJournal
-from fleet.making import DAY_S, Days, Holders, PolicyFiles, root, sealed, targets
 from fleet.registry import SCHEMA, SUFFIX
-from fleet.repository import Change, Online, Repository
-from fleet.signing import Passphrases, SigningKey, load_key, make_key
+from fleet.trust.journal import FileJournal
+from fleet.trust.making import DAY_S, Days, Holders, PolicyFiles, root, sealed, targets
+from fleet.trust.repository import Change, Online, Repository
+from fleet.trust.signing import Passphrases, SigningKey, load_key, make_key
 from policies.files import shipped_text
 from policies.trust.model import Terms
 

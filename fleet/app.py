@@ -11,10 +11,8 @@ from typing import Annotated, cast
 
 import typer
 
-from fleet import policy_app as _policy_words  # noqa: F401  # adds its words to policy_app
-from fleet import publish_app as _publish_words  # noqa: F401  # the same
-from fleet.audit_sources import verify_ledger, verify_store
-from fleet.catalogue_app import catalogue_app
+from fleet.audit.sources import verify_ledger, verify_store
+from fleet.catalogue.app import catalogue_app
 from fleet.collect import Service, serve
 from fleet.collector import Collector
 from fleet.errors import BadInput
@@ -24,10 +22,12 @@ from fleet.keys import generate, load, save
 from fleet.ledger import Ledger
 from fleet.link import BrokerOptions, parse_broker, tls
 from fleet.opening import Request, open_all
+from fleet.policy import app as _policy_words  # noqa: F401  # adds its words to policy_app
 from fleet.registry import add_device, key_beside, load_devices, public_key
-from fleet.rollout_app import rollout_app
+from fleet.rollout.app import rollout_app
 from fleet.shown import print_card, print_devices, print_reports, shower
-from fleet.trust_app import journal_app
+from fleet.trust import publish_app as _publish_words  # noqa: F401  # the same
+from fleet.trust.app import journal_app
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, encode_card, parse_card
 from protocols.topics import check_name

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fleet.audit_sources import open_store_file
+from fleet.audit.sources import open_store_file
 from fleet.errors import BadInput, Refused
 from fleet.files import read_limited
 from fleet.opener import Opener

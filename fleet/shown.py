@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from fleet.audit_report import Report
+    from fleet.audit.report import Report
     from fleet.collect import Service
     from protocols.recipients import RecipientCard
 

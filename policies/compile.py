@@ -17,15 +17,15 @@ from policies.bindings import bind
 from policies.catalogue import CatalogueSet
 from policies.chains import chain_of
 from policies.checks import SUITES, check_policy
-from policies.combinations import Combiner, read_combinations
 from policies.consents import compiled_consents, ignition_tests
 from policies.items import item_table
 from policies.outcome import Outcomes
-from policies.precision import Precisions
 from policies.quantities import NS, duration_ns
+from policies.raising.combinations import Combiner, read_combinations
+from policies.raising.precision import Precisions
+from policies.raising.volumes import read_volumes, with_volumes
 from policies.rules import RuleReader
 from policies.tables import CompiledDestination, CompiledPolicy, CompiledRule
-from policies.volumes import read_volumes, with_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from policies.bindings import DiagnosticBinding
     from policies.model import Bindings, Catalogue, Policy
     from policies.parse import Document
-    from policies.precision import Grain
+    from policies.raising.precision import Grain
+    from policies.raising.volumes import VolumeRule
     from policies.rules import RuleForm
     from policies.tables import ItemTable
-    from policies.volumes import VolumeRule
     from protocols.can.database import Database
     from protocols.can.plan import DecodePlan, SignalBinding
     from protocols.frames import I16
@@ -82,7 +82,7 @@ def compile_policy(
 
     ``databases``: by the name that bindings give them; ``models``: SunSpec definitions.
     PolicyError (file, line, path, reason) for the first thing that does not fit. What
-    regulation refuses is another question: ``policies.lint``.
+    regulation refuses is another question: ``policies.lint.linting``.
     """
     known = CatalogueSet(catalogues)
     check_policy(policy, known)

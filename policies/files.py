@@ -19,7 +19,7 @@ from policies.catalogue import CatalogueSet
 from policies.compile import Compiled, compile_policy
 from policies.errors import PolicyError, nearest, shown
 from policies.floor import Violation, check_floor
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.parse import (
     CATALOGUE_BYTES_MAX,
     Document,
@@ -36,7 +36,7 @@ from protocols.modbus.sunspec import parse_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from policies.findings import Finding
+    from policies.lint.findings import Finding
     from policies.model import Bindings, Catalogue, Policy
     from policies.yaml_tree import Path as Place
     from protocols.can.database import Database

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.errors import PolicyError, shown
-from policies.precision import Grain, Lifted, resolution_of
+from policies.raising.precision import Grain, Lifted, resolution_of
 from policies.tables import ItemTable, Role
 from protocols.labels import UNCLASSIFIED
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from policies.catalogue import CatalogueSet, RoleHit
     from policies.model import Policy
     from policies.parse import Document
-    from policies.precision import Precisions
+    from policies.raising.precision import Precisions
     from policies.rows import Origin, Row
 
 _PLACE = (Role.LATITUDE, Role.LONGITUDE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.derive import derive, unjustified
-from policies.precision import resolution_after
+from policies.raising.precision import resolution_after
 from policies.tables import Role
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from policies.catalogue import CatalogueSet
     from policies.model import Rule
-    from policies.precision import Grain, Precisions
+    from policies.raising.precision import Grain, Precisions
     from policies.tables import ItemTable, Transform
     from protocols.frames import U16, Bool
 

@@ -16,7 +16,7 @@ from policies.catalogue import is_under
 from policies.errors import nearest, shown
 from policies.model import HYSTERESIS
 from policies.quantities import hysteresis_ns, item_glob, item_name, time_window
-from policies.raising import accepts
+from policies.raising.raised import accepts
 from policies.steps import StepReader
 from policies.tables import (
     Action,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from policies.model import Match, Policy, Rule
     from policies.outcome import Outcome, Outcomes
     from policies.parse import Document
-    from policies.raising import Raised
+    from policies.raising.raised import Raised
     from policies.tables import ItemTable
     from policies.yaml_tree import Path
     from protocols.frames import U16, Bool

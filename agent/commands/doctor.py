@@ -26,7 +26,7 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited
 from agent.adapters.mqtt import connect
 from agent.adapters.opening import open_bus
-from agent.adapters.policy_loader import Paths, accept, pinned_root
+from agent.adapters.policy.loader import Paths, accept, pinned_root
 from agent.adapters.sqlite_check import check_all
 from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
 from agent.commands.run import mqtt_options

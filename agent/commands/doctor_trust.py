@@ -1,6 +1,6 @@
 """`doctor`, where policies are pushed: the root, what is trusted, what decides next.
 
-The store is read as a start would read it (``agent/adapters/policy_shelf.py``), and
+The store is read as a start would read it (``agent/adapters/policy/shelf.py``), and
 nothing of it is changed.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.clock import SystemClock
-from agent.adapters.policy_loader import pinned_root
-from agent.adapters.policy_shelf import restore
+from agent.adapters.policy.loader import pinned_root
+from agent.adapters.policy.shelf import restore
 from agent.adapters.sqlite_check import StoredDocuments
 from agent.adapters.sqlite_connection import Damaged
 from agent.commands.status import moment
@@ -23,8 +23,8 @@ from policies.errors import PolicyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.adapters.policy_loader import Paths
-    from agent.adapters.policy_shelf import Restored
+    from agent.adapters.policy.loader import Paths
+    from agent.adapters.policy.shelf import Restored
 
 GOOD: Final = "good"
 WARN: Final = "warn"

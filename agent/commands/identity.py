@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited
-from agent.adapters.policy_loader import Paths
+from agent.adapters.policy.loader import Paths
 from agent.config import parse_config
 from agent.limits import CONFIG_BYTES_MAX
 

@@ -31,8 +31,8 @@ from agent.adapters.keeper import Keeper
 from agent.adapters.mqtt import MqttOptions
 from agent.adapters.opening import open_bus, open_link
 from agent.adapters.outside import Now, Outside
-from agent.adapters.policy_inbox import MESSAGE_BYTES_MAX, PolicyInbox
-from agent.adapters.policy_loader import (
+from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
+from agent.adapters.policy.loader import (
     Paths,
     accept,
     accept_again,
@@ -64,8 +64,8 @@ from protocols.receipts import RECEIPT_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.adapters.policy_feed import PolicyFeed
-    from agent.adapters.policy_shelf import Restored
+    from agent.adapters.policy.feed import PolicyFeed
+    from agent.adapters.policy.shelf import Restored
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.watch import WallClock
     from agent.config import Can
@@ -163,7 +163,7 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
             opened = Opened(identity, evidence, journal, store, thread)
             restored = None
             if accepted is None:
-                from agent.adapters.policy_shelf import restore
+                from agent.adapters.policy.shelf import restore
 
                 root = pinned_root(paths)
                 restored = await thread.run(restore, paths, store, root)
@@ -241,8 +241,8 @@ def _feed(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:
 
     Imported here: a daemon without [trust] neither loads nor waits for it.
     """
-    from agent.adapters.policy_feed import PolicyFeed
-    from agent.adapters.policy_recorder import PolicyRecorder
+    from agent.adapters.policy.feed import PolicyFeed
+    from agent.adapters.policy.recorder import PolicyRecorder
 
     desk.now.confirmed = restored.confirmed
     inbox = PolicyInbox(paths.config.fleet, paths.config.device)

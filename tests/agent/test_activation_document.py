@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.activation import NEXT, RESTING
-from agent.adapters.policy_inbox import BYTES_MAX
+from agent.adapters.policy.inbox import BYTES_MAX
 from agent.store.documents import CHECKED
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from agent.control import approve, judge, permitted
 from agent.errors import Refused
-from policies.difference import Difference, Weakening
+from policies.diff.difference import Difference, Weakening
 from policies.files import LOCKDOWN, load
 from policies.tables import NO_RULE, Action
 from policies.trust import SignedPolicy, Terms

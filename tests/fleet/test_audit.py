@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent.consents import Change
 from agent.records import Outcome
 from agent.store.salvage import Break
-from fleet.audit_tree import Head
+from fleet.audit.tree import Head
 from policies.tables import Action
 from protocols.tlog.tree import Growth, leaf_hash
 from tests.support import sealing

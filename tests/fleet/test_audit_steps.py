@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.activation import NEXT, State
-from fleet.audit_entries import Change, decode_entry
-from fleet.audit_sources import verify_store
-from fleet.audit_steps import FOLLOWS, Steps
+from fleet.audit.entries import Change, decode_entry
+from fleet.audit.sources import verify_store
+from fleet.audit.steps import FOLLOWS, Steps
 from tests.support.policy_bench import BATTERY, EVENTS, PolicyBench
 
 if TYPE_CHECKING:

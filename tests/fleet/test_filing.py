@@ -14,9 +14,9 @@ import pytest
 from agent.records import Outcome
 from agent.store.schema import TABLES
 from fleet import main
-from fleet.audit_sources import STORE_ID
-from fleet.filing import DRIFT, FIELDS, TO_FILL, Filed, Filing, Scale, drift
-from fleet.filing_counts import of_ledger
+from fleet.audit.sources import STORE_ID
+from fleet.catalogue.filing import DRIFT, FIELDS, TO_FILL, Filed, Filing, Scale, drift
+from fleet.catalogue.filing_counts import of_ledger
 from tests.support import sealing
 from tests.support.fleet_side import Gateway, Side
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.rollout import (
+from fleet.rollout.totals import (
     AckBook,
     Tally,
     limit_passed,

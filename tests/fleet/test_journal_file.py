@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fleet.errors import Refused
-from fleet.journal import FileJournal, check_journal
-from fleet.signing import SigningKey
+from fleet.trust.journal import FileJournal, check_journal
+from fleet.trust.signing import SigningKey
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.policy_judge import judge
-from fleet.policy_scan import Scan
+from fleet.policy.judge import judge
+from fleet.policy.scan import Scan
 from policies.errors import PolicyError
 from policies.parse import parse_policy_test
 
 if TYPE_CHECKING:
-    from fleet.policy_judge import Judged
+    from fleet.policy.judge import Judged
 
 RAW = "G4/sensitive/raw/precise/none"
 COARSE = "G2/personal/deidentified/coarse/none"

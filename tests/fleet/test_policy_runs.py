@@ -14,9 +14,10 @@ import pytest
 from firmware_sim.captures import write_capture
 from firmware_sim.scenario import load_scenario
 from firmware_sim.traffic import Traffic
-from fleet import main, policy_scan
-from fleet.policy_cost import machine, parse_size, reckoned, size
-from fleet.policy_scan import Scan, Wanted, command, scan
+from fleet import main
+from fleet.policy import scan as policy_scan
+from fleet.policy.cost import machine, parse_size, reckoned, size
+from fleet.policy.scan import Scan, Wanted, command, scan
 from policies.files import shipped_text
 from tests.fleet.test_policy_judge import SCAN
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleet import rollout_site
 from fleet.errors import Unavailable
 from fleet.link import BrokerOptions, connect
 from fleet.main import run
 from fleet.registry import add_device
+from fleet.rollout import site as rollout_site
 from policies.rollout import Rollout, encode_rollout
 from protocols.topics import up_topic
 from tests.support.ack_sender import a_fleet, a_rollout

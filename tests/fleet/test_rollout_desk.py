@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet import publishing, rollout_desk
 from fleet.errors import Unavailable
 from fleet.link import BrokerOptions, connect
-from fleet.rollout import AckBook, Report
-from fleet.rollout_desk import Desk, Ended
+from fleet.rollout import desk as rollout_desk
+from fleet.rollout.desk import Desk, Ended
+from fleet.rollout.totals import AckBook, Report
+from fleet.trust import publishing
 from policies.rollout import Halt, Rollout, encode_rollout, parse_rollout
 from protocols.topics import policy_topic, up_topic
 from tests.support.ack_sender import AckSender, a_fleet, a_rollout

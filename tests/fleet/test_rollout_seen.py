@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet import rollout_seen
 from fleet.errors import BadInput, Unavailable
 from fleet.link import BrokerOptions, connect
-from fleet.rollout_seen import seen_rollout
+from fleet.rollout import seen as rollout_seen
+from fleet.rollout.seen import seen_rollout
 from protocols.topics import policy_topic
 from tests.support.broker import Broker, needs_mosquitto
 from tests.support.fleet_trust import FleetTrust

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fleet.rollout import AckBook, Report, Tally, report, step_line
-from fleet.rollout_shown import follower, print_report
+from fleet.rollout.shown import follower, print_report
+from fleet.rollout.totals import AckBook, Report, Tally, report, step_line
 from tests.support.ack_sender import a_fleet, a_rollout
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from bench.rollout import Plan, measure, rows_of
 from bench.rollout_device import draw
 from bench.rollout_plot import drawn
 from bench.rollout_site import FLEET
-from fleet.journal import check_journal
+from fleet.trust.journal import check_journal
 from tests.support.broker import needs_mosquitto
 
 if TYPE_CHECKING:

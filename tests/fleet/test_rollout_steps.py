@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import BadInput
-from fleet.rollout_steps import (
+from fleet.rollout.steps import (
     When,
     Who,
     aborted,

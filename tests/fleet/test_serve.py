@@ -11,9 +11,9 @@ import pytest
 
 from fleet.errors import Unavailable
 from fleet.link import BrokerOptions
-from fleet.publishing import publish
-from fleet.release import Release
-from fleet.serve import Server
+from fleet.trust.publishing import publish
+from fleet.trust.release import Release
+from fleet.trust.serve import Server
 from policies.trust import begin, freshness, offer, open_bundle
 from protocols.acks import Ack, pack_ack
 from protocols.topics import down_topic, policy_topic, up_topic
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fleet.founding import Founded
+    from fleet.trust.founding import Founded
 
 pytestmark = [pytest.mark.broker, needs_mosquitto]
 DEVICE = "gw-1"
@@ -86,7 +86,7 @@ def test_a_bundle_is_retained_for_whoever_comes_later(
 def test_an_away_broker_is_told(
     founded: Founded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleet.publishing.PAUSE_S", 0.0)
+    monkeypatch.setattr("fleet.trust.publishing.PAUSE_S", 0.0)
     at = BrokerOptions("127.0.0.1", free_port(), "p")
     release = Release(founded.repository, founded.keys)
     with pytest.raises(Unavailable, match="publish it again"):

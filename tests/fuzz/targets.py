@@ -21,7 +21,7 @@ from policies.compile import compile_policy
 from policies.errors import PolicyError, TrustError
 from policies.files import shipped_text
 from policies.floor import check_floor
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.parse import parse_bindings, parse_catalogue, parse_floor, parse_policy
 from policies.rollout import decide, encode_rollout, in_cohort, parse_rollout
 from policies.trust import RULES, combined, freshness, open_bundle, reopen, reverify

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.derive import slowest_ns
-from policies.diff import Kind, compare
+from policies.diff.compare import Kind, compare
 from policies.errors import PolicyError
 from policies.floor import check_floor
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.parse import parse_floor
 from policies.rules import LEAVES
 from policies.tables import NO_RULE

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from policies.errors import PolicyError
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.tables import CompiledConsent, ItemTest
 from tests.policies.building import (
     Compile,

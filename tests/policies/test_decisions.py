@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.decisions import Step, Way, compare_lists, why_more
-from policies.strength import NamedTest, excludes, implies
+from policies.diff.decisions import Step, Way, compare_lists, why_more
+from policies.diff.strength import NamedTest, excludes, implies
 from policies.tables import Action, Every, Round
 
 if TYPE_CHECKING:
-    from policies.strength import Atom
+    from policies.diff.strength import Atom
     from policies.tables import Transform
 
 ATOMS: list[Atom] = [

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fleet.keys import generate
-from policies import diff, diff_columns
-from policies.decisions import TOO_MANY
+from policies.diff import columns as diff_columns
+from policies.diff.compare import compare as diff
+from policies.diff.decisions import TOO_MANY
 from policies.files import load
 from protocols.labels import Tier
 from tests.policies.building import Compile, points_of, policy_of, rule_of

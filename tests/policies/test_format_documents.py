@@ -9,7 +9,7 @@ import pytest
 
 from policies.files import load
 from policies.floor import compile_floor
-from policies.lint_rules import LINT_RULES
+from policies.lint.rules import LINT_RULES
 from policies.model import Match, Step
 from policies.parse import parse_floor
 from policies.steps import ACTIONS

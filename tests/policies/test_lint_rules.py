@@ -8,14 +8,14 @@ import pytest
 
 from policies.compile import compile_policy
 from policies.files import shipped_text
-from policies.lint import lint
-from policies.lint_rules import LINT_RULES
+from policies.lint.linting import lint
+from policies.lint.rules import LINT_RULES
 from policies.parse import parse_bindings, parse_catalogue, parse_policy
 from tests.policies.building import as_text, points_of, policy_of
 from tests.policies.lint_cases import CASES, CORE, FLOAT
 
 if TYPE_CHECKING:
-    from policies.findings import Finding
+    from policies.lint.findings import Finding
     from tests.policies.lint_cases import Case
 
 OWN = {

@@ -9,7 +9,7 @@ import pytest
 
 from policies.datum import to_gcj02
 from policies.errors import PolicyError
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.tables import Action, DropZones, Zone, ZoneTest
 from tests.policies.building import Compile, points_of, policy_of, rule_of
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import diff_settings
-from policies.diff import Kind, compare
+from policies.diff import settings as diff_settings
+from policies.diff.compare import Kind, compare
 from policies.model import Policy
 from policies.tables import (
     CompiledConsent,
@@ -24,7 +24,7 @@ from tests.policies.building import Compile, points_of, policy_of, rule_of
 
 if TYPE_CHECKING:
     from policies.compile import Compiled
-    from policies.diff import Difference
+    from policies.diff.compare import Difference
 
 ITEMS = (
     "Vehicle.Speed",
@@ -382,7 +382,7 @@ def test_sections_that_are_not_compared_in_words_are_guarded() -> None:
 
 
 def test_a_candidate_is_guarded_like_important_data() -> None:
-    from policies.difference import is_guarded
+    from policies.diff.difference import is_guarded
 
     general = Label(Tier.G2, Pi.NONE, Form.RAW, Geo.NONE, Recognition.NONE)
     assert not is_guarded(general)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policies.errors import PolicyError
 from policies.floor import check_floor
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.parse import parse_floor
 from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
 

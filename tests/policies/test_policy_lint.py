@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.lint import lint
+from policies.lint.linting import lint
 from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
 
 ITEMS = (

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from policies.diff import Kind, compare
+from policies.diff.compare import Kind, compare
 from policies.errors import PolicyError
 from policies.explain import explain
 from policies.floor import check_floor
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.parse import parse_floor
 from policies.tables import NO_RULE, Action, CompiledVolume, VolumeTest
 from protocols.labels import unpack

@@ -8,7 +8,7 @@ import pytest
 
 from policies.compile import compile_policy
 from policies.errors import PolicyError
-from policies.lint import lint
+from policies.lint.linting import lint
 from policies.parse import parse_bindings, parse_catalogue, parse_policy
 from protocols.labels import unpack
 from tests.policies.building import Compile, as_text, points_of, policy_of, rule_of

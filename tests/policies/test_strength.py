@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from policies.strength import excludes, implies, takes_more
+from policies.diff.strength import excludes, implies, takes_more
 from policies.tables import (
     Aggregate,
     Blank,

@@ -17,7 +17,7 @@ import pytest
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
-from agent.adapters.policy_loader import Paths, accept
+from agent.adapters.policy.loader import Paths, accept
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread
 from agent.assembly import Identity, assemble

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from fleet.audit import Verifier
-from fleet.audit_sources import verify_ledger
+from fleet.audit.sources import verify_ledger
+from fleet.audit.verify import Verifier
 from tests.support import sealing
 from tests.support.fleet_side import FLEET, LOG, Gateway
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.records import SpoolRecord
-    from fleet.audit_report import Report
+    from fleet.audit.report import Report
     from tests.support.fleet_side import Side
 
 DEVICE = sealing.DEVICE

@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 from fleet import main
-from fleet.founding import Founded, Founding, found
-from fleet.policy_source import Against
-from fleet.proposal import add_signature
-from fleet.proposing import Wanted, propose_policy
-from fleet.release import Release
-from fleet.repository import Repository
-from fleet.signing import Passphrases, load_key
+from fleet.policy.source import Against
+from fleet.trust.founding import Founded, Founding, found
+from fleet.trust.proposal import add_signature
+from fleet.trust.proposing import Wanted, propose_policy
+from fleet.trust.release import Release
+from fleet.trust.repository import Repository
+from fleet.trust.signing import Passphrases, load_key
 from policies.trust import Terms, begin, offer, open_bundle
 
 if TYPE_CHECKING:

@@ -28,11 +28,11 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
 from agent.adapters.outside import Now
-from agent.adapters.policy_feed import PolicyFeed
-from agent.adapters.policy_inbox import PolicyInbox
-from agent.adapters.policy_loader import Paths, accept_again, accept_signed
-from agent.adapters.policy_recorder import PolicyRecorder
-from agent.adapters.policy_shelf import restore
+from agent.adapters.policy.feed import PolicyFeed
+from agent.adapters.policy.inbox import PolicyInbox
+from agent.adapters.policy.loader import Paths, accept_again, accept_signed
+from agent.adapters.policy.recorder import PolicyRecorder
+from agent.adapters.policy.shelf import restore
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.steering import Desk, Steering
 from agent.adapters.store_thread import StoreThread

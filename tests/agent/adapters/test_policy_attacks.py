@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.adapters.policy_inbox import BYTES_MAX, MESSAGE_BYTES_MAX
+from agent.adapters.policy.inbox import BYTES_MAX, MESSAGE_BYTES_MAX
 from agent.store.documents import CHECKED
 from policies.trust import begin, offer, open_bundle
 from protocols.bundle import BUNDLE_BYTES_MAX, encode_bundle

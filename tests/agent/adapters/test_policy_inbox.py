@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agent.adapters.policy_inbox import (
+from agent.adapters.policy.inbox import (
     BUNDLE,
     BYTES_MAX,
     COMMANDS_WAITING_MAX,

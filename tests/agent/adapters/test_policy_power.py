@@ -17,8 +17,8 @@ import msgpack
 import pytest
 
 from agent.activation import State, decode_standing
-from agent.adapters import policy_shelf
-from agent.adapters.policy_loader import accept, accept_signed
+from agent.adapters.policy import shelf as policy_shelf
+from agent.adapters.policy.loader import accept, accept_signed
 from agent.control import permitted
 from agent.errors import Fatal
 from agent.records import Commit
@@ -29,7 +29,7 @@ from tests.support.store_cases import spool_record
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.adapters.policy_loader import Paths
+    from agent.adapters.policy.loader import Paths
     from agent.control import Accepted
     from policies.trust import SignedPolicy
 

@@ -16,7 +16,7 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.mqtt import MqttLink, MqttOptions, connect
-from agent.adapters.policy_inbox import PolicyInbox
+from agent.adapters.policy.inbox import PolicyInbox
 from agent.adapters.publisher import Publisher
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread

@@ -1,0 +1,1 @@
+"""Pushed policies: from the broker's bytes to the store, each step durable."""

@@ -1,0 +1,1 @@
+"""`sluicectl catalogue`: what a datum is, and what is filed of it."""

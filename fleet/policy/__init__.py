@@ -1,0 +1,1 @@
+"""`sluicectl policy`: written, checked, tested, compared before anybody signs."""

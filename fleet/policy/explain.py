@@ -1,0 +1,92 @@
+"""`sluicectl policy explain`: which rule decides for an item, and why no other does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fleet.errors import BadInput
+from fleet.files import read_limited
+from fleet.listing import write, write_table
+from fleet.policy.source import Against, bad_input, read
+from policies.explain import Say, explain
+from policies.parse import CATALOGUE_BYTES_MAX, parse_floor
+from policies.representative import SOURCE
+
+if TYPE_CHECKING:
+    from policies.explain import ItemWord, PlaceWord, RuleWord
+
+
+def explain_item(
+    item: str, destination: str | None, policy: str, against: Against, *, as_json: bool
+) -> int:
+    """Print what a policy says of an item at one destination, or all."""
+    unfloored = Against(against.bindings, against.databases)
+    compiled = read(policy, unfloored, (item,)).compiled
+    floor = None
+    with bad_input():
+        if against.floor is not None:
+            text = read_limited(Path(against.floor), CATALOGUE_BYTES_MAX)
+            floor = parse_floor(text, str(against.floor))
+        try:
+            words = explain(compiled, item, destination, floor)
+        except ValueError as error:
+            raise BadInput("", "", str(error)) from None
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(words).decode() + "\n")
+        return 0
+    for number, word in enumerate(words):
+        if number:
+            write()
+        _print(word)
+    return 0
+
+
+def _print(word: ItemWord) -> None:
+    bound = word.source not in {"", SOURCE}
+    source = f" from {word.source}" if bound else ""
+    basis = f" [{'; '.join(word.basis)}]" if word.basis else ""
+    kind = f"{word.category}, {word.label}{basis}" if word.category else "unclassified"
+    write(f"{word.item}{source}: {kind}")
+    if word.note:
+        write(f"  {word.note}")
+    for place in word.places:
+        _print_place(place)
+    for one in word.floor:
+        write(f"  floor rule {one.name}: {one.demands}")
+        for violation in one.violations:
+            write(f"    BROKEN: {violation}")
+
+
+def _print_place(place: PlaceWord) -> None:
+    to = ", ".join(place.recipients) or "nobody"
+    write()
+    write(f"to {place.destination} ({place.region}; {to}; {place.suite}):")
+    rows = [
+        (f"  {number}", one.name, str(one.line), str(one.say), _what(one))
+        for number, one in enumerate(place.rules, 1)
+        if one.say != Say.AWAY
+    ]
+    write_table(("   ", "rule", "line", "says", "what"), rows)
+    away = [one.name for one in place.rules if one.say == Say.AWAY]
+    if away:
+        write(f"  not for this destination: {', '.join(away)}")
+    if place.otherwise:
+        first = "whatever no rule takes" if place.deciding else "no rule decides: it"
+        write(f"  {first} {place.otherwise}")
+
+
+def _what(one: RuleWord) -> str:
+    if one.say not in {Say.DECIDES, Say.MAY}:
+        return one.reason
+    when = f"{' and '.join(one.conditions)}: " if one.conditions else ""
+    steps = f", {', '.join(one.transforms)}" if one.transforms else ""
+    out = ""
+    if one.action.startswith("leaves") or one.action.startswith("is kept"):
+        out = f"; as {one.category_out}, {one.label_out}"
+    purpose = f"; for {one.purpose}" if one.purpose else ""
+    never = f"; {one.reason}" if one.reason else ""
+    return f"{when}{one.action}{steps}{out}{purpose}{never}"

@@ -1,0 +1,1 @@
+"""Who takes which policy: steps, acks, totals, a halt by itself."""

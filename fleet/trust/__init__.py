@@ -1,0 +1,1 @@
+"""Keys, proposals, signatures, the repository, and what is published of it."""

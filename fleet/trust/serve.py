@@ -1,0 +1,194 @@
+"""`sluicectl policy serve`: a fresh timestamp, and an answer to devices that ask.
+
+It renews the timestamp when half of its life is over, publishes it retained on
+``policy/timestamp``, and answers the nonces of devices' retained acks on their
+``command`` topic. It may come and go: acks and bundle wait at the broker. A publisher
+beside it is seen within CHECK_S, because the repository's folder is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+from fleet.errors import BadInput, FleetError, Refused, Unavailable
+from fleet.link import connect
+from fleet.trust.freshness import Answerer
+from fleet.trust.making import DAY_S
+from fleet.trust.publishing import BUNDLE, STAMP
+from protocols.errors import WireError
+from protocols.topics import PREFIX, down_topic, parse_up, policy_topic, up_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fleet.link import BrokerLink, BrokerOptions
+    from fleet.trust.release import Release
+
+CHECK_S: Final = 5.0
+PAUSE_S_MAX: Final = 30.0
+CANCEL_S: Final = 0.5
+ASKED_AT_ONCE: Final = 200
+ASK_S: Final = 0.2  # for what is kept of one group to come
+
+
+class Server:
+    """One fleet's timestamp server at one broker."""
+
+    def __init__(
+        self,
+        release: Release,
+        options: BrokerOptions,
+        keys: Mapping[str, bytes],
+        show: Callable[[str, str], None],
+    ) -> None:
+        """Take what signs, the broker, the registry; ``show`` is told what is done.
+
+        BadInput where nothing is published yet, or a key is not at hand.
+        """
+        self._release = release
+        self._options = options
+        self._show = show
+        self._fleet = release.repository.fleet
+        key = release.online().timestamp
+        if release.repository.standing().timestamp is None:
+            place = str(release.repository.folder)
+            raise BadInput(place, "", "nothing is published yet")
+        self._keys = keys
+        self._answerer = Answerer(self._fleet, keys, key)
+        self._stamp: tuple[int, bytes] = (0, b"")
+        self._stopped = asyncio.Event()
+
+    @property
+    def answered(self) -> int:
+        """Return how many devices were answered."""
+        return self._answerer.answered
+
+    def stop(self) -> None:
+        """End ``run`` soon."""
+        self._stopped.set()
+
+    async def run(self, seconds: float = 0) -> None:
+        """Serve until ``stop``, or for so many seconds; a broker may go and come."""
+        self._stopped = asyncio.Event()
+        work = asyncio.create_task(self._forever(), name="serve")
+        stopped = asyncio.create_task(self._stopped.wait(), name="serve.stop")
+        try:
+            await asyncio.wait(
+                (work, stopped),
+                timeout=seconds or None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            stopped.cancel()
+            # asyncio.wait_for of Python 3.11 loses a cancellation that meets its result
+            while not work.done():
+                work.cancel()
+                await asyncio.wait((work,), timeout=CANCEL_S)
+        if not work.cancelled():
+            work.result()  # says why
+
+    async def _forever(self) -> None:
+        pause_s = 1.0
+        while True:
+            start_s = time.monotonic()
+            try:
+                await self._connected()
+            except Unavailable as error:
+                self._show("away", error.reason)
+            if time.monotonic() - start_s > PAUSE_S_MAX:
+                pause_s = 1.0
+            jitter = random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects, no secret
+            await asyncio.sleep(pause_s * jitter)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def _connected(self) -> None:
+        link = await connect(self._options, session_s=0)
+        try:
+            await self._publish(link, whole=True)
+            await link.subscribe([f"{PREFIX}/{self._fleet}/+/ack"], retained=False)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._renewing(link), name="serve.renewing")
+                tasks.create_task(self._answering(link), name="serve.answering")
+                tasks.create_task(self._asking(link), name="serve.asking")
+        except* FleetError as group:
+            raise Unavailable("serve", str(group.exceptions[0])) from None
+        finally:
+            await link.close()
+
+    async def _asking(self, link: BrokerLink) -> None:
+        """Have the broker send the acks that it keeps, a few devices at a time.
+
+        All at once a mosquitto as shipped drops most of ten thousand.
+        """
+        waiting = iter(sorted(self._keys))
+        while group := list(itertools.islice(waiting, ASKED_AT_ONCE)):
+            topics = [up_topic(self._fleet, device, "ack") for device in group]
+            await link.subscribe(topics)
+            await asyncio.sleep(ASK_S)
+            await link.unsubscribe(topics)
+
+    async def _renewing(self, link: BrokerLink) -> None:
+        while True:
+            await self._publish(link, whole=False)
+            await asyncio.sleep(CHECK_S)
+
+    async def _publish(self, link: BrokerLink, *, whole: bool) -> None:
+        """Renew where it is due; publish what the broker has not had from us."""
+        now = self._release.repository.standing()
+        if now.timestamp is None:
+            place = str(self._release.repository.folder)
+            raise BadInput(place, "", "nothing is published yet")
+        left_s = int(now.timestamp.expires.timestamp()) - time.time()
+        if left_s < self._release.repository.days.timestamp * DAY_S / 2:
+            try:
+                self._release.renew()
+            except (BadInput, Refused) as error:  # another changes it, or a key is old
+                self._show("not renewed", str(error))
+            now = self._release.repository.standing()
+        assert now.timestamp is not None  # it was there
+        stamp = (now.timestamp.version, now.raw["timestamp"])
+        if stamp == self._stamp and not whole:
+            return
+        parts = {STAMP: self._release.renewal()}
+        if whole:
+            parts = {BUNDLE: self._release.bundle(), **parts}
+        for part, message in parts.items():
+            await link.publish(policy_topic(self._fleet, part), message, retain=True)
+            if link.refused:
+                raise Unavailable("mqtt", link.refused)
+        self._stamp = stamp
+        self._answerer.use(self._release.online().timestamp)  # it may be another now
+        self._show("published", f"timestamp {stamp[0]}")
+
+    async def _answering(self, link: BrokerLink) -> None:
+        async for message in link.messages():
+            link.acknowledge(message)
+            try:
+                _, device, kind = parse_up(message.topic.value)
+            except WireError:
+                continue
+            if kind != "ack" or not isinstance(message.payload, bytes):
+                continue
+            body = self._answerer.answer(
+                device, message.payload, self._stamp, time.time_ns()
+            )
+            if body is not None:
+                topic = down_topic(self._fleet, device, "command")
+                await link.publish(topic, body)
+                self._show("answered", device)
+        raise Unavailable("mqtt", "the broker went away")
+
+
+async def served(server: Server, seconds: float) -> None:
+    """Run a server until SIGTERM, SIGINT or the end of its time."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
+            loop.add_signal_handler(number, server.stop)
+    await server.run(seconds)

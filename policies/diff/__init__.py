@@ -1,0 +1,1 @@
+"""What one policy lets out more or less than another, in words."""

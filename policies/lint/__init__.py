@@ -1,0 +1,1 @@
+"""What regulation refuses although it would compile."""

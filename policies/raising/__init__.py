@@ -1,0 +1,1 @@
+"""What lifts a label: precision, volume, combinations."""
