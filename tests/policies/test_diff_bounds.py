@@ -10,7 +10,7 @@ import pytest
 
 from fleet.keys import generate
 from policies.diff import columns as diff_columns
-from policies.diff.compare import compare as diff
+from policies.diff import compare as diff
 from policies.diff.decisions import TOO_MANY
 from policies.files import load
 from protocols.labels import Tier
