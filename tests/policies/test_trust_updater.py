@@ -268,7 +268,8 @@ def test_we_never_accept_what_python_tuf_refuses(
     # one was passed over: that is no offer.
     shown = {**trusted.files, **files, "timestamp.json": new.timestamp}
     paths = ["rollout.json", *(f"policy/{one}/policy.yaml" for one in offered.policies)]
-    now_s = max(fleet.now_s, trusted.time_floor_ns // NS)
+    # the time that we went by: a floor goes with the keys that told it
+    now_s = max(fleet.now_s, new.time_floor_ns // NS)
     assert updater_takes(honest.roots[0], [first, before, shown], now_s, paths)
 
 
