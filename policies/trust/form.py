@@ -23,7 +23,9 @@ BYTES_MAX: Final = {
 }
 DEPTH_MAX: Final = 10  # targets: signed, targets, path, custom, terms make 6
 SIGNATURES_MAX: Final = 32
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# A string without an end takes all that follows: else every quote in it would be tried
+# as a beginning, and that holds the whole process up for a minute over 64 KiB.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS: Final = b"[]{}"
 _OTHERS: Final = bytes(set(range(256)) - set(_BRACKETS))
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from policies.trust import RULES, TrustError, offer, open_bundle
-from policies.trust.form import check_form
+from policies.trust.form import check_form, depth
 from protocols.bundle import encode_bundle
 from tests.support.fleet_trust import DAY_S, NS, resealed
 from tests.support.trust_attacks import ATTACKS, World, expired_root, new_world
@@ -84,6 +85,17 @@ def test_every_single_bit_of_the_metadata_counts(world: World) -> None:
                 offer(
                     world.trusted, files | {name: bytes(body)}, world.fleet.now_s * NS
                 )
+
+
+def test_quotes_without_an_end_cost_no_more_than_their_bytes() -> None:
+    """64 KiB of escaped quotes took a minute, in which the process did nothing else."""
+    raw = b'[{"' + b'\\"' * 32_000 + b"[" * 20
+    assert depth(raw) == 2
+    began_s = time.process_time()
+    with pytest.raises(TrustError) as refusal:
+        check_form("root", raw)
+    assert refusal.value.rule == "format"
+    assert time.process_time() - began_s < 1
 
 
 def test_wrong_device(world: World) -> None:

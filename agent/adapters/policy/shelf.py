@@ -153,7 +153,10 @@ class _Shelf:
         for name in names:
             try:
                 accepted = self.kept(name, trusted)
-                if accepted.compiled.policy.version < trusted.min_version:
+                # The floor may have risen for a policy whose turn here is yet to come:
+                # what was confirmed stays, and nothing older comes back below it.
+                is_older = name == PREVIOUS
+                if is_older and accepted.compiled.policy.version < trusted.min_version:
                     raise Refused("rollback", f"{name} is below the highest floor")
             except BAD as error:
                 self.troubles.append(f"{name}: {error}")

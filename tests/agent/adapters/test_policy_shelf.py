@@ -263,3 +263,24 @@ def test_a_candidate_that_ends_the_process_is_given_up(
         assert (bench.last.state, bench.last.rule) == ("refused", "restarts")
 
     asyncio.run(story())
+
+
+def test_a_floor_above_what_is_active_takes_nothing_from_who_waits(
+    tmp_path: Path,
+) -> None:
+    """Whose turn it is not keeps what it confirmed, looser local files or not."""
+
+    async def story() -> None:
+        bench = PolicyBench(tmp_path)
+        async with bench.running():
+            await confirmed(bench, 2, 3)
+            await bench.push(4, min_version=4, upto=0)
+            assert (bench.last.state, bench.deciding) == ("waiting", ("pushed", 3))
+        async with bench.running():
+            assert bench.deciding == ("pushed", 3)
+            assert bench.now.troubles.get("policy") is None
+        damage(bench, ACTIVE)  # and no older one comes back below the floor
+        async with bench.running():
+            assert bench.deciding == ("local", 1)
+
+    asyncio.run(story())
