@@ -160,7 +160,12 @@ def check_proposal(proposal: Proposal) -> None:
     targets = proposal.targets()
     if targets is not None:
         check_delegation(targets)
-    for version in new.keys() - old.keys():
+    added = new.keys() - old.keys()
+    if len(added) > 1 or any(version <= max(old, default=0) for version in added):
+        # Signers are shown the newest one; a device may be sent any of them.
+        reason = "adds more than one policy, or one older than what is out"
+        raise TrustError("policy-version", reason)
+    for version in added:
         one = new[version]
         named = {bundle_name(path, target) for path, target in one.files.items()}
         if not named <= set(proposal.files or {}):

@@ -10,12 +10,14 @@ import msgspec
 
 from fleet.listing import write, write_table
 from fleet.policy.diff import print_difference
+from fleet.policy.source import bad_input
 from fleet.trust.proposal import NEW_ROOT, NEW_TARGETS
 from fleet.trust.proposing import compiled_of, half_of, holders_of
 from policies.diff.compare import compare
 from policies.trust.content import listing
 from policies.trust.metadata import ROLLOUT, binding
 from policies.trust.parts import TARGETS
+from protocols.recipients import parse_card
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from fleet.trust.repository import Repository
     from fleet.trust.signing import PublicHalf
     from policies.diff.difference import Difference
-    from policies.trust.model import Terms
+    from policies.trust.model import SignedPolicy, Terms
+    from protocols.recipients import RecipientCard
 
 Facts = list[tuple[str, str]]
 
@@ -93,6 +96,7 @@ def print_proposal(proposal: Proposal, against: Against) -> Difference | None:
     if proposal.new_targets:
         gone = sorted(old.keys() - new.keys())
         rows += [("no longer listed", ", ".join(map(str, gone)))] if gone else []
+        rows += _until("policies", proposal.targets())
         rows += _desk_change(proposal)
     found = None
     if new.keys() - old.keys():
@@ -111,7 +115,14 @@ def difference(proposal: Proposal, against: Against) -> Difference:
     before, after = proposal.newest(new=False), proposal.newest(new=True)
     assert after is not None  # check_proposal looked
     old = None if before is None else compiled_of(before, against).compiled
-    return compare(old, compiled_of(after, against).compiled)
+    new = compiled_of(after, against).compiled
+    return compare(old, new, ({} if before is None else _cards(before), _cards(after)))
+
+
+def _cards(policy: SignedPolicy) -> dict[str, RecipientCard]:
+    """Return the cards that are signed with a policy; BadInput where one is none."""
+    with bad_input():
+        return {name: parse_card(body) for name, body in policy.cards.items()}
 
 
 def signed_lines(proposal: Proposal) -> list[str]:
@@ -245,7 +256,10 @@ def print_journal(found: Checked, *, as_json: bool, entries: bool) -> None:
 def _policy_rows(proposal: Proposal) -> Facts:
     policy = proposal.newest(new=True)
     assert policy is not None  # check_proposal looked
-    named = [*policy.catalogues, *(f"{name}'s card" for name in policy.cards)]
+    cards = [
+        f"{name}'s card {card.digest()[:16]}" for name, card in _cards(policy).items()
+    ]
+    named = [*policy.catalogues, *cards]
     return [
         ("policy", f"{policy.name} version {policy.version}"),
         ("min_version", f"{policy.min_version}: devices never go below it again"),
@@ -274,6 +288,7 @@ def _terms(terms: Terms) -> str:
 def _key_changes(proposal: Proposal) -> Facts:
     before, after = holders_of(proposal.before()), holders_of(proposal.root())
     rows: Facts = [("new root", f"version {proposal.root().version}")]
+    rows += _until("keys", proposal.root())
     for role, halves in after.by_role().items():
         old = {half.key_id: half for half in before.by_role()[role]}
         new = {half.key_id: half for half in halves}
@@ -288,6 +303,12 @@ def _key_changes(proposal: Proposal) -> Facts:
         if was != will:
             rows.append((role, f"{will} must sign, not {was}"))
     return rows
+
+
+def _until(what: str, signed: Signed | None) -> Facts:
+    if signed is None:
+        return []
+    return [(f"{what} until", f"{signed.expires:%Y-%m-%d}: sign them anew by then")]
 
 
 def _desk_change(proposal: Proposal) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import stat
 from typing import TYPE_CHECKING
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleet.errors import BadInput, Unavailable
+from fleet.keys import generate
 from fleet.trust.release import Release
 from policies.rollout import Rollout
 from policies.trust import TrustError, open_bundle
 from protocols.bundle import encode_bundle
+from protocols.recipients import encode_card
 from tests.support.founding import CATALOGUE, CommandFleet, command_fleet, ran
 
 if TYPE_CHECKING:
@@ -214,6 +217,54 @@ def test_a_signer_is_not_shown_another_past(
     own.write_bytes(fleet.root + b" ")
     assert ran(*words, "--root", own) == 2
     assert "another root" in capsys.readouterr().err
+
+
+def test_nobody_signs_a_policy_that_is_not_shown(
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of three hides a policy beside the one that the others are shown."""
+    fleet.release(42)
+    shown, hidden = fleet.propose(44), fleet.propose(43)
+    files, others = (open_bundle(one.read_bytes()) for one in (shown, hidden))
+    targets = json.loads(files["new.targets.json"])
+    more = json.loads(others["new.targets.json"])["signed"]["targets"]
+    older = {
+        path.replace("/43/", "/41/"): json.loads(
+            json.dumps(one).replace('"version": 43', '"version": 41')
+        )
+        for path, one in more.items()
+        if "/43/" in path
+    }
+    published = {path: one for path, one in more.items() if "/43/" not in path}
+    words = ("policy", "sign", shown, "--yes", "--key", fleet.keys / "alice.pem")
+    for listed in (more | targets["signed"]["targets"], published | older):
+        signed = targets["signed"] | {"targets": listed}
+        plain = {"signatures": [], "signed": signed}
+        text = json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
+        shown.write_bytes(encode_bundle(others | files | {"new.targets.json": text}))
+        capsys.readouterr()
+        assert ran(*words) == 2
+        assert "adds more than one policy, or one older" in capsys.readouterr().err
+
+
+def test_another_key_on_a_recipients_card_is_shown(
+    fleet: CommandFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same name, and somebody else could open what is sealed to it."""
+    days = (dt.date(2026, 1, 1), dt.date(2030, 1, 1))
+    card = tmp_path / "cards" / "oem-2026.card.json"
+    card.parent.mkdir()
+    card.write_bytes(encode_card(generate("oem-2026", *days).card()))
+    first = fleet.propose(42, "--cards", card.parent)
+    fleet.sign(first, "alice", "bob")
+    fleet.publish(first)
+    card.write_bytes(encode_card(generate("oem-2026", *days).card()))
+    capsys.readouterr()
+    fleet.sign(fleet.propose(43, "--cards", card.parent), "alice")
+    said = capsys.readouterr().out
+    assert "new recipient: oem-2026" in said
+    assert "needs a second approval" in said
+    assert "sign them anew by then" in said
 
 
 def test_the_release_desk_signs_a_rollout(fleet: CommandFleet) -> None:
