@@ -68,18 +68,29 @@ class ClockWatch:
         if not self.ok:
             self._believed_ns = self._told_ns
 
+    def forget(self) -> None:
+        """Take the fleet's word back: the keys that gave it are its keys no more."""
+        self._told_ns = None
+        if not self.ok:
+            self._believed_ns = (self.own_ns(), self._clock.monotonic_ns())
+
     def known_ns(self) -> int | None:
         """Return a time that may be believed, at least; None where there is none."""
-        told_ns = self._fleet_ns()
-        if self.ok:
-            return max(self._clock.now_ns(), told_ns)
-        return told_ns or None
+        if not self.ok and self._told_ns is None:
+            return None
+        return max(self.own_ns(), self.fleet_ns())
 
     def past_ns(self) -> int:
         """Return the latest time that is known to be past, believed or not."""
-        return max(self._store.clock_floor_ns, self._fleet_ns())
+        return max(self._store.clock_floor_ns, self.fleet_ns())
 
-    def _fleet_ns(self) -> int:
+    def own_ns(self) -> int:
+        """Return the latest time known to be past without the fleet's word."""
+        floor_ns = self._store.clock_floor_ns
+        return max(self._clock.now_ns(), floor_ns) if self.ok else floor_ns
+
+    def fleet_ns(self) -> int:
+        """Return the time that the fleet told, and what passed since; 0: none."""
         if self._told_ns is None:
             return 0
         time_ns, mono_ns = self._told_ns

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -114,10 +115,16 @@ class PolicyMessages:
         if self._read == digests and not (self.early and known_ns is not None):
             return None
         self._read, self.early, self._early = digests, False, None
-        time_ns = watch.past_ns() if known_ns is None else known_ns
+        # What the fleet told is as good as the keys that told it: as a floor it goes
+        # with them. Only an answer by keys of the update itself is simply the time.
+        time_ns, floor_ns = watch.own_ns(), watch.fleet_ns()
+        if self._fresh is not None:
+            time_ns, floor_ns = max(time_ns, floor_ns), 0
+        floor_ns = max(floor_ns, self.trusted.time_floor_ns)
+        trusted = replace(self.trusted, time_floor_ns=floor_ns)
         try:
             update = await asyncio.to_thread(
-                read, self.trusted, self._message, self._renewal, time_ns
+                read, trusted, self._message, self._renewal, time_ns
             )
         except Refused as error:
             if error.rule == "missing" and not self._message:
@@ -130,10 +137,19 @@ class PolicyMessages:
         if update.spoiled is not None and update.spoiled.rule != "missing":
             self._renewal = {}
             await self.refuse(update.spoiled)
+        if update.trusted.time_floor_ns < floor_ns:
+            self._forget_told()
+            known_ns = watch.known_ns()
         if known_ns is None:
             self.early, self._early = True, update.trusted
             return None
         return update
+
+    def _forget_told(self) -> None:
+        """Ask anew what time it is: the keys that told it were taken back."""
+        self._desk.watch.forget()
+        self._fresh, self._newest_told = None, 0
+        self._ask()
 
     def taken(self, update: Update) -> dict[str, bytes]:
         """Trust an update from here on; return what is to be kept of it."""
@@ -193,9 +209,13 @@ class PolicyMessages:
         """Return the answer, and whether the waiting update's keys were needed."""
         device = self._desk.identity.device
         if self._early is not None:
-            # The root may have been rotated while we were off: its keys answer.
-            with contextlib.suppress(TrustError):
+            # The root may have been rotated while we were off: its keys answer, and
+            # none that it took back.
+            try:
                 return freshness(self._early, body, nonce, device), True
+            except TrustError as error:
+                if error.rule == "key-id":
+                    raise Refused(error.rule, error.reason) from None
         try:
             return freshness(self.trusted, body, nonce, device), False
         except TrustError as error:
@@ -211,7 +231,9 @@ class PolicyMessages:
             now.troubles.pop("trust", None)
         since_ns = self._desk.clock.monotonic_ns() - self._asked_ns
         wait_ns = ASK_NS if wrong else ASK_ANYWAY_NS
-        if since_ns >= wait_ns and not self._recorder.nonce:
+        # An unanswered nonce is replaced, too: an answer to it that is held back would
+        # tell a time that has long passed.
+        if since_ns >= wait_ns:
             self._ask()
             self._recorder.tell(now.accepted)
 

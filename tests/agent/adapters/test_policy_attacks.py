@@ -255,3 +255,87 @@ def test_only_the_newest_of_a_flood_is_looked_at(tmp_path: Path) -> None:
             assert (bench.loads, bench.last.state) == (loads, "trial")
 
     asyncio.run(story())
+
+
+def test_a_stolen_timestamp_key_tells_a_time_and_rotation_takes_it_back(
+    tmp_path: Path,
+) -> None:
+    """The thief answers our nonce from ten years ahead: all has expired until then."""
+
+    async def story() -> None:
+        bench = PolicyBench(tmp_path)
+        fleet = bench.fleet
+        async with bench.running():
+            await bench.push(2, terms={"trial_s": 1})
+            await bench.pass_time(2)
+            await bench.answer(time_s=fleet.now_s + 4000 * DAY_S)
+            await bench.push(3, terms={"trial_s": 1})
+            assert bench.refusal == "expired"
+            fleet.rotate(timestamp_name="timestamp-2")
+            await bench.send(fleet.message())
+            assert bench.last.state == "trial"
+            assert bench.last.nonce  # the new keys are asked
+            await bench.answer()
+            await bench.pass_time(2)
+            assert bench.deciding == ("pushed", 3)
+            assert not bench.now.troubles
+        async with bench.running():
+            assert bench.deciding == ("pushed", 3)
+            assert bench.restored.trusted.time_floor_ns <= bench.clock.wall_ns
+
+    asyncio.run(story())
+
+
+def test_keys_that_a_newer_root_took_back_tell_no_time(tmp_path: Path) -> None:
+    """Off for a year, the clock at 1970, and the thief is the first to answer."""
+
+    async def story() -> None:
+        bench = PolicyBench(tmp_path)
+        fleet = bench.fleet
+        async with bench.running():
+            await bench.push(2, terms={"trial_s": 1})
+            await bench.pass_time(2)
+        fleet.rotate(timestamp_name="timestamp-2")
+        bench.clock.wall_ns = 0
+        async with bench.running():
+            await bench.push(3, terms={"trial_s": 1})
+            assert (bench.last.state, bench.last.rule) == ("waiting", "clock")
+            await bench.answer(by="timestamp", time_s=fleet.now_s + 4000 * DAY_S)
+            assert bench.refusal == "key-id"
+            await bench.answer()
+            assert bench.last.state == "trial"
+
+    asyncio.run(story())
+
+
+def test_an_answer_from_before_what_is_past_and_one_that_was_held_back(
+    tmp_path: Path,
+) -> None:
+    """Neither makes expired metadata good again."""
+
+    async def story() -> None:
+        bench = PolicyBench(tmp_path)
+        fleet = bench.fleet
+        message = bench.message(2, terms={"trial_s": 1})
+        async with bench.running():
+            bench.clock.pass_time(60 * DAY_S)
+            bench.desk.watch.look(bench.now)  # believed, and past from now on
+            bench.clock.wall_ns = 0
+            bench.desk.watch.look(bench.now)
+            await bench.send(message)
+            await bench.answer(time_s=fleet.now_s)
+            known_ns = bench.desk.watch.known_ns()
+            assert known_ns is not None
+            assert known_ns >= bench.store.clock_floor_ns
+            assert bench.deciding == ("local", 1)
+            nonce = bench.recorder.nonce or "0" * 32
+            for _ in range(2):
+                bench.clock.pass_time(25 * 3600)
+                await bench.feed.look()
+                assert bench.recorder.nonce not in {"", nonce}
+                nonce = bench.recorder.nonce
+            held = fleet.answer("0" * 32, "gw-1")
+            await bench.send(held, "command")
+            assert bench.refusal == "replay"
+
+    asyncio.run(story())
