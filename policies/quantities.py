@@ -149,8 +149,22 @@ def item_glob(text: str) -> re.Pattern[str]:
         if part == "**":
             out += r"[^.]+(?:\.[^.]+)*" if last else r"(?:[^.]+\.)*"
         else:
-            out += re.escape(part).replace(r"\*", "[^.]*") + ("" if last else r"\.")
+            out += _part(part) + ("" if last else r"\.")
     return re.compile(out)
+
+
+def _part(part: str) -> str:
+    """Return the expression of one part of a pattern.
+
+    What stands between two stars is taken where it is found first, once: to go back and
+    look for a later one can find nothing more, and takes exponential time.
+    """
+    first, *rest = part.split("*")
+    if not rest:
+        return re.escape(part)
+    *between, last = rest
+    found = "".join(rf"(?>[^.]*?{re.escape(one)})" for one in between)
+    return f"{re.escape(first)}{found}[^.]*{re.escape(last)}"
 
 
 def specificity(pattern: str) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ checkpoint (an auditor, a colleague) can tell later that nothing before it was c
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "journal"
 ENTRIES: Final = "entries"
 CHECKPOINT: Final = "checkpoint"
+LOCK: Final = ".lock"
 KEY: Final = f"journal{PUBLIC}"
 ENTRIES_BYTES_MAX: Final = 64 * 1024 * 1024
 LINE_BYTES_MAX: Final = 16 * 1024
@@ -77,8 +79,20 @@ class FileJournal:
         """Append one operation, durably, and sign the new head.
 
         Refused where what is there is not what was signed: it is not signed anew. One
-        entry behind the checkpoint is what a power cut leaves; it is taken in.
+        entry behind the checkpoint is what a power cut leaves; it is taken in. Who
+        records at the same moment waits: two entries of one number would be no tree.
         """
+        place = self._folder / LOCK
+        try:
+            lock = place.open("w")
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror}"
+            raise BadInput(str(place), "", reason) from None
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._record(action, facts)
+
+    def _record(self, action: str, facts: Mapping[str, str | int | bool]) -> None:
         lines = _lines(self._folder)
         if (self._folder / CHECKPOINT).exists():
             public = self._key.public_key().hex()

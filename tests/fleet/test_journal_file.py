@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,23 @@ def test_it_holds_and_says_what_was_done(tmp_path: Path) -> None:
     assert [one.facts["version"] for one in found.entries] == [0, 1, 2, 3, 4]
     assert found.unsigned == 0
     assert check_journal(tmp_path, "north", key=KEY.public_key().hex()) == found
+
+
+def test_two_who_record_at_one_moment_make_one_journal(
+    tmp_path: Path, journal: FileJournal
+) -> None:
+    """A desk that halts a rollout, and somebody who publishes."""
+
+    def work(name: str) -> None:
+        other = FileJournal(tmp_path, "north", KEY)
+        for number in range(8):
+            other.record(name, {"version": number})
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, ("halt", "publish", "widen")))
+    journal.record("publish", {})
+    found = check_journal(tmp_path, "north")
+    assert (len(found.entries), found.unsigned) == (5 + 24 + 1, 0)
 
 
 @pytest.mark.usefixtures("journal")
