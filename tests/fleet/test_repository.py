@@ -44,14 +44,14 @@ class _Folder(FetcherInterface):
 def test_python_tuf_reads_the_repository_as_it_stands(
     fleet: CommandFleet, tmp_path: Path
 ) -> None:
-    fleet.trust.release(42, 43)
-    desk = Release(fleet.trust.repository, fleet.keys)
+    fleet.release(42, 43)
+    desk = Release(fleet.repository, fleet.keys)
     desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8), None)
     for name in ("m", "t"):
         (tmp_path / name).mkdir()
     updater = Updater(
         str(tmp_path / "m"), "http://fleet/metadata", str(tmp_path / "t"),
-        "http://fleet/targets", _Folder(fleet.trust.repository), bootstrap=fleet.root,
+        "http://fleet/targets", _Folder(fleet.repository), bootstrap=fleet.root,
     )  # fmt: skip
     updater.refresh()
     for path in ("rollout.json", "policy/42/policy.yaml", "policy/43/policy.yaml"):
@@ -61,15 +61,15 @@ def test_python_tuf_reads_the_repository_as_it_stands(
 
 
 def test_a_renewal_lengthens_the_life_of_what_is_out(fleet: CommandFleet) -> None:
-    message = fleet.trust.release(42)
+    message = fleet.release(42)
     trusted, first = fleet.taken(fleet.device(), message)
     later_s = int(dt.datetime.now(dt.UTC).timestamp()) + 6 * 86_400
-    desk = Release(fleet.trust.repository, fleet.keys, now_s=lambda: later_s)
+    desk = Release(fleet.repository, fleet.keys, now_s=lambda: later_s)
     _, renewed = offer(trusted, open_bundle(desk.renew()), later_s * NS)
     assert renewed.expires_ns > first.expires_ns + 5 * 86_400 * NS
     # close to its end the snapshot is signed anew with it: that needs the bundle
     last_s = later_s + 20 * 86_400
-    desk = Release(fleet.trust.repository, fleet.keys, now_s=lambda: last_s)
+    desk = Release(fleet.repository, fleet.keys, now_s=lambda: last_s)
     desk.renew()
     _, whole = offer(trusted, open_bundle(desk.bundle()), last_s * NS)
     assert whole.expires_ns > last_s * NS
@@ -81,7 +81,7 @@ def test_a_renewal_lengthens_the_life_of_what_is_out(fleet: CommandFleet) -> Non
 def test_a_fault_at_every_write_leaves_the_old_or_the_new(
     fleet: CommandFleet, monkeypatch: pytest.MonkeyPatch, step: int, applied: bool
 ) -> None:
-    trusted, _ = fleet.taken(fleet.device(), fleet.trust.release(42))
+    trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     whole, calls = repository.replace, iter(range(100))
 
     def faulty(path: Path, data: bytes) -> None:
@@ -96,7 +96,7 @@ def test_a_fault_at_every_write_leaves_the_old_or_the_new(
     monkeypatch.setattr(repository, "replace", faulty)
     fleet.published(fleet.folder / "faulty.bundle", proposal)
     monkeypatch.setattr(repository, "replace", whole)
-    desk = Release(fleet.trust.repository, fleet.keys)
+    desk = Release(fleet.repository, fleet.keys)
     trusted, offered = fleet.taken(trusted, desk.bundle())
     assert offered.targets_version in {1, 2}
     if offered.targets_version == 1:
@@ -108,23 +108,17 @@ def test_a_fault_at_every_write_leaves_the_old_or_the_new(
 
 
 def test_two_at_once_are_told(fleet: CommandFleet) -> None:
-    desk = Release(fleet.trust.repository, fleet.keys)
-    fleet.trust.release(42)
+    desk = Release(fleet.repository, fleet.keys)
+    fleet.release(42)
     with desk.repository.locked(), pytest.raises(BadInput, match="another sluicectl"):
-        Release(fleet.trust.repository, fleet.keys).renew()
+        Release(fleet.repository, fleet.keys).renew()
 
 
 def test_what_devices_would_refuse_is_not_written(fleet: CommandFleet) -> None:
-    fleet.trust.release(42)
-    before = sorted(
-        path.name for path in (fleet.trust.repository / "metadata").iterdir()
-    )
-    desk = Release(
-        fleet.trust.repository, fleet.keys, now_s=lambda: int(time.time()) + 10**8
-    )
+    fleet.release(42)
+    before = sorted(path.name for path in (fleet.repository / "metadata").iterdir())
+    desk = Release(fleet.repository, fleet.keys, now_s=lambda: int(time.time()) + 10**8)
     with pytest.raises(Refused, match="expired"):
         desk.renew()
-    after = sorted(
-        path.name for path in (fleet.trust.repository / "metadata").iterdir()
-    )
+    after = sorted(path.name for path in (fleet.repository / "metadata").iterdir())
     assert after == before

@@ -133,7 +133,7 @@ def test_lint_refuses_before_anybody_signs(
 ) -> None:
     path = fleet.policy(42, ("    purpose: fleet-operation\n", ""))
     out = fleet.folder / "bad.proposal"
-    assert ran("policy", "propose", path, "-r", fleet.trust.repository, "-o", out) == 1
+    assert ran("policy", "propose", path, "-r", fleet.repository, "-o", out) == 1
     assert "lint: " in capsys.readouterr().err
     assert not out.exists()
 
@@ -141,11 +141,11 @@ def test_lint_refuses_before_anybody_signs(
 def test_a_looser_policy_says_that_it_needs_two(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet.trust.release(42)
+    fleet.release(42)
     capsys.readouterr()
     path = fleet.policy(43, ("every: 60s", "every: 30s"))
     out = fleet.folder / "looser.proposal"
-    assert ran("policy", "propose", path, "-r", fleet.trust.repository, "-o", out) == 0
+    assert ran("policy", "propose", path, "-r", fleet.repository, "-o", out) == 0
     said = capsys.readouterr().out
     assert "looser" in said
     assert "one in 30 s" in said
@@ -170,7 +170,7 @@ def test_a_proposal_is_of_one_moment(
     capsys.readouterr()
     assert fleet.published(fleet.folder / "late.bundle", second) == 2
     assert "propose again" in capsys.readouterr().err
-    assert ran("policy", "propose", fleet.policy(42), "-r", fleet.trust.repository,
+    assert ran("policy", "propose", fleet.policy(42), "-r", fleet.repository,
                "-o", fleet.folder / "again") == 2  # fmt: skip
     assert "must rise above 42" in capsys.readouterr().err
 
@@ -200,7 +200,7 @@ def test_a_signer_is_not_shown_another_past(
     fleet: CommandFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody's proposal compares with a policy that two people never signed."""
-    fleet.trust.release(42)
+    fleet.release(42)
     proposal = fleet.propose(43)
     files = open_bundle(proposal.read_bytes())
     plain = json.loads(files["old.targets.json"])
@@ -268,8 +268,8 @@ def test_another_key_on_a_recipients_card_is_shown(
 
 
 def test_the_release_desk_signs_a_rollout(fleet: CommandFleet) -> None:
-    fleet.trust.release(42, 43)
-    desk = Release(fleet.trust.repository, fleet.keys)
+    fleet.release(42, 43)
+    desk = Release(fleet.repository, fleet.keys)
     assert desk.rollout() is None
     told = Rollout(name="r", candidate=43, stable=42, salt="00" * 8, upto=100)
     trusted, offered = fleet.taken(fleet.device(), desk.sign(told, None))
@@ -286,19 +286,19 @@ def test_the_release_desk_signs_a_rollout(fleet: CommandFleet) -> None:
 
 
 def test_an_abort_must_stay_possible(fleet: CommandFleet) -> None:
-    fleet.trust.release(42)
+    fleet.release(42)
     path = fleet.policy(43, ("min_version: 1", "min_version: 43"))
     out = fleet.folder / "floor.proposal"
-    assert ran("policy", "propose", path, "-r", fleet.trust.repository, "-o", out) == 0
+    assert ran("policy", "propose", path, "-r", fleet.repository, "-o", out) == 0
     fleet.sign(out, "alice", "bob")
     fleet.publish(out)
-    desk = Release(fleet.trust.repository, fleet.keys)
+    desk = Release(fleet.repository, fleet.keys)
     with pytest.raises(BadInput, match="below min_version 43"):
         desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8), None)
 
 
 def test_online_keys_are_rotated_by_two_root_keys(fleet: CommandFleet) -> None:
-    trusted, _ = fleet.taken(fleet.device(), fleet.trust.release(42))
+    trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     for role in ("timestamp", "snapshot"):
         proposal = fleet.rotate(role, "--sign", fleet.keys / "root-1.pem")
         fleet.sign(proposal, "root-3")
@@ -308,7 +308,7 @@ def test_online_keys_are_rotated_by_two_root_keys(fleet: CommandFleet) -> None:
 
 
 def test_people_and_root_keys_come_and_go(fleet: CommandFleet) -> None:
-    trusted, _ = fleet.taken(fleet.device(), fleet.trust.release(42))
+    trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     proposal = fleet.rotate("people", "--with", "dora", "--without", "alice")
     fleet.sign(proposal, "root-1", "root-2", "bob", "dora")
     trusted, offered = fleet.taken(trusted, fleet.publish(proposal))
@@ -327,8 +327,8 @@ def test_people_and_root_keys_come_and_go(fleet: CommandFleet) -> None:
 def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(
     fleet: CommandFleet,
 ) -> None:
-    fleet.trust.release(42)
-    desk = Release(fleet.trust.repository, fleet.keys)
+    fleet.release(42)
+    desk = Release(fleet.repository, fleet.keys)
     told = Rollout(name="r", candidate=42, salt="00" * 8, upto=100)
     trusted, _ = fleet.taken(fleet.device(), desk.sign(told, None))
     proposal = fleet.rotate("rollout")
@@ -337,7 +337,7 @@ def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(
     assert offered.rollout == told
     (fleet.keys / "rollout.pem").unlink()
     later = Rollout(name="r", candidate=42, salt="00" * 8, upto=200)
-    desk = Release(fleet.trust.repository, fleet.keys)
+    desk = Release(fleet.repository, fleet.keys)
     _, offered = fleet.taken(trusted, desk.sign(later, told))
     assert offered.rollout == later
 
@@ -345,16 +345,16 @@ def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(
 def test_status_and_journal_tell_what_was_done(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet.trust.release(42)
+    fleet.release(42)
     capsys.readouterr()
-    assert ran("policy", "status", "-r", fleet.trust.repository, "--json") == 0
+    assert ran("policy", "status", "-r", fleet.repository, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["policies"][0]["version"] == 42
     left = {one["role"]: one["days_left"] for one in told["metadata"]}
     assert left.keys() == {"root", "timestamp", "snapshot", "targets"}
     assert left["timestamp"] in {6, 7}
     assert left["snapshot"] in {29, 30}
-    assert ran("journal", "verify", "-r", fleet.trust.repository, "--json") == 0
+    assert ran("journal", "verify", "-r", fleet.repository, "--json") == 0
     entries = json.loads(capsys.readouterr().out)["entries"]
     assert [one["action"] for one in entries] == ["keys init", "publish"]
     assert entries[1]["facts"]["approvers"] == "alice,carol"
