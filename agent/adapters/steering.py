@@ -86,6 +86,8 @@ class Steering:
         self._snapshot = snapshot
         self._wake = wake
         self._reload = asyncio.Event()
+        self.reloads = 0  # how often one was asked for
+        self._reloads_before = 0  # the trial
         self._swaps: asyncio.Queue[Swap] = asyncio.Queue()
         # The one that a trial is reverted to; else the one that decides.
         self.confirmed = desk.now.confirmed or desk.now.accepted
@@ -95,6 +97,7 @@ class Steering:
 
     def reload(self) -> None:
         """Read the local files again; bad ones are recorded and the old ones stay."""
+        self.reloads += 1
         self._reload.set()
 
     async def run(self) -> None:
@@ -131,6 +134,7 @@ class Steering:
     ) -> None:
         """Let a policy decide on trial; returns once it does."""
         done = asyncio.Event()
+        self._reloads_before = self.reloads
         self._ask(Swap(accepted, "trial", record=record, on_trial=True, done=done))
         await done.wait()
 
@@ -140,6 +144,8 @@ class Steering:
         old = self.confirmed
         self._ask(Swap(old, "revert", record=record, on_trial=False, done=done))
         await done.wait()
+        if self.reloads != self._reloads_before:
+            self.reload()  # what was read again meanwhile was the candidate
 
     async def confirm(self, record: Callable[[], Awaitable[None]]) -> None:
         """End the trial of what decides: what it holds back is destroyed."""

@@ -20,7 +20,7 @@ from agent.adapters.steering import SPOOLED_UNDER, TRIED
 from agent.control import approve, turn
 from agent.errors import Refused
 from agent.store.documents import ACTIVE, PREVIOUS, TRIAL, opened
-from agent.trial import Breach, Trial
+from agent.trial import SECOND_NS, Breach, Trial
 from policies.diff.compare import compare
 from policies.trust import proof
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from agent.trial import Reading
     from policies.trust import SignedPolicy
 
+# A start compiles it again before anything else runs, and is given up at some time.
+COMPILE_NS_MAX: Final = 30 * SECOND_NS
 LOOK_S: Final = 1.0  # how often a trial, a window or an expiry is looked at
 WHAT_TIME: Final = "waits for the fleet to answer what time it is"
 NOTHING: Final[Mapping[str, bytes]] = {}
@@ -227,7 +229,7 @@ class PolicyFeed:
         await recorder.record("verified", verified, now.accepted, documents)
         try:
             _check_starts(verified)
-            accepted, weakens = await asyncio.to_thread(self._weighed, signed)
+            accepted, weakens = await self._weighed_by_now(signed)
         except Refused as error:
             refused = after(
                 verified, Event.REFUSE, rule=error.rule, reason=error.reason
@@ -241,9 +243,25 @@ class PolicyFeed:
         await self._steering.begin(accepted, partial(self._begun, accepted))
         self._watch_trial()
 
+    async def _weighed_by_now(self, signed: SignedPolicy) -> tuple[Accepted, int]:
+        """Return the policy and what it weakens, by the local files as they are now.
+
+        Who asked for a reload meanwhile has a floor that it was not held against.
+        """
+        while True:
+            reloads = self._steering.reloads
+            weighed = await asyncio.to_thread(self._weighed, signed)
+            if self._steering.reloads == reloads:
+                return weighed
+
     def _weighed(self, signed: SignedPolicy) -> tuple[Accepted, int]:
         """Steps (5) to (9), in a thread: the policy, and what it weakens."""
+        began_ns = self._desk.clock.monotonic_ns()
         accepted = self._load(signed)
+        took_ns = self._desk.clock.monotonic_ns() - began_ns
+        if took_ns > COMPILE_NS_MAX:
+            reason = f"takes {took_ns / SECOND_NS:.0f} s to compile, at every start"
+            raise Refused("slow", reason)
         confirmed = self._steering.confirmed
         found = compare(
             confirmed.compiled, accepted.compiled, (confirmed.cards, accepted.cards)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.errors import Refused
 from policies.rollout import slot
 from protocols.bundle import encode_bundle
 from tests.support.policy_bench import BATTERY, DEVICE, EVENTS, PolicyBench
@@ -14,6 +15,9 @@ from tests.support.policy_bench import BATTERY, DEVICE, EVENTS, PolicyBench
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
+
+    from agent.control import Accepted
+    from policies.trust import SignedPolicy
 
 TERMS = {"trial_s": 10, "uplink_s": 5}
 SLOT = slot("00" * 8, DEVICE)
@@ -202,5 +206,47 @@ def test_metadata_without_a_rollout_change_nothing_that_decides(
         await bench.send(bench.fleet.message())
         assert (bench.last.state, bench.last.reason) == ("waiting", "no rollout")
         assert bench.deciding == ("local", 1)
+
+    told(tmp_path, story)
+
+
+def test_a_policy_that_every_start_would_wait_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(bench: PolicyBench) -> None:
+        load = bench.feed._load
+
+        def slow(signed: SignedPolicy) -> Accepted:
+            bench.clock.pass_time(31)
+            return load(signed)
+
+        monkeypatch.setattr(bench.feed, "_load", slow)
+        await bench.push(2)
+        assert (bench.last.state, bench.last.rule) == ("refused", "slow")
+        assert bench.deciding == ("local", 1)
+
+    told(tmp_path, story)
+
+
+def test_a_reload_while_a_candidate_is_weighed_weighs_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner has made the floor stricter: the candidate meets the new one."""
+
+    async def story(bench: PolicyBench) -> None:
+        load, loads = bench.feed._load, 0
+
+        def changed(signed: SignedPolicy) -> Accepted:
+            nonlocal loads
+            loads += 1
+            if loads == 1:
+                bench.steering.reloads += 1  # as a signal would, on the loop
+                return load(signed)
+            raise Refused("floor", "mine: never leaves this device")
+
+        monkeypatch.setattr(bench.feed, "_load", changed)
+        await bench.push(2)
+        assert (bench.last.state, bench.last.rule) == ("refused", "floor")
+        assert "trial" not in bench.states
 
     told(tmp_path, story)

@@ -193,6 +193,8 @@ def test_a_reload_in_the_trial_keeps_trial_and_hold(tmp_path: Path) -> None:
             await bench.pass_time(7)
             assert bench.deciding == ("pushed", 2)
             assert offered(bench) == [1, 2]
+            # what was read again was the candidate: now it is the old one's turn
+            assert bench.steering._reload.is_set()
 
     asyncio.run(story())
 
