@@ -86,7 +86,11 @@ def _unpacked(message: bytes) -> object:
             max_bin_len=BUNDLE_BYTES_MAX,
             max_str_len=NAME_BYTES_MAX,
             max_ext_len=0,
+            list_hook=_flat,
+            object_hook=_flat,
         )
+    except BundleError:
+        raise
     except msgpack.ExtraData:
         raise BundleError("non-canonical", "bytes behind its end") from None
     except msgpack.StackError:
@@ -101,6 +105,22 @@ def _unpacked(message: bytes) -> object:
                 "size", "a name, a file or their number is too large"
             ) from None
         raise BundleError("format", f"no msgpack: {type(error).__name__}") from None
+    return found
+
+
+def _flat(found: list[object] | dict[object, object]) -> object:
+    """Return a list or map that may stand in a bundle; BundleError otherwise.
+
+    The inner ones are complete first: a message of nothing but small lists is refused
+    at the first of them, before they have taken forty times its size.
+    """
+    if isinstance(found, dict):
+        is_flat = all(isinstance(one, bytes) for one in found.values())
+    else:
+        is_flat = not found or isinstance(found[0], int)
+        is_flat &= not any(isinstance(one, list) for one in found)
+    if not is_flat:
+        raise BundleError("format", "is not [1, files], or a file is not bytes")
     return found
 
 

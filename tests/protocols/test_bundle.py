@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import hypothesis.strategies as st
 import msgpack
 import pytest
@@ -94,3 +96,18 @@ def test_what_cannot_be_a_bundle_is_not_made() -> None:
         encode_bundle({f"{n}": b"" for n in range(FILES_MAX + 1)})
     with pytest.raises(BundleError, match="name"):
         encode_bundle({"a/b": b""})
+
+
+def test_a_message_of_small_lists_is_refused_at_the_first_of_them() -> None:
+    """A megabyte of them took forty in memory before it was found to be no bundle."""
+    tree = b"\xc0"
+    for _ in range(19):
+        tree = b"\x92" + tree * 2
+    for body in (tree, b"\x81\xa1a" + tree, b"\x82\xa1a\x80" + b"\xa1b" + tree):
+        tracemalloc.start()
+        with pytest.raises(BundleError, match=r"not \[1, files\]") as refusal:
+            parse_bundle(b"\x92\x01" + body)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert refusal.value.rule == "format"
+        assert most < 4 * 1024 * 1024
