@@ -24,9 +24,8 @@ import numpy as np
 from policies.catalogue import is_under
 from policies.chains import placed
 from policies.derive import slowest_ns
-from policies.errors import shown
 from policies.quantities import duration_ns, item_glob
-from policies.raising.raised import Raised, accepts, check_category, joined
+from policies.raising.raised import Raised, accepts, check_category, declared, joined
 from policies.rules import LEAVES, listed
 from policies.tables import Blank
 
@@ -75,21 +74,10 @@ def read_combinations(
     PolicyError where one is wrong, or a policy takes the name of a catalogue's: it can
     add to what a catalogue says, and change none of it.
     """
-    found: dict[str, Combination] = {}
-    out: list[CompiledCombination] = []
-    documents: list[Document[Catalogue] | Document[Policy]] = [*catalogues.documents]
-    for document in [*documents, policy]:
-        for number, one in enumerate(document.model.combinations):
-            path: Path = ("combinations", number)
-            if found.get(one.name) == one and document is not policy:
-                continue  # what belongs to every tree stands in each catalogue
-            if one.name in found:
-                reason = f"there is a combination {shown(one.name)} already"
-                hint = "a policy adds to a catalogue's and changes none"
-                raise document.error((*path, "name"), reason, hint)
-            found[one.name] = one
-            out.append(_compiled(document, path, one, catalogues))
-    return tuple(out)
+    said = declared(policy, catalogues, "combinations", lambda one: one.combinations)
+    return tuple(
+        _compiled(document, path, one, catalogues) for document, path, one in said
+    )
 
 
 def _compiled(

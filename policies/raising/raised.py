@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,14 +11,17 @@ from policies.errors import shown
 from protocols.labels import Geo, Pi, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from policies.catalogue import CatalogueSet
     from policies.model import Catalogue, Match, Policy
+    from policies.model_raising import Combination, Volume
     from policies.parse import Document
     from policies.yaml_tree import Path
     from protocols.frames import U16, Bool
     from protocols.labels import Label
+
+T = TypeVar("T", "Combination", "Volume")
 
 # Packed labels (protocols.labels): shift and mask of each axis.
 _AXES = ((8, 0x7), (6, 0x3), (4, 0x3), (2, 0x3), (0, 0x3))
@@ -31,6 +34,32 @@ class Raised:
     name: str  # of the combination or volume
     becomes: str
     rows: tuple[int, ...]
+
+
+def declared(
+    policy: Document[Policy],
+    catalogues: CatalogueSet,
+    section: str,
+    of: Callable[[Catalogue | Policy], Sequence[T]],
+) -> Iterator[tuple[Document[Policy] | Document[Catalogue], Path, T]]:
+    """Yield what a section of the catalogues says, then of the policy; and where.
+
+    PolicyError where a name is there twice: a policy adds to what its catalogues say
+    and changes none of it. What all catalogues of a tree repeat alike is one.
+    """
+    found: dict[str, T] = {}
+    documents: list[Document[Catalogue] | Document[Policy]] = [*catalogues.documents]
+    for document in [*documents, policy]:
+        for number, one in enumerate(of(document.model)):
+            path: Path = (section, number)
+            if found.get(one.name) == one and document is not policy:
+                continue
+            if one.name in found:
+                reason = f"there is {shown(one.name)} already in {section}"
+                hint = "a policy adds to a catalogue's and changes none"
+                raise document.error((*path, "name"), reason, hint)
+            found[one.name] = one
+            yield document, path, one
 
 
 def joined(labels: U16, label: Label) -> U16:

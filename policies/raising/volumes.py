@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from policies.catalogue import is_under
-from policies.errors import shown
 from policies.quantities import NS, duration_ns
-from policies.raising.raised import Raised, accepts, check_category, joined
+from policies.raising.raised import Raised, accepts, check_category, declared, joined
 from policies.rules import FORMS_MAX, LEAVES, listed
 from policies.tables import Action, CompiledVolume, VolumeTest
 
@@ -57,21 +56,10 @@ def read_volumes(
 
     PolicyError where one is wrong, or a policy takes the name of a catalogue's.
     """
-    found: dict[str, Volume] = {}
-    out: list[VolumeRule] = []
-    documents: list[Document[Catalogue] | Document[Policy]] = [*catalogues.documents]
-    for document in [*documents, policy]:
-        for number, one in enumerate(document.model.volumes):
-            path: Path = ("volumes", number)
-            if found.get(one.name) == one and document is not policy:
-                continue  # what belongs to every tree stands in each catalogue
-            if one.name in found:
-                reason = f"there is a volume {shown(one.name)} already"
-                hint = "a policy adds to a catalogue's and changes none"
-                raise document.error((*path, "name"), reason, hint)
-            found[one.name] = one
-            out.append(_compiled(document, path, one, catalogues))
-    return tuple(out)
+    said = declared(policy, catalogues, "volumes", lambda one: one.volumes)
+    return tuple(
+        _compiled(document, path, one, catalogues) for document, path, one in said
+    )
 
 
 def _compiled(

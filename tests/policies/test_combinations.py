@@ -221,7 +221,10 @@ def test_a_policy_adds_its_own(compile_text: Compile) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"name": "dead-reckoning"}, "there is a combination 'dead-reckoning' already"),
+        (
+            {"name": "dead-reckoning"},
+            "there is 'dead-reckoning' already in combinations",
+        ),
         ({"becomes": "location.trak"}, "no such category: 'location.trak' (did you"),
         ({"of": [{"item": GEAR}]}, "of: expected list of length >= 2"),
         ({"of": [{"item": GEAR}, {}]}, "of[1]: names nothing: say category, item"),

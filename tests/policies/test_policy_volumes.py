@@ -201,5 +201,5 @@ def test_a_limit_has_a_window_and_a_name_of_its_own(compile_text: Compile) -> No
     without = {key: value for key, value in LIMIT.items() if key != "window"}
     with pytest.raises(PolicyError, match="missing field window"):
         build(compile_text, volumes=[without])
-    with pytest.raises(PolicyError, match="there is a volume 'cells-a-day' already"):
+    with pytest.raises(PolicyError, match="there is 'cells-a-day' already in volumes"):
         build(compile_text, volumes=[LIMIT, LIMIT])
