@@ -40,6 +40,10 @@ _LABELS: Final = "SELECT DISTINCT destination, label FROM spool"
 _OF_SEQUENCES: Final = (
     "SELECT row FROM spool WHERE epoch = ? AND sequence BETWEEN ? AND ? LIMIT ?"
 )
+_EPOCHS: Final = "SELECT DISTINCT epoch FROM spool WHERE destination = ?"
+_LAST_OF_EPOCH: Final = (
+    "SELECT epoch, kind, body FROM spool WHERE epoch = ? ORDER BY sequence DESC LIMIT 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,13 @@ class SqliteStore:
         """Return every (destination, label) that has something in the spool."""
         with self._connection.reading("places") as database:
             return [(str(d), int(n)) for d, n in database.execute(_LABELS)]
+
+    def last_of_epochs(self, destination: str) -> list[tuple[bytes, str, bytes]]:
+        """Return (epoch, kind, message) of the last spooled record of every epoch."""
+        with self._connection.reading("epochs") as database:
+            epochs = database.execute(_EPOCHS, (destination,)).fetchall()
+            last = [database.execute(_LAST_OF_EPOCH, one).fetchone() for one in epochs]
+        return [(bytes(epoch), str(kind), bytes(body)) for epoch, kind, body in last]
 
     def hold(self, places: Sequence[Held]) -> None:
         """Offer nothing that is spooled now for these places, until told otherwise.

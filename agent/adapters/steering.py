@@ -19,6 +19,7 @@ from agent.adapters.sqlite_sending import Held
 from agent.assembly import assemble
 from agent.control import IN_THE_OPEN, permitted
 from agent.errors import BadInput, Refused
+from agent.leftovers import is_left, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from policies.tables import CompiledPolicy
 
 REASON_MAX: Final = 400  # characters of a refusal's reason in the evidence
-SPOOLED_UNDER: Final = "policy"  # the document that says by which policy all was sealed
-TRIED: Final = b"trial"  # ... by the confirmed one, and by one on trial
+SPOOLED_UNDER: Final = "policy"  # the document: by which policy, or a trial's mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +243,29 @@ class Steering:
         gone, sealed = await self._lost_permission(policy)
         if gone:
             await keeper.let_go(lambda: store.destroy(gone))
-        if await keeper.ask(store.document, SPOOLED_UNDER) == policy.digest:
+        spooled_under = await keeper.ask(store.document, SPOOLED_UNDER)
+        if spooled_under == policy.digest:
             return  # the same as when it was spooled; nothing to look into
         if sealed:
             await keeper.let_go(lambda: store.destroy(sealed, only_open=True))
+        if left := await self._left(*places_of(spooled_under, policy.digest)):
+            await keeper.let_go(lambda: store.destroy((), epochs=left))
         await keeper.let_go(lambda: store.keep_document(SPOOLED_UNDER, policy.digest))
+
+    async def _left(self, digest: bytes, destinations: list[str]) -> list[bytes]:
+        """Return the epochs that a policy taken back sealed to strangers."""
+        keeper, accepted = self._desk.keeper, self._now.accepted
+        ours = self._desk.identity.signer.public_key()
+        last = [
+            one
+            for name in destinations
+            for one in await keeper.ask(keeper.store.last_of_epochs, name)
+        ]
+        return [
+            epoch
+            for epoch, kind, body in last
+            if is_left(kind, body, digest, accepted, ours)
+        ]
 
     async def _lost_permission(
         self, policy: CompiledPolicy

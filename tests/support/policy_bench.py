@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from agent.adapters.uplink import Uplink
     from agent.control import Accepted
     from agent.ports import Link
+    from fleet.keys import RecipientKeys
     from policies.trust import SignedPolicy
     from protocols.acks import Ack
 
@@ -247,7 +248,8 @@ class PolicyBench:
         text = more.pop("text", None) or policy_text(
             version, rules, min_version=least, name=name
         )
-        cards = {"oem-2026": encode_card(KEYS.card())}
+        keys = cast("tuple[RecipientKeys, ...]", more.pop("keys", (KEYS,)))
+        cards = {one.name: encode_card(one.card()) for one in keys}
         terms = cast("Mapping[str, int]", more.pop("terms", {"trial_s": 60}))
         return self.fleet.add_policy(
             version, text=cast("bytes", text), min_version=least, name=name,

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from agent.activation import STARTS_MAX, Event, State, after, starts_before
 from agent.adapters.health import reading
 from agent.adapters.policy.messages import SETTLE_S, PolicyMessages
-from agent.adapters.steering import SPOOLED_UNDER, TRIED
+from agent.adapters.steering import SPOOLED_UNDER
 from agent.control import approve, turn
 from agent.errors import Refused
+from agent.leftovers import mark
 from agent.store.documents import ACTIVE, PREVIOUS, TRIAL, opened
 from agent.trial import SECOND_NS, Breach, Trial
 from policies.diff.compare import compare
@@ -271,7 +272,7 @@ class PolicyFeed:
     async def _begun(self, accepted: Accepted) -> None:
         """Within the swap: from here on it decides, whatever happens to the power."""
         trial = after(self._recorder.standing, Event.BEGIN, restarts=0)
-        documents = {SPOOLED_UNDER: TRIED}
+        documents = {SPOOLED_UNDER: mark(self._steering.confirmed, accepted)}
         await self._recorder.record("trial", trial, accepted, documents)
         self._desk.now.troubles.pop("policy", None)
 
