@@ -104,6 +104,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     since_ns: int = 0
     evidence_index: int = -1
     restarts: int = 0  # of the process since the candidate was verified, or on trial
+    decided: bool = False  # a pushed policy was confirmed: nothing local may replace it
     failures: tuple[Failure, ...] = ()
 
 
@@ -120,6 +121,8 @@ def after(standing: Standing, event: Event, **facts: object) -> Standing:
     changed: dict[str, object] = {"rule": "", "reason": "", **facts, "state": state}
     changed["reason"] = str(changed["reason"])[:REASON_MAX]
     new = msgspec.structs.replace(standing, **changed)
+    if event in {Event.CONFIRM, Event.MATCH}:
+        new = msgspec.structs.replace(new, decided=True)
     if event in {Event.REFUSE, Event.REVERT}:
         failed = Failure(new.digest, new.attempt)
         older = tuple(one for one in new.failures if one.digest != new.digest)

@@ -60,6 +60,7 @@ class Accepted:
     cards: Mapping[str, RecipientCard]
     state: str  # active | lockdown: what telemetry says
     signed: SignedPolicy | None = None  # None: of this gateway's own files
+    stands_in: bool = False  # lockdown, for a pushed policy that cannot be read
 
     @property
     def source(self) -> str:

@@ -14,9 +14,8 @@ STANDING: Final = "policy.standing"  # agent/activation.py
 TRUST: Final = "policy.trust"  # what new metadata is held against
 ACTIVE: Final = "policy.active"  # the confirmed policy with its proof
 TRIAL: Final = "policy.trial"  # the candidate: staged, or on trial
-PREVIOUS: Final = "policy.previous"  # what was confirmed before it
 VOLUMES: Final = "volumes"  # how much left, for the limits of policies
-CHECKED: Final = frozenset({STANDING, TRUST, ACTIVE, TRIAL, PREVIOUS, VOLUMES})
+CHECKED: Final = frozenset({STANDING, TRUST, ACTIVE, TRIAL, VOLUMES})
 
 _DIGEST_BYTES: Final = 32
 

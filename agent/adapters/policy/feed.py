@@ -9,7 +9,6 @@ documents are `PolicyRecorder`'s, what is trusted is `PolicyMessages`', who deci
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,7 @@ from agent.adapters.steering import SPOOLED_UNDER
 from agent.control import approve, turn
 from agent.errors import Refused
 from agent.leftovers import mark
-from agent.store.documents import ACTIVE, PREVIOUS, TRIAL, opened
+from agent.store.documents import ACTIVE, TRIAL, opened
 from agent.trial import SECOND_NS, Breach, Trial
 from policies.diff.compare import compare
 from policies.trust import proof
@@ -296,17 +295,12 @@ class PolicyFeed:
 
     async def _confirm(self) -> None:
         store, ask = self._desk.keeper.store, self._desk.keeper.ask
-        staged, before = (
-            await ask(store.document, TRIAL),
-            await ask(store.document, ACTIVE),
-        )
+        staged = await ask(store.document, TRIAL)
         try:
             documents = {ACTIVE: opened(TRIAL, staged or b""), TRIAL: b""}
         except ValueError as error:
             await self._revert(Breach("damaged", f"what was staged {error}"), NOTHING)
             return
-        with contextlib.suppress(ValueError):  # else the one before that stays
-            documents[PREVIOUS] = opened(ACTIVE, before) if before else b""
         active = after(self._recorder.standing, Event.CONFIRM)
         accepted = self._desk.now.accepted
         self._trial = None

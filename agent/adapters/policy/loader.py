@@ -115,10 +115,12 @@ def accept_signed(paths: Paths, signed: SignedPolicy) -> Accepted:
 
 def accept_again(paths: Paths, now: Accepted) -> Accepted:
     """Return what decides now, compiled with the files as they are by now."""
+    if now.stands_in:
+        return lock_down(paths, stands_in=True)
     return accept(paths) if now.signed is None else accept_signed(paths, now.signed)
 
 
-def lock_down(paths: Paths) -> Accepted:
+def lock_down(paths: Paths, *, stands_in: bool = False) -> Accepted:
     """Return the built-in policy, with the bindings where they can be read.
 
     The last resort: nothing leaves, and what comes is still inspected and counted.
@@ -135,7 +137,7 @@ def lock_down(paths: Paths) -> Accepted:
             )
         except PolicyError:
             continue
-        return judge(loaded, {}, LOCKDOWN)
+        return replace(judge(loaded, {}, LOCKDOWN), stands_in=stands_in)
     raise AssertionError("the built-in policy compiles without any bindings")
 
 

@@ -1,10 +1,13 @@
 """What decides at a start: read from the store, verified again, compiled again.
 
-    on trial ─> active ─> the one before it ─> local ─> lockdown
+    on trial ─> active ─> lockdown         where a pushed policy was ever confirmed
+    on trial ─> local  ─> lockdown         before that
 
 The first that is good decides: never none. What was passed over is damage, or files of
-the owner that have changed since; either is told in evidence and state. The metadata's
-expiry is no question here: an old policy goes on to protect.
+the owner that have changed since; either is told in evidence and state. An older
+policy, or the local one, could let out more than the one that is lost (promise 4):
+lockdown stands in for it until the offer that is kept, or a bundle, brings it again.
+The metadata's expiry is no question here: an old policy goes on to protect.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from agent.activation import (
 )
 from agent.adapters.policy.loader import accept, accept_signed, lock_down
 from agent.errors import BadInput, Refused
-from agent.store.documents import ACTIVE, PREVIOUS, STANDING, TRIAL, TRUST, opened
+from agent.store.documents import ACTIVE, STANDING, TRIAL, TRUST, opened
 from policies.errors import PolicyError
 from policies.trust import TrustError, begin, reopen, reverify
 
@@ -57,7 +60,7 @@ def restore(paths: Paths, store: Documents, root: bytes) -> Restored:
     shelf = _Shelf(paths, store, root)
     standing = shelf.standing()
     trusted, offered = shelf.trust()
-    confirmed, fell = shelf.confirmed(trusted)
+    confirmed, fell = shelf.confirmed(trusted, decided=standing.decided)
     found = Restored(
         confirmed, confirmed, restarted(standing), trusted, offered, "", shelf.troubles
     )
@@ -67,6 +70,7 @@ def restore(paths: Paths, store: Documents, root: bytes) -> Restored:
         found.step = "fallback"
         found.standing = Standing(
             failures=standing.failures,
+            decided=standing.decided or confirmed.stands_in,
             rule="damaged",
             reason=shelf.troubles[-1][:REASON_MAX],
         )
@@ -145,28 +149,21 @@ class _Shelf:
             raise Refused("damaged", f"{name} is not there")
         return accept_signed(self._paths, reverify(trusted, document))
 
-    def confirmed(self, trusted: Trusted) -> tuple[Accepted, bool]:
-        """Return the policy last confirmed, and whether it is a lesser one."""
-        names = [n for n in (ACTIVE, PREVIOUS) if self._store.document(n) is not None]
-        pushed = bool(names) or self._store.document(TRIAL) is not None
-        fell = False
-        for name in names:
+    def confirmed(self, trusted: Trusted, *, decided: bool) -> tuple[Accepted, bool]:
+        """Return the policy last confirmed, and whether another stands in for it.
+
+        ``decided``: the standing says that a pushed one was confirmed.
+        """
+        if decided or self._store.document(ACTIVE) is not None:
             try:
-                accepted = self.kept(name, trusted)
-                # The floor may have risen for a policy whose turn here is yet to come:
-                # what was confirmed stays, and nothing older comes back below it.
-                is_older = name == PREVIOUS
-                if is_older and accepted.compiled.policy.version < trusted.min_version:
-                    raise Refused("rollback", f"{name} is below the highest floor")
+                return self.kept(ACTIVE, trusted), False
             except BAD as error:
-                self.troubles.append(f"{name}: {error}")
-                fell = True
-            else:
-                return accepted, fell
+                self.troubles.append(f"{ACTIVE}: {error}")
+            return lock_down(self._paths, stands_in=True), True
         try:
-            return accept(self._paths), fell
+            return accept(self._paths), False
         except BAD as error:
-            if not pushed:
+            if self._store.document(TRIAL) is None:
                 raise
             self.troubles.append(f"local policy: {error}")
         return lock_down(self._paths), True

@@ -12,7 +12,7 @@ import pytest
 from agent.activation import STARTS_MAX, State
 from agent.adapters.sqlite_check import check_all
 from agent.errors import BadInput, Refused
-from agent.store.documents import ACTIVE, PREVIOUS, STANDING, TRIAL, TRUST
+from agent.store.documents import ACTIVE, STANDING, TRIAL, TRUST
 from policies.errors import PolicyError
 from tests.support.policy_bench import BATTERY, EVENTS, PolicyBench
 
@@ -63,12 +63,12 @@ def test_a_start_without_damage_goes_on_without_any_network(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("damaged", "decides"),
     [
-        ((ACTIVE,), ("pushed", 2)),
-        ((ACTIVE, PREVIOUS), ("local", 1)),
+        # never version 2, nor the local policy: they might let out more (promise 4)
+        ((ACTIVE,), ("lockdown", 1)),
         ((TRUST,), ("pushed", 3)),
         ((STANDING,), ("pushed", 3)),
-        ((PREVIOUS,), ("pushed", 3)),
-        ((ACTIVE, PREVIOUS, STANDING, TRUST), ("local", 1)),
+        ((ACTIVE, STANDING), ("lockdown", 1)),
+        ((ACTIVE, STANDING, TRUST), ("lockdown", 1)),
     ],
     ids=lambda one: "+".join(map(str, one)),
 )
@@ -89,15 +89,15 @@ def test_damage_is_told_and_passed_over_and_the_next_bundle_mends_it(
             if decides != ("pushed", 3):
                 assert bench.last.rule == "damaged"
                 assert bench.steps()[-1] == "fallback:damaged"
-            if damaged != (PREVIOUS,):
-                assert bench.now.troubles["policy"]
+            assert bench.now.troubles["policy"]
+            bench.steering.reload()  # which brings no local policy back either
+            await bench.pass_time(1)
+            assert bench.deciding in {decides, ("pushed", 3)}
             await bench.send(bench.fleet.message())
             await bench.pass_time(6)
             assert bench.deciding == ("pushed", 3)
             assert bench.last.state == "active"
-        assert check_all(tmp_path / "store.db") == (
-            [f"document {PREVIOUS} has changed bytes"] if PREVIOUS in damaged else []
-        )
+        assert check_all(tmp_path / "store.db") == []
 
     asyncio.run(story())
 
@@ -167,7 +167,7 @@ def test_a_stricter_floor_takes_a_pushed_policy_back_at_the_next_start(
         strict = PolicyBench(tmp_path, bench.fleet, floor="floor.yaml")
         strict.clock = bench.clock
         async with strict.running():
-            assert strict.deciding == ("local", 1)
+            assert strict.deciding[0] == "lockdown"
             assert "floor" in strict.now.troubles["policy"]
 
     asyncio.run(story())
@@ -217,7 +217,7 @@ def test_salvage_keeps_the_documents_that_are_whole(tmp_path: Path) -> None:
         bench = PolicyBench(tmp_path)
         async with bench.running():
             await confirmed(bench, 2, 3)
-        damage(bench, PREVIOUS)
+        damage(bench, STANDING)
         raw = sqlite3.connect(tmp_path / "store.db")
         raw.execute("UPDATE state SET spool_bytes = 12345")  # met by every open
         raw.commit()
@@ -225,7 +225,7 @@ def test_salvage_keeps_the_documents_that_are_whole(tmp_path: Path) -> None:
         async with bench.running():
             assert bench.store.broken is not None
             assert bench.deciding == ("pushed", 3)
-            assert bench.store.document(PREVIOUS) is None
+            assert bench.store.document(TRUST) is not None
             assert bench.last.state == "active"
             assert bench.publisher.boots == 2  # acks go on to rise
 
@@ -279,8 +279,8 @@ def test_a_floor_above_what_is_active_takes_nothing_from_who_waits(
         async with bench.running():
             assert bench.deciding == ("pushed", 3)
             assert bench.now.troubles.get("policy") is None
-        damage(bench, ACTIVE)  # and no older one comes back below the floor
+        damage(bench, ACTIVE)  # and no other one comes back in its place
         async with bench.running():
-            assert bench.deciding == ("local", 1)
+            assert bench.deciding == ("lockdown", 1)
 
     asyncio.run(story())
