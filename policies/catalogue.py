@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Sequence
 
+    from policies.matching import Matcher
     from policies.model import Catalogue, Entry, LabelFile
     from policies.parse import Document
 
@@ -30,6 +31,7 @@ class _Pattern:
     """A compiled pattern of one entry or role."""
 
     rank: tuple[int, ...]  # larger wins
+    text: str
     match: re.Pattern[str]
     number: int  # of the entry or role, in order
 
@@ -40,6 +42,9 @@ class RoleHit:
 
     role: Role
     group: str
+
+
+_NO_ROLE: Final = RoleHit(Role.NONE, "")
 
 
 class CatalogueSet:
@@ -99,7 +104,7 @@ class CatalogueSet:
                 raise document.error(path, str(error)) from None
             literal, stars, letters = specificity(pattern)
             rank = (literal, label.pack(), stars, letters)
-            self._patterns.append(_Pattern(rank, match, len(self._names)))
+            self._patterns.append(_Pattern(rank, pattern, match, len(self._names)))
         self._names.append(entry.category)
 
     def _add_roles(self, document: Document[Catalogue]) -> None:
@@ -109,7 +114,7 @@ class CatalogueSet:
             except ValueError as error:
                 raise document.error(("roles", number, "item"), str(error)) from None
             rank = specificity(role.item)
-            self._roles.append(_Pattern(rank, match, len(self._role_hits)))
+            self._roles.append(_Pattern(rank, role.item, match, len(self._role_hits)))
             self._role_hits.append(RoleHit(ROLES[role.role], role.group))
 
     def category_of(self, item: str) -> str:
@@ -126,9 +131,26 @@ class CatalogueSet:
         """
         for pattern in self._roles:
             if pattern.match.fullmatch(item):
-                hit = self._role_hits[pattern.number]
-                return RoleHit(hit.role, hit.group or item.rpartition(".")[0])
-        return RoleHit(Role.NONE, "")
+                return self._role(pattern, item)
+        return _NO_ROLE
+
+    def categories_of(self, column: Matcher) -> list[str]:
+        """Return the same as ``category_of`` for each name of a column."""
+        found = column.first_of([one.text for one in self._patterns])
+        names = [*(self._names[one.number] for one in self._patterns), ""]
+        return [names[number] for number in found]
+
+    def roles_of(self, column: Matcher, items: Sequence[str]) -> list[RoleHit]:
+        """Return the same as ``role_of`` for each name of a column."""
+        found = column.first_of([one.text for one in self._roles])
+        return [
+            _NO_ROLE if number < 0 else self._role(self._roles[number], item)
+            for number, item in zip(found, items, strict=True)
+        ]
+
+    def _role(self, pattern: _Pattern, item: str) -> RoleHit:
+        hit = self._role_hits[pattern.number]
+        return RoleHit(hit.role, hit.group or item.rpartition(".")[0])
 
     def under(self, prefix: str) -> tuple[str, ...]:
         """Return the categories that a dotted prefix names; () where there are none."""

@@ -35,7 +35,8 @@ def placed(
             is_open[list(one.rows)] = False
         if not rows.any():
             continue
-        out.append((number, rows))
+        whole = np.array_equal(rows, form.items)
+        out.append((number, form.items if whole else rows))  # no memory of its own
         if not form.conditions:
             is_open &= ~rows
     return out

@@ -19,6 +19,7 @@ from policies.chains import chain_of
 from policies.checks import SUITES, check_policy
 from policies.consents import compiled_consents, ignition_tests
 from policies.items import item_table
+from policies.matching import Matcher
 from policies.outcome import Outcomes
 from policies.quantities import NS, duration_ns
 from policies.raising.combinations import Combiner, read_combinations
@@ -88,13 +89,16 @@ def compile_policy(
     check_policy(policy, known)
     bound = bind(bindings, databases, buses, links, models or {})
     precisions = Precisions(known)
-    items, grains = item_table(bound.rows, known, policy, precisions, buses, links)
+    matcher = Matcher([row.name for row in bound.rows])
+    items, grains = item_table(
+        bound.rows, known, policy, precisions, matcher, buses, links
+    )
     outcomes = Outcomes(known, items, precisions, grains)
-    reader = RuleReader(policy, known, items, outcomes)
-    combiner = Combiner(policy, items, read_combinations(policy, known))
+    reader = RuleReader(policy, known, items, outcomes, matcher)
+    combiner = Combiner(policy, items, read_combinations(policy, known), matcher)
     volumes = read_volumes(policy, known)
     forms = reader.read([*policy.model.destinations])
-    forms = combiner.applied(with_volumes(policy, forms, volumes))
+    forms = combiner.applied(with_volumes(policy, forms, volumes, matcher))
     digest = _digest([d.digest for d in (*catalogues, *bindings)])
     return Compiled(
         policy=_tables(policy, items, forms, volumes, digest),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.catalogue import CatalogueSet, RoleHit
+    from policies.matching import Matcher
     from policies.model import Policy
     from policies.parse import Document
     from policies.raising.precision import Precisions
@@ -32,17 +33,23 @@ def item_table(
     catalogues: CatalogueSet,
     policy: Document[Policy],
     precisions: Precisions,
+    matcher: Matcher,
     buses: tuple[str, ...],
     links: tuple[str, ...],
 ) -> tuple[ItemTable, tuple[Grain, ...]]:
     """Return the table of all rows, in their order, and how fine each is.
 
+    ``matcher``: of the names of the rows.
     PolicyError where a binding's own category is in none of the policy's catalogues.
     """
-    hits = [catalogues.role_of(row.name) for row in rows]
+    names = tuple(row.name for row in rows)
+    hits = catalogues.roles_of(matcher, names)
+    given = catalogues.categories_of(matcher)
     grains = tuple(
-        Grain(_category(row, catalogues, policy), resolution_of(row, hit.role))
-        for row, hit in zip(rows, hits, strict=True)
+        Grain(
+            _category(row, category, catalogues, policy), resolution_of(row, hit.role)
+        )
+        for row, hit, category in zip(rows, hits, given, strict=True)
     )
     found = [
         precisions.at(grain.category, hit.role, grain.resolution)
@@ -53,7 +60,7 @@ def item_table(
     categories = [one.category for one in found]
     groups = _groups(rows, hits)
     table = ItemTable(
-        name=tuple(row.name for row in rows),
+        name=names,
         category=tuple(categories),
         unit=tuple(row.unit for row in rows),
         label=np.array([one.label.pack() for one in found], np.uint16),
@@ -76,9 +83,11 @@ def _source(origin: Origin, buses: tuple[str, ...], links: tuple[str, ...]) -> s
     return names[number] if number < len(names) else kind
 
 
-def _category(row: Row, catalogues: CatalogueSet, policy: Document[Policy]) -> str:
+def _category(
+    row: Row, given: str, catalogues: CatalogueSet, policy: Document[Policy]
+) -> str:
     if not row.category:
-        return catalogues.category_of(row.name)
+        return given
     if row.category not in catalogues.entries:
         named = ", ".join(policy.model.catalogues)
         hint = catalogues.hint(row.category) or f"catalogues of the policy: {named}"
@@ -111,12 +120,15 @@ def _groups(rows: Sequence[Row], hits: Sequence[RoleHit]) -> list[int]:
     for row, hit in zip(rows, hits, strict=True):
         if hit.role in _PLACE:
             numbers.setdefault((hit.group, row.origin), len(numbers))
+    by_name: dict[str, list[int]] = {}
+    for (name, _), number in numbers.items():
+        by_name.setdefault(name, []).append(number)
     out: list[int] = []
     for row, hit in zip(rows, hits, strict=True):
         if hit.role == Role.NONE:
             out.append(-1)
             continue
-        same = [number for (name, _), number in numbers.items() if name == hit.group]
+        same = by_name.get(hit.group, [])
         alone = same[0] if len(same) == 1 else -1
         out.append(numbers.get((hit.group, row.origin), alone))
     return out

@@ -53,6 +53,18 @@ class Outcomes:
         self._items = items
         self._precisions = precisions
         self._grains = grains
+        # What is judged alike: label, role and grain. The category follows from them.
+        numbers: dict[tuple[int, int, Grain], int] = {}
+        self._of: list[int] = []  # [kinds] the first row of each
+        self._kinds = np.zeros(len(items), np.int64)
+        rows = zip(items.label.tolist(), items.role.tolist(), grains, strict=True)
+        for row, key in enumerate(rows):
+            kind = numbers.setdefault(key, len(numbers))
+            if kind == len(self._of):
+                self._of.append(row)
+            self._kinds[row] = kind
+        self._labels: dict[bytes, U16] = {}
+        self._columns: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def of(
         self, rule: Rule, matched: Bool, transforms: tuple[Transform, ...]
@@ -61,29 +73,41 @@ class Outcomes:
         items = self._items
         if rule.becomes is None and not transforms:
             return Outcome(matched, items.label, items.category, ())
-        kept, label = matched.copy(), items.label.copy()
-        category = list(items.category)
-        refused: list[tuple[int, str]] = []
-        known: dict[tuple[int, int, Grain], _Judged] = {}
-        for row in np.flatnonzero(matched).tolist():
-            key = int(items.label[row]), int(items.role[row]), self._grains[row]
-            if key not in known:
-                known[key] = self._judged(rule, row, transforms)
-            judged = known[key]
-            if judged.reason:
-                refused.append((row, judged.reason))
-                kept[row] = False
-                continue
-            label[row], category[row] = judged.label, judged.category
-        # Columns that nothing changed are shared: rules times items would be memory.
-        same = np.array_equal(label, items.label)
-        categories = tuple(category)
-        return Outcome(
-            kept,
-            items.label if same else label,
-            items.category if categories == items.category else categories,
-            tuple(refused),
+        kinds = self._kinds
+        present = np.flatnonzero(np.bincount(kinds[matched]))
+        judged = {
+            k: self._judged(rule, self._of[k], transforms) for k in present.tolist()
+        }
+        label, fails = items.label, np.zeros(len(self._of), np.bool_)
+        fails[[kind for kind, one in judged.items() if one.reason]] = True
+        kept = matched & ~fails[kinds] if fails.any() else matched
+        good = {kind: one for kind, one in judged.items() if not one.reason}
+        # Columns that nothing changed, or that stand already, are shared: rules times
+        # items would be memory.
+        if any(one.label != items.label[self._of[kind]] for kind, one in good.items()):
+            codes = np.zeros(len(self._of), np.uint16)
+            codes[[*good]] = [one.label for one in good.values()]
+            data = np.where(kept, codes[kinds], items.label).tobytes()
+            label = self._labels.setdefault(data, np.frombuffer(data, np.uint16))
+        refused = tuple(
+            (row, judged[int(kinds[row])].reason)
+            for row in np.flatnonzero(matched & fails[kinds]).tolist()
         )
+        return Outcome(kept, label, self._categories(kept, good), refused)
+
+    def _categories(self, kept: Bool, good: dict[int, _Judged]) -> tuple[str, ...]:
+        """Return the column of categories with those of ``good`` kinds where kept."""
+        given, kinds = self._items.category, self._kinds
+        other = {k: o for k, o in good.items() if o.category != given[self._of[k]]}
+        if not other:
+            return given
+        is_other = np.zeros(len(self._of), np.bool_)
+        is_other[[*other]] = True
+        column = list(given)
+        for row in np.flatnonzero(kept & is_other[kinds]).tolist():
+            column[row] = other[int(kinds[row])].category
+        categories = tuple(column)
+        return self._columns.setdefault(categories, categories)
 
     def _judged(
         self, rule: Rule, row: int, transforms: tuple[Transform, ...]

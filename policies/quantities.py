@@ -129,11 +129,8 @@ def item_name(text: str) -> str:
     return text
 
 
-def item_glob(text: str) -> re.Pattern[str]:
-    """Return the compiled pattern: ``*`` within one part, ``**`` any number of parts.
-
-    ``Vehicle.Chassis.**`` is everything below; ``**.Latitude`` is Latitude anywhere.
-    """
+def glob_parts(text: str) -> list[str]:
+    """Return the parts of an item pattern; ValueError where it is none."""
     parts = text.split(".")
     if len(text) > NAME_CHARACTERS_MAX or not all(map(_GLOB_PART.fullmatch, parts)):
         raise ValueError(
@@ -143,6 +140,15 @@ def item_glob(text: str) -> re.Pattern[str]:
         raise ValueError(
             f"** stands alone between dots, {STARS_MAX} times at most: {shown(text)}"
         )
+    return parts
+
+
+def item_glob(text: str) -> re.Pattern[str]:
+    """Return the compiled pattern: ``*`` within one part, ``**`` any number of parts.
+
+    ``Vehicle.Chassis.**`` is everything below; ``**.Latitude`` is Latitude anywhere.
+    """
+    parts = glob_parts(text)
     out = ""
     for number, part in enumerate(parts):
         last = number == len(parts) - 1

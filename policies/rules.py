@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from policies.catalogue import is_under
 from policies.errors import nearest, shown
 from policies.model import HYSTERESIS
-from policies.quantities import hysteresis_ns, item_glob, item_name, time_window
+from policies.quantities import (
+    glob_parts,
+    hysteresis_ns,
+    item_name,
+    time_window,
+)
 from policies.raising.raised import accepts
 from policies.steps import StepReader
 from policies.tables import (
@@ -28,9 +32,10 @@ from policies.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from policies.catalogue import CatalogueSet
+    from policies.matching import Matcher
     from policies.model import Match, Policy, Rule
     from policies.outcome import Outcome, Outcomes
     from policies.parse import Document
@@ -73,12 +78,16 @@ class RuleReader:
         catalogues: CatalogueSet,
         items: ItemTable,
         outcomes: Outcomes,
+        matcher: Matcher,
     ) -> None:
         """Compile zones; PolicyError where one is wrong."""
         self._document = document
         self._catalogues = catalogues
         self._items = items
         self._outcomes = outcomes
+        self._matcher = matcher
+        self._seen: dict[bytes, Bool] = {}  # rules that take the same items share them
+        self._labels, self._label_of = np.unique(items.label, return_inverse=True)
         self._steps = StepReader(document, gcj02=bool(items.gcj02))
         self._by_name: dict[str, list[int]] = {}
         for row, name in enumerate(items.name):
@@ -182,17 +191,15 @@ class RuleReader:
                     self._catalogues.hint(prefix),
                 )
         if prefixes:
-            rows &= _mask(
-                any(is_under(category, one) for one in prefixes)
-                for category in items.category
-            )
-        globs = [
-            self._steps.quantity(item_glob, pattern, (*path, "item"))
-            for pattern in listed(match.item)
-        ]
-        if globs:
-            rows &= _mask(any(g.fullmatch(name) for g in globs) for name in items.name)
-        return rows & accepts(match, items.label)
+            rows &= self._matcher.under(items.category, prefixes)
+        patterns = listed(match.item)
+        for pattern in patterns:
+            self._steps.quantity(glob_parts, pattern, (*path, "item"))
+        if patterns:
+            rows &= self._matcher.named(patterns)
+        rows &= accepts(match, self._labels)[self._label_of]
+        data = rows.tobytes()
+        return self._seen.setdefault(data, np.frombuffer(data, np.bool_))
 
     def _conditions(self, rule: Rule, path: Path) -> tuple[Condition, ...]:
         match = rule.match
@@ -231,7 +238,3 @@ def listed(value: str | Sequence[str] | None) -> list[str]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else [*value]
-
-
-def _mask(holds: Iterable[bool]) -> Bool:
-    return np.fromiter(holds, np.bool_)

@@ -21,19 +21,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from policies.catalogue import is_under
 from policies.chains import placed
 from policies.derive import slowest_ns
-from policies.quantities import duration_ns, item_glob
+from policies.quantities import duration_ns, glob_parts
 from policies.raising.raised import Raised, accepts, check_category, declared, joined
 from policies.rules import LEAVES, listed
 from policies.tables import Blank
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator, Sequence
 
     from policies.catalogue import CatalogueSet
+    from policies.matching import Matcher
     from policies.model import Catalogue, Policy
     from policies.model_raising import Combination, Members
     from policies.parse import Document
@@ -52,7 +51,7 @@ class Selector:
     """One set of a combination."""
 
     prefixes: tuple[str, ...]
-    globs: tuple[re.Pattern[str], ...]
+    names: tuple[str, ...]  # patterns of items
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,9 @@ def _selector(members: Members) -> Selector:
     names = listed(members.item)
     if not names and not listed(members.category):
         raise ValueError("names nothing: say category, item or both")
-    return Selector(tuple(listed(members.category)), tuple(map(item_glob, names)))
+    for name in names:
+        glob_parts(name)
+    return Selector(tuple(listed(members.category)), tuple(names))
 
 
 def receivers(policy: Policy) -> tuple[frozenset[int], ...]:
@@ -146,14 +147,15 @@ class Combiner:
         document: Document[Policy],
         items: ItemTable,
         combinations: Sequence[CompiledCombination],
+        matcher: Matcher,
     ) -> None:
         """Take what does not change with the rules."""
         self.combinations = tuple(combinations)
         self.receivers = receivers(document.model)
         self._document = document
         self._items = items
-        self._masks: dict[tuple[int, Selector], Bool] = {}
-        self._held: list[tuple[str, ...]] = []  # their ids are keys of ``_masks``
+        self._matcher = matcher
+        self._named: dict[Selector, Bool] = {}
 
     def applied(self, forms: Sequence[RuleForm]) -> tuple[RuleForm, ...]:
         """Return the rules with lifted labels, and without what may leave no more.
@@ -241,30 +243,14 @@ class Combiner:
                 yield Part(number, mine, not slow)
 
     def _mask(self, categories: tuple[str, ...], members: Selector) -> Bool:
-        key = id(categories), members
-        if key not in self._masks:
-            self._held.append(categories)
-            rows = np.ones(len(categories), np.bool_)
-            if members.prefixes:
-                rows &= np.fromiter(
-                    (
-                        any(is_under(one, prefix) for prefix in members.prefixes)
-                        for one in categories
-                    ),
-                    np.bool_,
-                    len(categories),
-                )
-            if members.globs:
-                rows &= np.fromiter(
-                    (
-                        any(glob.fullmatch(name) for glob in members.globs)
-                        for name in self._items.name
-                    ),
-                    np.bool_,
-                    len(categories),
-                )
-            self._masks[key] = rows
-        return self._masks[key]
+        rows = np.ones(len(categories), np.bool_)
+        if members.prefixes:
+            rows &= self._matcher.under(categories, members.prefixes)
+        if members.names:
+            if members not in self._named:
+                self._named[members] = self._matcher.named(members.names)
+            rows &= self._named[members]
+        return rows
 
     def _accepted(
         self, form: RuleForm, found: list[tuple[CompiledCombination, Bool]]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from policies.catalogue import is_under
 from policies.quantities import NS, duration_ns
 from policies.raising.raised import Raised, accepts, check_category, declared, joined
 from policies.rules import FORMS_MAX, LEAVES, listed
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.catalogue import CatalogueSet
+    from policies.matching import Matcher
     from policies.model import Catalogue, Policy
     from policies.model_raising import Volume
     from policies.parse import Document
@@ -106,12 +106,17 @@ def with_volumes(
     document: Document[Policy],
     forms: Sequence[RuleForm],
     volumes: Sequence[VolumeRule],
+    matcher: Matcher,
 ) -> tuple[RuleForm, ...]:
     """Return the rules with the forms of what counts, in their order."""
     now = list(forms)
     for number, volume in enumerate(volumes):
         now = [
-            one for form in now for one in _split(document.model, form, number, volume)
+            one
+            for form in now
+            for one in _split(
+                document.model, form, number, volume, _counted(form, volume, matcher)
+            )
         ]
         made = len(now) - len(forms)
         items = len(forms[0].items) if forms else 0
@@ -122,11 +127,13 @@ def with_volumes(
 
 
 def _split(
-    policy: Policy, form: RuleForm, number: int, volume: VolumeRule
+    policy: Policy, form: RuleForm, number: int, volume: VolumeRule, counts: Bool
 ) -> Iterator[RuleForm]:
-    """Yield one rule's forms for one limit: what does not count, below, above."""
-    counts = form.items & _counted(form, volume)
-    if form.action not in LEAVES or not counts.any():
+    """Yield one rule's forms for one limit: what does not count, below, above.
+
+    ``counts``: its items that do.
+    """
+    if not counts.any():
         yield form
         return
     rest = form.items & ~counts
@@ -168,13 +175,10 @@ def _split(
         )
 
 
-def _counted(form: RuleForm, volume: VolumeRule) -> Bool:
-    categories = form.category_out
-    return np.fromiter(
-        (any(is_under(one, p) for p in volume.prefixes) for one in categories),
-        np.bool_,
-        len(categories),
-    )
+def _counted(form: RuleForm, volume: VolumeRule, matcher: Matcher) -> Bool:
+    if form.action not in LEAVES:
+        return np.zeros_like(form.items)
+    return form.items & matcher.under(form.category_out, volume.prefixes)
 
 
 def _numbers(rows: Bool) -> tuple[int, ...]:
