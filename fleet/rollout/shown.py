@@ -1,6 +1,7 @@
 """A rollout for people: a bar and a table on a terminal; one line of JSON for machines.
 
-In a pipe watching is quiet: its exit code, and the line of an error, say how it ended.
+In a pipe watching is quiet; its exit code and one line, or that of an error, say how it
+ended.
 """
 
 from __future__ import annotations
@@ -53,6 +54,17 @@ def follower(*, as_json: bool, live: bool) -> Iterator[Callable[[Report], None]]
 
 def _nothing(found: Report) -> None:
     del found
+
+
+def result_line(found: Report) -> str:
+    """Return how watching ended well, in one line."""
+    counts = [
+        f"{count} {name}" for name in OUTCOMES if (count := found.outcomes.get(name))
+    ]
+    told = ", ".join(counts) or "nobody"
+    return printable(
+        f"{found.rollout}, attempt {found.attempt}: done: {told} of {found.expected}"
+    )
 
 
 def print_report(found: Report, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from fleet.files import read_limited
 from fleet.registry import load_devices
 from fleet.rollout.desk import Desk
 from fleet.rollout.seen import seen_rollout
-from fleet.rollout.shown import follower
+from fleet.rollout.shown import follower, result_line
 from fleet.rollout.totals import step_line
 from fleet.trust.release import Release
 from fleet.trust.signing import Passphrases
@@ -151,7 +151,8 @@ def watched(site: Site, desk: Desk, rollout: Rollout, watching: Watching) -> int
     if rollout.state == "paused":
         reason = ": ".join(one for one in (rollout.state, rollout.note) if one)
         raise Unavailable(rollout.name, f"is {reason}; nothing begins")
-    with follower(as_json=site.json, live=sys.stdout.isatty()) as show:
+    live = sys.stdout.isatty()
+    with follower(as_json=site.json, live=live) as show:
         ended: Ended = asyncio.run(
             desk.watch(rollout, show, halts=watching.halts, seconds=watching.seconds)
         )
@@ -163,6 +164,8 @@ def watched(site: Site, desk: Desk, rollout: Rollout, watching: Watching) -> int
         raise Unavailable(
             rollout.name, f"{found.final} of {found.expected} after the time was up"
         )
+    if not (site.json or live):
+        sys.stdout.write(f"{result_line(ended.report)}\n")
     return 0
 
 

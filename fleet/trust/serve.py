@@ -63,6 +63,7 @@ class Server:
         self._answerer = Answerer(self._fleet, keys, key)
         self._stamp: tuple[int, bytes] = (0, b"")
         self._stopped = asyncio.Event()
+        self._away = ""  # said already
 
     @property
     def answered(self) -> int:
@@ -100,7 +101,9 @@ class Server:
             try:
                 await self._connected()
             except Unavailable as error:
-                self._show("away", error.reason)
+                if error.reason != self._away:  # once, not at every attempt
+                    self._show("away", error.reason)
+                self._away = error.reason
             if time.monotonic() - start_s > PAUSE_S_MAX:
                 pause_s = 1.0
             jitter = random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects, no secret
@@ -162,7 +165,7 @@ class Server:
             await link.publish(policy_topic(self._fleet, part), message, retain=True)
             if link.refused:
                 raise Unavailable("mqtt", link.refused)
-        self._stamp = stamp
+        self._stamp, self._away = stamp, ""
         self._answerer.use(self._release.online().timestamp)  # it may be another now
         self._show("published", f"timestamp {stamp[0]}")
 

@@ -49,16 +49,20 @@ def print_facts(rows: Facts) -> None:
         write(f"{name:<{width}}  {what}")
 
 
+def _to_hand_out(made: Founded) -> str:
+    """Return what is to become of the private halves that were made here."""
+    if any(half.name in made.made for half in made.holders.people):
+        return "hand each person their own"
+    return "hand out the root keys"  # people have theirs; the first root is signed here
+
+
 def print_founded(made: Founded, fleet: str) -> None:
     """Print where a new fleet's things are, and what to do with them."""
     write(f"fleet {fleet}")
     print_facts(
         [
             ("repository", f"{made.repository}  back it up; it holds no secret"),
-            (
-                "keys",
-                f"{made.keys}  0600; hand each person their own",
-            ),
+            ("keys", f"{made.keys}  0600; {_to_hand_out(made)}"),
             ("root", f"{made.root}  goes on every device, [trust] root"),
             ("root digest", sha256(made.root.read_bytes()).hexdigest()),
         ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiomqtt
 import pytest
 
-from fleet.errors import Unavailable
+from fleet.errors import BadInput, Unavailable
 from fleet.link import BrokerOptions
 from fleet.trust.publishing import publish
 from fleet.trust.release import Release
@@ -134,6 +134,35 @@ def test_a_device_that_asks_is_answered_once(broker: Broker, founded: Founded) -
     asyncio.run(scenario())
     assert server.answered == 2
     assert ("answered", DEVICE) in said
+
+
+def test_what_is_away_is_said_once_per_change(
+    broker: Broker, founded: Founded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before the first publish, or without a broker: not at every attempt."""
+    monkeypatch.setattr("fleet.trust.serve.random.uniform", lambda *_: 0.0)
+    said: list[tuple[str, str]] = []
+    release = Release(founded.repository, founded.keys)
+    reasons = ["nothing is published yet"] * 3 + ["it is locked"] * 2
+    whole = release.bundle
+
+    def bundle() -> bytes:
+        if reasons:
+            raise BadInput("", "", reasons.pop(0))
+        return whole()
+
+    monkeypatch.setattr(release, "bundle", bundle)
+
+    def show(*told: str) -> None:
+        said.append((told[0], told[1]))
+        if told[0] == "published":
+            server.stop()
+
+    server = Server(release, options(broker, "s"), {}, show)
+    asyncio.run(server.run(30))
+    assert [what for what, _ in said] == ["away", "away", "published"]
+    assert "nothing is published yet" in said[0][1]
+    assert "it is locked" in said[1][1]
 
 
 def test_an_old_timestamp_is_renewed_and_published(

@@ -91,7 +91,9 @@ def test_a_passphrase_guards_people_and_comes_from_a_file(
     assert ran(*words, *told) == 0
 
 
-def test_people_bring_their_own_public_halves(tmp_path: Path) -> None:
+def test_people_bring_their_own_public_halves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ("alice", "bob", "carol")
     for name in names:
         assert ran("keys", "person", name, "--folder", tmp_path / name) == 0
@@ -99,6 +101,9 @@ def test_people_bring_their_own_public_halves(tmp_path: Path) -> None:
         word for n in names for word in ("--person", tmp_path / n / f"{n}.pub.json")
     ]
     assert ran("keys", "init", "north", "--folder", tmp_path / "north", *halves) == 0
+    said = capsys.readouterr().out
+    assert "hand out the root keys" in said
+    assert "each person" not in said
     fleet = CommandFleet(tmp_path)
     assert not (fleet.keys / "alice.pem").exists()
     proposal = fleet.propose(42)
