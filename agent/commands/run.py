@@ -163,10 +163,13 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
             opened = Opened(identity, evidence, journal, store, thread)
             restored = None
             if accepted is None:
+                from agent.adapters.policy.floors import newest_entries
                 from agent.adapters.policy.shelf import restore
 
                 root = pinned_root(paths)
-                restored = await thread.run(restore, paths, store, root)
+                restored = await thread.run(
+                    restore, paths, store, root, newest_entries(store)
+                )
                 accepted = restored.accepted
             parts = _parts(paths, accepted, opened, world)
             if restored is not None:

@@ -42,6 +42,7 @@ __all__ = [
     "proof",
     "reopen",
     "reverify",
+    "told_by_proof",
 ]
 
 
@@ -96,6 +97,16 @@ def reverify(trusted: Trusted, kept: bytes) -> SignedPolicy:
     from policies.trust import keeping  # noqa: PLC0415  # see above
 
     return keeping.reverify(trusted, kept)
+
+
+def told_by_proof(kept: bytes) -> tuple[int, int, int]:
+    """Return what a stored proof tells, NOT verified: a bound, never a permission.
+
+    (root version, policy version, highest min_version that is signed with it).
+    """
+    from policies.trust import keeping  # noqa: PLC0415  # see above
+
+    return keeping.told_by_proof(kept)
 
 
 def reopen(stored: bytes, root: bytes, fleet: str) -> tuple[Trusted, Offer | None]:

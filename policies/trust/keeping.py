@@ -84,6 +84,14 @@ def reverify(trusted: Trusted, kept: bytes) -> SignedPolicy:
     return found[version]
 
 
+def told_by_proof(kept: bytes) -> tuple[int, int, int]:
+    """Return (root version, policy version, highest floor) of a proof, NOT verified."""
+    version, number, raw, _ = decode_proof(kept)
+    listed = listing(load(Targets, TARGETS, raw).signed)
+    least = max((one.custom.min_version for one in listed.values()), default=0)
+    return number, version, least
+
+
 def freshness(trusted: Trusted, answer: bytes, nonce: str, device: str) -> Fresh:
     """Return an answer to our nonce by a timestamp key of the newest root; TrustError.
 

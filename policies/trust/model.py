@@ -150,6 +150,7 @@ class Trusted:
     min_version: int = 0  # highest floor ever seen
     time_floor_ns: int = 0  # told by the timestamp role; goes with its keys
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    root_floor: int = 0  # not stored: of a device that lost its chain of roots
 
     def encode(self) -> bytes:
         """Return the bytes to store. They are verified again when they come back."""

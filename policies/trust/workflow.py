@@ -80,6 +80,9 @@ def update(
     if len(files) > FILES_MAX:
         raise TrustError("size", f"more than {FILES_MAX} files")
     roots, root = follow(trusted.roots, files, trusted.fleet)
+    if root.version < trusted.root_floor:
+        reason = f"root: version {root.version} is older than {trusted.root_floor}"
+        raise TrustError("rollback", reason)
     before = _still_vouched(trusted, root)
     now_ns = _later(now_ns, before.time_floor_ns)
     check_expiry("root", root, now_ns)

@@ -29,6 +29,7 @@ from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
 from agent.adapters.outside import Now
 from agent.adapters.policy.feed import PolicyFeed
+from agent.adapters.policy.floors import newest_entries
 from agent.adapters.policy.inbox import PolicyInbox
 from agent.adapters.policy.loader import Paths, accept_again, accept_signed
 from agent.adapters.policy.recorder import PolicyRecorder
@@ -166,7 +167,8 @@ class PolicyBench:
         self.journal.attach(self.store)
         self.thread = StoreThread()
         self.before = self.store.document(STANDING)
-        self.restored = restore(self.paths, self.store, self.root)
+        log = newest_entries(self.store)
+        self.restored = restore(self.paths, self.store, self.root, log)
         self.now = Now(self.restored.accepted)
         self.now.confirmed = self.restored.confirmed
         self.uplink = NoUplink()

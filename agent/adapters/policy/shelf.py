@@ -12,8 +12,10 @@ The metadata's expiry is no question here: an old policy goes on to protect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from agent.activation import (
     REASON_MAX,
@@ -24,6 +26,7 @@ from agent.activation import (
     decode_standing,
     restarted,
 )
+from agent.adapters.policy.floors import floors_of
 from agent.adapters.policy.loader import accept, accept_signed, lock_down
 from agent.errors import BadInput, Refused
 from agent.store.documents import ACTIVE, STANDING, TRIAL, TRUST, opened
@@ -31,6 +34,9 @@ from policies.errors import PolicyError
 from policies.trust import TrustError, begin, reopen, reverify
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.adapters.policy.floors import Floors
     from agent.adapters.policy.loader import Paths
     from agent.control import Accepted
     from policies.trust import Offer, Trusted
@@ -51,15 +57,28 @@ class Restored:
     troubles: list[str] = field(default_factory=list)
 
 
-def restore(paths: Paths, store: Documents, root: bytes) -> Restored:
+def restore(
+    paths: Paths, store: Documents, root: bytes, newest: Iterable[bytes] = ()
+) -> Restored:
     """Return what the store holds, as far as it is good.
 
     Where nothing was ever pushed, a bad local policy raises as without trust (BadInput,
-    PolicyError, Refused): somebody is there to mend it. ``root`` is the pinned one.
+    PolicyError, Refused): somebody is there to mend it. ``root`` is the pinned one;
+    ``newest`` yields the evidence log from its end on, asked for where what was trusted
+    is lost.
     """
     shelf = _Shelf(paths, store, root)
     standing = shelf.standing()
     trusted, offered = shelf.trust()
+    if shelf.trust_is_lost:
+        floors = shelf.floors(newest)
+        trusted = replace(
+            trusted,
+            root_floor=floors.root,
+            min_version=max(floors.least, floors.policy),
+        )
+        decided = standing.decided or floors.policy > 0
+        standing = msgspec.structs.replace(standing, decided=decided)
     confirmed, fell = shelf.confirmed(trusted, decided=standing.decided)
     found = Restored(
         confirmed, confirmed, restarted(standing), trusted, offered, "", shelf.troubles
@@ -111,6 +130,7 @@ class _Shelf:
         self._store = store
         self._root = root
         self.troubles: list[str] = []
+        self.trust_is_lost = False  # or there never was any
 
     def _document(self, name: str) -> bytes | None:
         """Return a document's body; None where there is none. Refused: damaged."""
@@ -140,7 +160,13 @@ class _Shelf:
                 return reopen(document, self._root, fleet)
         except BAD as error:
             self.troubles.append(f"trust begins anew from the pinned root: {error}")
+        self.trust_is_lost = True
         return begin(self._root, fleet), None
+
+    def floors(self, newest: Iterable[bytes]) -> Floors:
+        """Return how far this device had come, as far as anything tells."""
+        names = (ACTIVE, TRIAL, STANDING)
+        return floors_of({name: self._store.document(name) for name in names}, newest)
 
     def kept(self, name: str, trusted: Trusted) -> Accepted:
         """Return a kept policy that may decide; raises one of ``BAD`` otherwise."""
