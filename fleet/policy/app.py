@@ -60,6 +60,9 @@ def policy_explain(
     to: Annotated[
         str | None, typer.Option("--to", help="One destination; without: all.")
     ] = None,
+    bus: Annotated[
+        str | None, typer.Option(help="One bus or link; without: all it comes from.")
+    ] = None,
     bindings: Bindings = None,
     floor: Floor = None,
     databases: Databases = None,
@@ -73,7 +76,7 @@ def policy_explain(
     from fleet.policy.source import Against
 
     against = Against(tuple(bindings or ()), databases, floor)
-    return explain_item(item, to, policy, against, as_json=json)
+    return explain_item(item, to, bus, policy, against, as_json=json)
 
 
 @policy_app.command("diff")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fleet.errors import BadInput
 from fleet.files import read_limited
 from fleet.listing import write, write_table
 from fleet.policy.source import Against, bad_input, read
+from policies.errors import shown
 from policies.explain import Say, explain
 from policies.parse import CATALOGUE_BYTES_MAX, parse_floor
 from policies.representative import SOURCE
@@ -21,9 +23,18 @@ if TYPE_CHECKING:
 
 
 def explain_item(
-    item: str, destination: str | None, policy: str, against: Against, *, as_json: bool
+    item: str,
+    destination: str | None,
+    bus: str | None,
+    policy: str,
+    against: Against,
+    *,
+    as_json: bool,
 ) -> int:
-    """Print what a policy says of an item at one destination, or all."""
+    """Print what a policy says of an item at one destination, or all.
+
+    ``bus``: of this bus or link alone. For people, equal answers are one.
+    """
     unfloored = Against(against.bindings, against.databases)
     compiled = read(policy, unfloored, (item,)).compiled
     floor = None
@@ -35,19 +46,36 @@ def explain_item(
             words = explain(compiled, item, destination, floor)
         except ValueError as error:
             raise BadInput("", "", str(error)) from None
+    words = _from(words, bus)
     if as_json:
         sys.stdout.write(msgspec.json.encode(words).decode() + "\n")
         return 0
-    for number, word in enumerate(words):
+    alike: dict[ItemWord, list[str]] = {}
+    for word in words:
+        alike.setdefault(replace(word, source=""), []).append(word.source)
+    for number, (word, sources) in enumerate(alike.items()):
         if number:
             write()
-        _print(word)
+        _print(word, [one for one in sources if one not in {"", SOURCE}])
     return 0
 
 
-def _print(word: ItemWord) -> None:
-    bound = word.source not in {"", SOURCE}
-    source = f" from {word.source}" if bound else ""
+def _from(words: tuple[ItemWord, ...], bus: str | None) -> tuple[ItemWord, ...]:
+    """Return what is said of an item of one bus; BadInput where it is not there."""
+    found = tuple(word for word in words if bus in {None, word.source})
+    if found:
+        return found
+    sources = [word.source for word in words]
+    item = words[0].item
+    if sources == [SOURCE]:
+        reason = f"{item} is on no bus: there are no bindings"
+        raise BadInput("", "", reason, "give -b, or leave out --bus")
+    reason = f"{item} does not come from {shown(bus or '')}"
+    raise BadInput("", "", reason, f"it comes from {', '.join(sources)}")
+
+
+def _print(word: ItemWord, sources: list[str]) -> None:
+    source = f" from {', '.join(sources)}" if sources else ""
     basis = f" [{'; '.join(word.basis)}]" if word.basis else ""
     kind = f"{word.category}, {word.label}{basis}" if word.category else "unclassified"
     write(f"{word.item}{source}: {kind}")

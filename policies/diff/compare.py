@@ -39,6 +39,7 @@ from policies.diff.difference import Difference, Kind, Line, Weakening, is_guard
 from policies.diff.settings import classifications, places, settings
 from policies.rules import LEAVES
 from policies.words import chain_words
+from protocols.labels import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -118,6 +119,12 @@ def _line(pair: Pair, name: str, group: Group, budget: _Budget) -> Line | None:
     elif not verdict.looser:
         kind = Kind.TIGHTER
     label = pair.label(item)
+    before, after = (_words(pair, side, item, name) for side in pair.sides)
+    if before == after:  # they differ in what the rules call it, or what for
+        before, after = (
+            f"{text}{_called(pair, side, item, name)}"
+            for text, side in zip((before, after), pair.sides, strict=True)
+        )
     return Line(
         kind,
         name,
@@ -125,8 +132,8 @@ def _line(pair: Pair, name: str, group: Group, budget: _Budget) -> Line | None:
         len(group.items),
         pair.category(item),
         label,
-        _words(pair, pair.old, item, name),
-        _words(pair, pair.new, item, name),
+        before,
+        after,
         verdict.looser,
         is_guarded(label),
     )
@@ -144,6 +151,19 @@ def _words(pair: Pair, side: Side | None, item: int, name: str) -> str:
         return "is not bound"
     text = chain_words(pair.rules(side, item, name), side.policy.items.name)
     return text if len(text) <= WORDS_MAX else f"{text[: WORDS_MAX - 3]}..."
+
+
+def _called(pair: Pair, side: Side | None, item: int, name: str) -> str:
+    """Return under which categories, labels and purposes an item leaves."""
+    ways = [step.way for step in pair.steps(side, item, name)]
+    told = [
+        f"as {way.category_out}, {unpack(way.label_out)}"
+        + (f", for {way.purpose}" if way.purpose else "")
+        for way in ways
+        if way is not None and way.action in LEAVES
+    ]
+    text = "; else ".join(dict.fromkeys(told))
+    return f" {text}" if text else ""
 
 
 def _may_leave(pair: Pair, name: str, group: Group) -> bool:

@@ -15,12 +15,12 @@ depth pairs of each two lists: ``PAIRS_MAX`` bounds it, beyond it they are "too 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from policies.derive import derive
 from policies.diff.strength import excludes, implies, takes_more
-from policies.tables import Action, Role
+from policies.tables import Action, Role, VolumeTest
 from policies.words import ACTIONS, KEPT_BACK, transform_words
 from protocols.labels import unpack
 
@@ -73,12 +73,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``looser``: why the new list may let out more, "" where it cannot."""
+    """``looser``: why the new list may let out more, "" where it cannot.
+
+    ``tighter``: why the old one did; its "now" is the new list, too.
+    """
 
     looser: str
     tighter: str
 
 
+Times: TypeAlias = "tuple[str, str]"  # what the one and the other list are called
+ONWARD: Final[Times] = ("now", "before")
+BACK: Final[Times] = ("before", "now")  # the list that is asked about is the old one
 KEPT: Final = Step((), None)  # the end of every list: what no rule takes is kept back
 
 
@@ -97,17 +103,40 @@ def compare_lists(old: Sequence[Step], new: Sequence[Step]) -> Verdict:
             if i > first_after[j] or _never_together(step, other):
                 continue
             looser = looser or why_more(step.way, other.way)
-            tighter = tighter or why_more(other.way, step.way)
+            tighter = tighter or why_more(other.way, step.way, BACK)
     return Verdict(looser, tighter)
 
 
 def _closed(steps: Sequence[Step]) -> list[Step]:
     out: list[Step] = []
-    for step in steps:
+    for given in steps:
+        step = _told(given, out)
         out.append(step)
         if not step.tests:
             return out
     return [*out, KEPT]
+
+
+def _told(step: Step, before: Sequence[Step]) -> Step:
+    """Return a step without the volume tests that hold wherever it is reached.
+
+    It is above a volume if a step before it takes all that is below. A volume is always
+    known; where other tests are not, what keeps in applies and what lets out does not.
+    """
+    if step.tightens and len(step.tests) > 1:
+        return step
+    tests = list(step.tests)
+    for test in step.tests:
+        if isinstance(test, VolumeTest):
+            other = [one for one in tests if one != test]
+            known = [*other, replace(test, above=not test.above)]
+            if any(_applies(one, known) for one in before):
+                tests = other
+    return replace(step, tests=tuple(tests))
+
+
+def _applies(step: Step, known: Sequence[Atom]) -> bool:
+    return all(any(implies(a, b) for a in known) for b in step.tests)
 
 
 def _first_applying(step: Step, others: Sequence[Step]) -> int:
@@ -117,7 +146,7 @@ def _first_applying(step: Step, others: Sequence[Step]) -> int:
             if not other.tests:
                 return number
             continue  # an undecidable test keeps in, and lets nothing out
-        if all(any(implies(a, b) for a in step.tests) for b in other.tests):
+        if _applies(other, step.tests):
             return number
     raise AssertionError  # the last one has no test
 
@@ -131,33 +160,50 @@ def _never_together(one: Step, other: Step) -> bool:
 # --- The order over outcomes ----------------------------------------------------------
 
 
-def why_more(new: Way | None, old: Way | None) -> str:
-    """Return why ``new`` lets out more than ``old``, or may; "" where it does not."""
+def why_more(new: Way | None, old: Way | None, times: Times = ONWARD) -> str:
+    """Return why ``new`` lets out more than ``old``, or may; "" where it does not.
+
+    ``times``: what the reason calls them.
+    """
     have, had = _level(new), _level(old)
+    now, before = times
     if have != had:
-        return f"{_short(old)} before, {_short(new)} now" if have > had else ""
+        if have < had:
+            return ""
+        return _in_order((before, _short(old)), (now, _short(new)))
     if new is None or old is None or have == 0:
         return ""
     if new.action == Action.ALLOW != old.action:
-        return "left sealed before, leaves in the open now"
+        return _in_order((before, "leaves sealed"), (now, "leaves in the open"))
     if not takes_more(new.transforms, old.transforms):
-        return _step_lost(new.transforms, old.transforms)
+        return _step_lost(new.transforms, old.transforms, times)
     if new.custodian != old.custodian:
-        return f"sealed to another custodian: {new.custodian}"
+        return f"sealed to another custodian: {_of(new, old, times).custodian}"
     if new.purpose != old.purpose and have > 1:
-        return f"another purpose: {new.purpose or 'none'}"
-    return _why_label(new, old)
+        return f"another purpose: {_of(new, old, times).purpose or 'none'}"
+    return _why_label(new, old, times)
 
 
-def _why_label(new: Way, old: Way) -> str:
+def _in_order(*told: tuple[str, str]) -> str:
+    """Return what is told of both times, what was before first."""
+    return ", ".join(f"{what} {time}" for time, what in sorted(told))
+
+
+def _of(new: Way, old: Way, times: Times) -> Way:
+    """Return the way of now."""
+    return new if times == ONWARD else old
+
+
+def _why_label(new: Way, old: Way, times: Times) -> str:
     """Return why the label says less than before, "" where it does not.
 
     A label may fall as far as the new transforms earn it (``policies.derive``) where
     they take more than the old ones did. Everything below that is a claim.
     """
     have, had = unpack(new.label_out), unpack(old.label_out)
+    now, before = times
     if have == had and new.category_out != old.category_out:
-        return f"called {new.category_out} now, {old.category_out} before"
+        return f"called {new.category_out} {now}, {old.category_out} {before}"
     if have.covers(had):
         return ""
     if new.transforms != old.transforms:
@@ -165,7 +211,7 @@ def _why_label(new: Way, old: Way) -> str:
         earned = derive(unpack(new.label_in), Role(new.role), steps).label
         if have.covers(earned):
             return ""
-    return f"labelled {have} now, {had} before"
+    return f"labelled {have} {now}, {had} {before}"
 
 
 def _level(way: Way | None) -> int:
@@ -177,12 +223,13 @@ def _short(way: Way | None) -> str:
     return told.removeprefix("is ")
 
 
-def _step_lost(new: Sequence[Transform], old: Sequence[Transform]) -> str:
+def _step_lost(new: Sequence[Transform], old: Sequence[Transform], times: Times) -> str:
     """Name the first step of ``old`` that ``new`` has no equal of."""
     for number in range(1, len(old) + 1):
         if not takes_more(new, old[:number]):
             lost = transform_words(old[number - 1])
             same = [one for one in new if type(one) is type(old[number - 1])]
-            now = transform_words(same[0]) if same else "not any more"
-            return f"before: {lost}; now: {now}"
+            told = transform_words(same[0]) if same else "not at all"
+            now, before = times
+            return "; ".join(sorted((f"{before}: {lost}", f"{now}: {told}")))
     raise AssertionError  # only asked where one is missing

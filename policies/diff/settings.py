@@ -25,7 +25,7 @@ NAMES_MAX: Final = 3
 # protection. Every other one is compared as it stands, and guarded (fail closed).
 COMPARED: Final = frozenset({
     "schema", "name", "version", "note", "catalogues", "destinations", "custodian",
-    "zones", "rules", "combinations",
+    "zones", "rules", "combinations", "volumes",
     "retention", "telemetry", "min_version", "consents", "ignition",
 })  # fmt: skip
 
@@ -144,6 +144,7 @@ def settings(pair: Pair) -> Iterator[Line]:
     yield from _retention(pair.old, pair.new)
     yield from _consents(pair.old, pair.new)
     yield from _ignition(pair.old, pair.new)
+    yield from _volumes(pair.old, pair.new)
     old, new = pair.old.compiled, pair.new.compiled
     for what, had, have in (
         ("telemetry every", old.policy.telemetry_ns, new.policy.telemetry_ns),
@@ -254,6 +255,39 @@ def _ignition(old: Side, new: Side) -> Iterator[Line]:
     kind = _kind(looser=before is not None, tighter=after is not None)
     why = "consents may end later" if kind != Kind.TIGHTER else ""
     yield _of(kind, "", words[0], words[1], why)
+
+
+def _volumes(old: Side, new: Side) -> Iterator[Line]:
+    """Yield the volumes that count other categories: they are reached later, or sooner.
+
+    Limits, windows and labels above are conditions and outputs of rules: those tell
+    them. What a limit counts is in no rule.
+    """
+    before = {one.table.name: one for one in old.compiled.volumes}
+    for have in new.compiled.volumes:
+        had = before.get(have.table.name)
+        if had is None or set(had.prefixes) == set(have.prefixes):
+            continue
+        named = sorted({*had.prefixes, *have.prefixes})
+        label = _joined([had.label, have.label, *(_label(old, new, n) for n in named)])
+        looser = not _all_under(had.prefixes, have.prefixes)
+        yield Line(
+            _kind(looser=looser, tighter=not _all_under(have.prefixes, had.prefixes)),
+            "",
+            (),
+            0,
+            ", ".join(named),
+            label,
+            f"the volume {have.table.name} counts {', '.join(had.prefixes)}",
+            ", ".join(have.prefixes),
+            "what it counts no more leaves beside the limit" if looser else "",
+            label is not None and is_guarded(label),
+        )
+
+
+def _all_under(names: Iterable[str], prefixes: Iterable[str]) -> bool:
+    known = tuple(prefixes)
+    return all(any(is_under(name, one) for one in known) for name in names)
 
 
 def _kind(*, looser: bool, tighter: bool) -> Kind:

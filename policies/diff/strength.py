@@ -178,6 +178,8 @@ def implies(one: Atom, other: Atom) -> bool:
             if one.inside:
                 return covers(other.zones, one.zones)
             return covers(one.zones, other.zones)
+        case VolumeTest(), VolumeTest():
+            return _volume_within(one, other)
         case _:
             return False
 
@@ -201,9 +203,16 @@ def excludes(one: Atom, other: Atom) -> bool:
         case ZoneTest(), ZoneTest():
             return implies(one, replace(other, inside=not other.inside))
         case VolumeTest(), VolumeTest():
-            return one == replace(other, above=not other.above)
+            return implies(one, replace(other, above=not other.above))
         case _:
             return False
+
+
+def _volume_within(one: VolumeTest, other: VolumeTest) -> bool:
+    """Tell it of two limits of one counter: of the same name, window and receivers."""
+    limit, bound = one.volume.more_than, other.volume.more_than
+    same = replace(one, volume=replace(one.volume, more_than=bound))
+    return same == other and (limit >= bound if one.above else limit <= bound)
 
 
 def _within(one: NamedTest, other: NamedTest) -> bool:

@@ -138,7 +138,24 @@ def test_explain_of_a_gateway_tells_every_source_and_the_floor(
         "oem", "supplier", "device",
     ]  # fmt: skip
     assert ran(*words, "--floor", floor) == 0
-    assert "floor rule" in printed(capsys)
+    out = printed(capsys)
+    assert "floor rule" in out
+    heads = [line for line in out.splitlines() if line.startswith(f"{LATITUDE} from ")]
+    assert len(heads) == 1
+    assert f"{LATITUDE} from can1, can2: location.precise" in heads[0]
+
+
+def test_explain_of_one_bus(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("explain", LATITUDE, *FLEET, "-b", "sim-vehicle", "--bus")
+    assert ran(*words, "can2") == 0
+    assert f"{LATITUDE} from can2: " in printed(capsys)
+    assert ran(*words, "can2", "--json") == 0
+    assert [one["source"] for one in told(capsys)] == ["can2"]
+    assert ran(*words, "can7") == 2
+    err = capsys.readouterr().err
+    assert f"{LATITUDE} does not come from 'can7' (it comes from can1, can2)" in err
+    assert ran("explain", LATITUDE, *FLEET, "--bus", "can2") == 2
+    assert "on no bus: there are no bindings (give -b" in capsys.readouterr().err
 
 
 def test_explain_of_an_item_in_no_catalogue(

@@ -218,6 +218,23 @@ def test_a_policy_adds_its_own(compile_text: Compile) -> None:
     assert ids(tested) == ["SG018"]  # the speed's own label is as grave: not lifted
 
 
+def test_a_label_that_a_combination_lifts_is_told_by_diff(
+    compile_text: Compile,
+) -> None:
+    once = [{"every": "1s"}]
+    alone = build(compile_text, speed(*once))
+    both = build(compile_text, speed(*once), angle(*once))
+    tighter = next(x for x in compare(alone, both).lines if SPEED in x.items)
+    assert str(tighter) == (
+        f"{SPEED} (location.deadreckoning) to oem: leaves sealed (one in 1 s) as"
+        " location.deadreckoning, G3/personal/raw/none/none, for p; now leaves sealed"
+        f" (one in 1 s) as location.deadreckoning, {TRACK}, for p"
+    )
+    looser = next(x for x in compare(both, alone).lines if SPEED in x.items)
+    assert looser.before == tighter.after
+    assert looser.why == f"labelled G3/personal/raw/none/none now, {TRACK} before"
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

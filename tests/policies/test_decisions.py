@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.diff.decisions import Step, Way, compare_lists, why_more
+from policies.diff.decisions import Step, Verdict, Way, compare_lists, why_more
 from policies.diff.strength import NamedTest, excludes, implies
 from policies.tables import Action, Every, Round
+from protocols.labels import Form, Geo, Label, Pi, Recognition, Tier, unpack
 
 if TYPE_CHECKING:
     from policies.diff.strength import Atom
@@ -33,6 +36,8 @@ WAYS = [
     way(Action.ENCRYPT, Every(10)), way(Action.ENCRYPT, Every(20), Round(1.0)),
     way(Action.ENCRYPT, purpose="q"),
 ]  # fmt: skip
+GRAVE = Label(Tier.G4, Pi.SENSITIVE, Form.RAW, Geo.PRECISE, Recognition.NONE)
+GRAVER = replace(WAYS[2], label_out=GRAVE.pack())
 LISTS = st.lists(
     st.builds(
         Step,
@@ -100,3 +105,21 @@ def test_too_many_conditions_are_not_compared_and_count_as_looser() -> None:
     assert verdict.looser
     assert verdict.tighter
     assert not compare_lists(steps, steps).looser
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (WAYS[2], GRAVER, f"labelled {unpack(0)} before, {GRAVE} now"),
+        (WAYS[2], WAYS[0], "leaves sealed before, dropped now"),
+        (WAYS[3], WAYS[2], "leaves in the open before, leaves sealed now"),
+        (WAYS[2], WAYS[4], "before: not at all; now: one in 1e-05 ms"),
+        (WAYS[2], None, "leaves sealed before, kept back now"),
+    ],
+)
+def test_the_reason_of_tighter_calls_the_new_list_now(
+    old: Way, new: Way | None, told: str
+) -> None:
+    lists = [Step((), old)], [] if new is None else [Step((), new)]
+    assert compare_lists(*lists) == Verdict("", told)
+    assert compare_lists(*reversed(lists)).tighter == ""

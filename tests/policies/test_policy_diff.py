@@ -378,7 +378,7 @@ def test_sections_that_are_not_compared_in_words_are_guarded() -> None:
     known = diff_settings.COMPARED
     assert known <= set(Policy.__struct_fields__)
     rest = set(Policy.__struct_fields__) - known
-    assert rest == {"home_region", "inspection", "modbus", "volumes"}
+    assert rest == {"home_region", "inspection", "modbus"}
 
 
 def test_a_candidate_is_guarded_like_important_data() -> None:

@@ -203,3 +203,68 @@ def test_a_limit_has_a_window_and_a_name_of_its_own(compile_text: Compile) -> No
         build(compile_text, volumes=[without])
     with pytest.raises(PolicyError, match="there is 'cells-a-day' already in volumes"):
         build(compile_text, volumes=[LIMIT, LIMIT])
+
+
+# --- diff ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("changes", [{"more_than": 1000}, None, {"more_than": 501}])
+def test_a_higher_limit_or_none_is_looser_and_the_other_way_round_tighter(
+    compile_text: Compile, changes: dict[str, Any] | None, *, drops: bool
+) -> None:
+    rule, limit, item = coarse(), LIMIT, LAT
+    if drops:  # above, the match does not accept the label
+        rule = rule_of("soc", match={"item": SOC, "max_tier": "G3"})
+        limit, item = {**LIMIT, "category": "energy"}, SOC
+    old = build(compile_text, rule, volumes=[limit])
+    volumes = () if changes is None else ({**limit, **changes},)
+    new = build(compile_text, rule, volumes=volumes)
+    looser = compare(old, new)
+    assert {line.kind for line in looser.lines} == {Kind.LOOSER}
+    assert any(item in line.items for line in looser.lines)
+    assert looser.weakens
+    assert {line.kind for line in compare(new, old).lines} == {Kind.TIGHTER}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"window": "1h"}, {"unit": "hours", "more_than": 5}, {"name": "other"}]
+)
+def test_a_limit_of_another_counter_is_changed(
+    compile_text: Compile, changes: dict[str, Any]
+) -> None:
+    old = build(compile_text, coarse())
+    new = build(compile_text, coarse(), volumes=[{**LIMIT, **changes}])
+    for found in (compare(old, new), compare(new, old)):
+        assert found.is_looser
+        assert found.weakens
+
+
+def test_a_lower_label_above_a_limit_is_looser(compile_text: Compile) -> None:
+    old = build(compile_text, coarse())
+    new = build(compile_text, coarse(), volumes=[{**LIMIT, "becomes": "powertrain"}])
+    found = compare(old, new)
+    assert {line.kind for line in found.lines} == {Kind.LOOSER}
+    assert all(line.before != line.after for line in found.lines)
+
+
+def test_a_limit_that_counts_less_is_looser(compile_text: Compile) -> None:
+    wide = {**LIMIT, "category": ["location", "energy"]}
+    old, new = (
+        build(compile_text, coarse(), volumes=[one])
+        for one in (wide, {**LIMIT, "category": "location.coarse"})
+    )
+    (line,) = compare(old, new).lines
+    assert line.kind == Kind.LOOSER
+    assert line.weakens
+    assert "the volume cells-a-day counts location, energy" in str(line)
+    (line,) = compare(new, old).lines
+    assert line.kind == Kind.TIGHTER
+
+
+def test_what_a_person_reads_about_a_volume_changes_nothing(
+    compile_text: Compile,
+) -> None:
+    old = build(compile_text, coarse())
+    new = build(compile_text, coarse(), volumes=[{**LIMIT, "about": "Other words."}])
+    assert not compare(old, new).lines
