@@ -19,6 +19,7 @@ from agent.adapters.reading import read_bus
 from agent.adapters.status_server import serve_status
 from agent.adapters.steering import Steering
 from agent.adapters.watch import LinkWatch
+from agent.ending import ended
 from agent.errors import Unavailable
 from agent.limits import BATCH_FRAMES_MAX, BATCH_WINDOW_S
 from agent.merging import join_commits
@@ -118,15 +119,17 @@ class Agent:
                 running.append(tasks.create_task(parts.feed.run(), name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
             parts.notifier.ready(self._now.accepted.compiled.policy.name)
-            await self._stop.wait()
-            parts.notifier.stopping()
-            desk.keeper.hurry()
-            for task in (*running, *self._links):
-                task.cancel()
-            self._arrived.set()
-            await flow
-            await self._drained()
-            uplink.cancel()
+            try:
+                await self._stop.wait()
+                parts.notifier.stopping()
+                desk.keeper.hurry()
+                for task in (*running, *self._links):
+                    task.cancel()
+                self._arrived.set()
+                await flow
+                await self._drained()
+            finally:
+                await ended(uplink)
 
     def stop(self) -> None:
         """End cleanly: what is read is committed, windows close, the log says stop."""

@@ -11,6 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from fleet.ending import ended
 from fleet.errors import Unavailable
 from fleet.rollout.ack_feed import opened
 from fleet.rollout.steps import paused
@@ -165,7 +166,7 @@ class Desk:
                     asking = asyncio.create_task(feed.ask(tally.expected()))
                 await feed.sleep(SHOW_S)
         finally:
-            asking.cancel()
+            await ended(asking)
             await asyncio.gather(asking, return_exceptions=True)
 
     def _report(self, tally: Tally) -> Report:

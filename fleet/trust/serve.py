@@ -16,6 +16,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
+from fleet.ending import ended
 from fleet.errors import BadInput, FleetError, Refused, Unavailable
 from fleet.link import connect
 from fleet.trust.freshness import Answerer
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 CHECK_S: Final = 5.0
 PAUSE_S_MAX: Final = 30.0
-CANCEL_S: Final = 0.5
 ASKED_AT_ONCE: Final = 200
 ASK_S: Final = 0.2  # for what is kept of one group to come
 
@@ -87,10 +87,7 @@ class Server:
             )
         finally:
             stopped.cancel()
-            # asyncio.wait_for of Python 3.11 loses a cancellation that meets its result
-            while not work.done():
-                work.cancel()
-                await asyncio.wait((work,), timeout=CANCEL_S)
+            await ended(work)
         if not work.cancelled():
             work.result()  # says why
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import threading
@@ -9,11 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.adapters.clock import SystemClock
+from agent.adapters.opening import open_bus
+from agent.adapters.policy.loader import Paths, accept
+from agent.adapters.uplink import Uplink
+from agent.commands.run import World, serve
+from agent.config import parse_config
 from tests.support.broker import free_port, needs_mosquitto
 from tests.support.gateway import Gateway, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.runtime import Agent
 
 LATE_BUS = """
 [[can]]
@@ -106,3 +115,35 @@ def test_a_dead_modbus_link_delays_nobody(tmp_path: Path) -> None:
         gateway.until(lambda: gateway.metric("samples_total") > seen + 1000)
         gateway.park()
         assert gateway.stop() == 0
+
+
+def test_an_uplink_that_did_not_hear_the_stop_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a cancellation is lost in aiomqtt (agent/ending.py)."""
+    monkeypatch.setattr("agent.ending.CANCEL_S", 0.01)
+    told: list[int] = []
+
+    async def run_deaf(_: Uplink) -> None:
+        while len(told) < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                told.append(1)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Uplink, "run", run_deaf)
+
+    async def story(text: bytes) -> None:
+        file = str(tmp_path / "gw.toml")
+        paths = Paths(file, parse_config(text, file))
+
+        def started(agent: Agent) -> None:
+            asyncio.get_running_loop().call_soon(agent.stop)
+
+        async with asyncio.timeout(60):
+            await serve(paths, accept(paths), World(SystemClock(), open_bus, started))
+
+    with Gateway(tmp_path, with_broker=False):
+        asyncio.run(story((tmp_path / "gw.toml").read_bytes()))
+    assert told == [1, 1]

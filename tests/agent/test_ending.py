@@ -1,0 +1,54 @@
+"""A task that did not hear is told again; fleet's helper is the same."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+import agent.ending
+import fleet.ending
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class Deaf:
+    """Loses so many cancellations, as wait_for of Python 3.11 may."""
+
+    def __init__(self, times: int, error: Exception | None = None) -> None:
+        self.told = 0
+        self._times, self._error = times, error
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.told += 1
+                if self.told > self._times:
+                    raise self._error or asyncio.CancelledError from None
+
+
+@pytest.mark.parametrize("module", [agent.ending, fleet.ending], ids=["agent", "fleet"])
+@pytest.mark.parametrize("error", [None, ValueError("x")], ids=["heard", "raised"])
+def test_a_task_is_cancelled_until_it_has_ended(
+    module: ModuleType, error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CANCEL_S", 0.01)
+
+    async def story() -> None:
+        deaf = Deaf(2, error)
+        task = asyncio.create_task(deaf.run())
+        await asyncio.sleep(0)
+        await module.ended(task)
+        assert deaf.told == 3
+        if error is None:
+            assert task.cancelled()
+        else:
+            assert task.exception() is error
+        await module.ended(task)  # nothing is left to do
+        assert deaf.told == 3
+
+    asyncio.run(story())
