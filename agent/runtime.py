@@ -15,11 +15,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.ending import ended
 from agent.adapters.reading import read_bus
 from agent.adapters.status_server import serve_status
 from agent.adapters.steering import Steering
 from agent.adapters.watch import LinkWatch
-from agent.ending import ended
 from agent.errors import Unavailable
 from agent.limits import BATCH_FRAMES_MAX, BATCH_WINDOW_S
 from agent.merging import join_commits

@@ -120,8 +120,8 @@ def test_a_dead_modbus_link_delays_nobody(tmp_path: Path) -> None:
 def test_an_uplink_that_did_not_hear_the_stop_is_told_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a cancellation is lost in aiomqtt (agent/ending.py)."""
-    monkeypatch.setattr("agent.ending.CANCEL_S", 0.01)
+    """As where a cancellation is lost in aiomqtt (agent/adapters/ending.py)."""
+    monkeypatch.setattr("agent.adapters.ending.CANCEL_S", 0.01)
     told: list[int] = []
 
     async def run_deaf(_: Uplink) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import agent.ending
+import agent.adapters.ending
 import fleet.ending
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Deaf:
                     raise self._error or asyncio.CancelledError from None
 
 
-@pytest.mark.parametrize("module", [agent.ending, fleet.ending], ids=["agent", "fleet"])
+@pytest.mark.parametrize(
+    "module", [agent.adapters.ending, fleet.ending], ids=["agent", "fleet"]
+)
 @pytest.mark.parametrize("error", [None, ValueError("x")], ids=["heard", "raised"])
 def test_a_task_is_cancelled_until_it_has_ended(
     module: ModuleType, error: Exception | None, monkeypatch: pytest.MonkeyPatch
