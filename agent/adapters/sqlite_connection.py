@@ -73,6 +73,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA secure_delete = FAST")
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+    except UnicodeDecodeError:  # the message quotes a name of a damaged schema
+        connection.close()
+        raise Damaged("open: the schema is damaged") from None
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, "open") from None

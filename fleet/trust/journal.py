@@ -92,7 +92,8 @@ class FileJournal:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._record(action, facts)
 
-    def _record(self, action: str, facts: Mapping[str, str | int | bool]) -> None:
+    def check(self) -> list[bytes]:
+        """Return its lines; Refused where nothing may be recorded after them."""
         lines = _lines(self._folder)
         if (self._folder / CHECKPOINT).exists():
             public = self._key.public_key().hex()
@@ -101,6 +102,15 @@ class FileJournal:
                 raise Refused("journal", "entries were added that nobody signed")
         elif len(lines) > 1:
             raise Refused("journal", "its checkpoint is gone")
+        return lines
+
+    def holds(self, action: str, facts: Mapping[str, str | int | bool]) -> bool:
+        """Tell whether an operation was recorded."""
+        entries = (_entry(line, number) for number, line in enumerate(self.check()))
+        return any((one.action, one.facts) == (action, facts) for one in entries)
+
+    def _record(self, action: str, facts: Mapping[str, str | int | bool]) -> None:
+        lines = self.check()
         now = datetime.fromtimestamp(int(time.time()), UTC)
         entry = Entry(len(lines), f"{now:%Y-%m-%dT%H:%M:%SZ}", action, dict(facts))
         line = msgspec.json.encode(entry)

@@ -107,17 +107,22 @@ class Release:
     def publish(self, proposal: Proposal) -> bytes:
         """Put a signed proposal into the repository; return the bundle.
 
-        Refused where devices would refuse it; BadInput where it was made on something
-        else than what is published now. The journal names who approved.
+        Refused where devices would refuse it, or where the journal, which names who
+        approved, holds no more; BadInput where it was made on something else than what
+        is published now. One that is out already (the last run was cut short) is given
+        again, and recorded if it was not.
         """
         with self.repository.locked():
+            self.journal.check()
             now = self.repository.standing()
             roots = self.repository.view().roots()
-            old = now.raw.get(TARGETS, b"")
-            if (roots[now.root.version], old) != (
-                proposal.old_root,
-                proposal.old_targets,
-            ):
+            out = roots[now.root.version], now.raw.get(TARGETS, b"")
+            old = proposal.old_root, proposal.old_targets
+            if out == (proposal.new_root or old[0], proposal.new_targets or old[1]):
+                if not self.journal.holds("publish", _facts(proposal)):
+                    self.journal.record("publish", _facts(proposal))
+                return self.bundle()
+            if out != old:
                 reason = "was made on other metadata than the published ones"
                 raise BadInput("", "proposal", reason, "propose again")
             change = Change(

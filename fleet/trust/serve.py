@@ -22,6 +22,8 @@ from fleet.link import connect
 from fleet.trust.freshness import Answerer
 from fleet.trust.making import DAY_S
 from fleet.trust.publishing import BUNDLE, STAMP
+from policies.trust.form import BYTES_MAX
+from protocols.bundle import TIMESTAMP
 from protocols.errors import WireError
 from protocols.topics import PREFIX, down_topic, parse_up, policy_topic, up_topic
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 CHECK_S: Final = 5.0
 PAUSE_S_MAX: Final = 30.0
+STAMP_FILE: Final = f"metadata/{TIMESTAMP}"
 ASKED_AT_ONCE: Final = 200
 ASK_S: Final = 0.2  # for what is kept of one group to come
 
@@ -111,6 +114,8 @@ class Server:
         link = await connect(self._options, session_s=0)
         try:
             await self._publish(link, whole=True)
+            while self._is_behind():  # ours may have come after the newer bundle
+                await self._publish(link, whole=True)
             await link.subscribe([f"{PREFIX}/{self._fleet}/+/ack"], retained=False)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._renewing(link), name="serve.renewing")
@@ -166,6 +171,11 @@ class Server:
         self._answerer.use(self._release.online().timestamp)  # it may be another now
         self._show("published", f"timestamp {stamp[0]}")
 
+    def _is_behind(self) -> bool:
+        """Tell whether somebody has published since we looked."""
+        newest = self._release.repository.view().read(STAMP_FILE, BYTES_MAX[STAMP])
+        return newest != self._stamp[1]
+
     async def _answering(self, link: BrokerLink) -> None:
         async for message in link.messages():
             link.acknowledge(message)
@@ -175,6 +185,8 @@ class Server:
                 continue
             if kind != "ack" or not isinstance(message.payload, bytes):
                 continue
+            if self._is_behind():  # a device that is ahead would refuse the answer
+                await self._publish(link, whole=False)
             body = self._answerer.answer(
                 device, message.payload, self._stamp, time.time_ns()
             )

@@ -13,13 +13,15 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from fleet.errors import BadInput, Refused
 from fleet.trust import repository
+from fleet.trust.journal import FileJournal, check_journal
+from fleet.trust.proposal import load_proposal
 from fleet.trust.release import Release
 from policies.rollout import Rollout
 from policies.trust import offer, open_bundle
 from tests.support.founding import CommandFleet, command_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 NS = 1_000_000_000
@@ -105,6 +107,42 @@ def test_a_fault_at_every_write_leaves_the_old_or_the_new(
         trusted, offered = fleet.taken(trusted, fleet.publish(again))
     desk.renew()
     assert 43 in fleet.taken(trusted, desk.bundle())[1].policies
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_publication_that_was_cut_short_is_finished_by_the_same_command(
+    fleet: CommandFleet, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The power fails around the journal's entry: none is missing, none is twice."""
+    proposal = fleet.propose(42)
+    fleet.sign(proposal, "alice", "bob")
+    record = FileJournal.record
+
+    def cut(journal: FileJournal, action: str, facts: Mapping[str, str]) -> None:
+        if place == "after":
+            record(journal, action, facts)
+        raise KeyboardInterrupt
+
+    desk, signed = Release(fleet.repository, fleet.keys), load_proposal(proposal)
+    monkeypatch.setattr(FileJournal, "record", cut)
+    with pytest.raises(KeyboardInterrupt):
+        desk.publish(signed)
+    monkeypatch.setattr(FileJournal, "record", record)
+    message = fleet.publish(proposal)
+    assert 42 in fleet.taken(fleet.device(), message)[1].policies
+    entries = check_journal(fleet.repository, "north").entries
+    assert [one.action for one in entries] == ["keys init", "publish"]
+
+
+def test_what_the_journal_cannot_tell_is_not_published(fleet: CommandFleet) -> None:
+    fleet.release(42)
+    proposal = fleet.propose(43)
+    fleet.sign(proposal, "alice", "bob")
+    entries = fleet.repository / "journal" / "entries"
+    entries.write_bytes(entries.read_bytes().replace(b"alice", b"mallo"))
+    before = fleet.repository.joinpath("metadata/timestamp.json").read_bytes()
+    assert fleet.published(fleet.folder / "none.bundle", proposal) == 1
+    assert fleet.repository.joinpath("metadata/timestamp.json").read_bytes() == before
 
 
 def test_two_at_once_are_told(fleet: CommandFleet) -> None:

@@ -165,6 +165,72 @@ def test_what_is_away_is_said_once_per_change(
     assert "it is locked" in said[1][1]
 
 
+def test_an_answer_names_what_was_signed_a_moment_ago(
+    broker: Broker, founded: Founded
+) -> None:
+    """A device that has it already would refuse an older one, and ask in an hour."""
+    release = Release(founded.repository, founded.keys)
+    keys = {DEVICE: KEY.public_key()}
+    server = Server(release, options(broker, "s"), keys, lambda *_: None)
+
+    async def scenario() -> bytes:
+        async with aiomqtt.Client(broker.host, broker.port) as device:
+            await device.subscribe(down_topic("north", DEVICE, "command"), qos=1)
+            topic = up_topic("north", DEVICE, "ack")
+            await device.publish(topic, ack(NONCE), qos=1, retain=True)
+            task = asyncio.create_task(server.run())
+            try:
+                async with asyncio.timeout(10):
+                    await anext(aiter(device.messages))
+                    Release(founded.repository, founded.keys).renew()
+                    await device.publish(topic, ack("f" * 32, 2), qos=1, retain=True)
+                    told = await anext(aiter(device.messages))
+            finally:
+                server.stop()
+                await task
+        assert isinstance(told.payload, bytes)
+        return told.payload
+
+    told = asyncio.run(scenario())
+    start = begin(founded.root.read_bytes(), "north")
+    trusted, offered = offer(start, open_bundle(release.bundle()), time.time_ns())
+    fresh = freshness(trusted, told, "f" * 32, DEVICE)
+    assert fresh.timestamp_version == offered.timestamp_version
+
+
+class Overtaken(Release):
+    """Somebody signs between our reading of the bundle and its publication."""
+
+    read = False
+
+    def bundle(self) -> bytes:
+        message = super().bundle()
+        if not self.read:
+            self.read = True
+            self.renew()
+        return message
+
+
+def test_an_older_bundle_does_not_stay_in_the_place_of_a_newer(
+    broker: Broker, founded: Founded
+) -> None:
+    release = Overtaken(founded.repository, founded.keys)
+    told: list[str] = []
+
+    def show(what: str, detail: str) -> None:
+        told.append(f"{what} {detail}")
+        if len(told) > 1:
+            server.stop()
+
+    server = Server(release, options(broker, "s"), {}, show)
+
+    async def scenario() -> bytes:
+        await server.run(seconds=4)  # less than until it looks again
+        return await retained(broker, policy_topic("north", "bundle"))
+
+    assert asyncio.run(scenario()) == release.bundle()
+
+
 def test_an_old_timestamp_is_renewed_and_published(
     broker: Broker, founded: Founded
 ) -> None:

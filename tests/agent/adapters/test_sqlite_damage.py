@@ -127,6 +127,18 @@ def test_flipped_bits_anywhere_are_survived(path: Path, seed: int) -> None:
     assert all("changed bytes" in problem for problem in check_all(path))
 
 
+def test_a_schema_whose_names_are_no_text_is_set_aside(path: Path) -> None:
+    """SQLite's message quotes the name, and Python cannot decode the message."""
+    whole = filled(path)
+    name, sql = b"documentsdocuments", b"CREATE TABLE documents"
+    assert whole.count(name) == whole.count(sql) == 1
+    damaged = whole.replace(name, b"\xff" + name[1:])
+    path.write_bytes(damaged.replace(sql, b"\xff" + sql[1:]))
+    store = opened(path)
+    is_consistent(store)
+    assert companion(path, ".damaged-1").exists()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.3, 0.7, 0.97, 0.9999])
 def test_a_truncated_file_is_set_aside_and_said(path: Path, share: float) -> None:
     whole = filled(path)
