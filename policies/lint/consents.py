@@ -90,11 +90,9 @@ def _beyond(
 def _unasked(compiled: Compiled, form: RuleForm, rule: Rule) -> Iterator[Finding]:
     if rule.approval or form.purpose in DUTIES:
         return
-    sensitive = {
-        form.category_out[row]
-        for row in np.flatnonzero(form.items).tolist()
-        if _is_sensitive(int(form.label_out[row]))
-    }
+    codes = [code for code in np.unique(form.label_out).tolist() if _is_sensitive(code)]
+    rows = form.items & np.isin(form.label_out, codes)
+    sensitive = {form.category_out[row] for row in np.flatnonzero(rows).tolist()}
     if sensitive:
         shown = ", ".join(sorted(sensitive)[:SHOWN_MAX])
         where = compiled.policy.destinations[form.destination].name

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 TRACK_RETENTION_NS_MAX: Final = 14 * 86_400 * NS  # T54
 NAMES_SHOWN_MAX: Final = 3
+HINTS_MAX: Final = 16  # names that near ones are looked for: each asks all items
 _PLACE: Final = (int(Role.LATITUDE), int(Role.LONGITUDE))
 
 
@@ -111,7 +112,9 @@ def _outputs(compiled: Compiled, form: RuleForm) -> set[tuple[str, Label]]:
     policy is written once and meets other vehicles than this one.
     """
     rows = np.flatnonzero(form.items).tolist()
-    out = {(form.category_out[row], unpack(int(form.label_out[row]))) for row in rows}
+    codes = form.label_out[form.items].tolist()
+    found = {(form.category_out[row], c) for row, c in zip(rows, codes, strict=True)}
+    out = {(category, unpack(code)) for category, code in found}
     match = compiled.document.model.rules[form.number].match
     if match.item is not None or form.transforms or match.category is None:
         return out
@@ -178,11 +181,14 @@ def _idle_rules(compiled: Compiled) -> Iterator[Finding]:
 def _policy(compiled: Compiled) -> Iterator[Finding]:
     model, items = compiled.document.model, compiled.policy.items
     bound = set(items.name)
+    hints: dict[str, str] = {}
     for number, rule in enumerate(model.rules):
         for name in rule.match.when:
             if name not in bound:
                 path: Path = ("rules", number, "match", "when", name)
-                hint = nearest(name, bound)
+                if name not in hints and len(hints) < HINTS_MAX:
+                    hints[name] = nearest(name, bound)
+                hint = hints.get(name, "")
                 reason = "this item is not bound here, so it never holds"
                 reason = f"{reason}; {hint}" if hint else reason
                 yield finding(compiled, "SG009", path, reason)

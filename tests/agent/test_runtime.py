@@ -51,6 +51,7 @@ modbus:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_bus_that_is_away_at_start_is_read_once_it_appears(tmp_path: Path) -> None:
     tty = tmp_path / "tty"
     settings = Settings(more=LATE_BUS.format(tty=tty))
@@ -101,6 +102,7 @@ def test_a_second_agent_on_one_store_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_dead_modbus_link_delays_nobody(tmp_path: Path) -> None:
     (tmp_path / "dead.bindings.yaml").write_text(DEAD_BINDINGS, encoding="ascii")
     settings = Settings(

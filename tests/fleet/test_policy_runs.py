@@ -42,8 +42,9 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("city-drive", "crash"):
         traffic = Traffic(load_scenario(name))
         write_capture(traffic, folder / f"{name}.log", MINUTE_NS)
-    short = Traffic(load_scenario("city-drive"))
-    write_capture(short, folder / "short.log", 12 * SECOND_NS)
+    for name, seconds in (("short", 12), ("second", 1)):
+        traffic = Traffic(load_scenario("city-drive"))
+        write_capture(traffic, folder / f"{name}.log", seconds * SECOND_NS)
     return folder
 
 
@@ -250,7 +251,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "binary.log").write_bytes(bytes(range(256)) * 64)
     never = [{"category": "cabin"}]
-    drive = captures / "short.log"
+    drive = captures / "second.log"
     words: list[tuple[object, ...]] = [
         ("test",), ("test", tmp_path / "absent"), ("test", tmp_path), ("test", "a\0b"),
         ("test", tmp_path / "binary.log"), ("test", "passenger-fleet"),
@@ -273,7 +274,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         {"expect": [{"item": "**", "outcome": "sent", "to": "abroad"}]},
         {"whole": {"bytes_at_most": {"oen": 1}}},
     ):
-        path = tests_file(**run)
+        path = tests_file(**{"captures": ["second.log"], **run})
         kept = tmp_path / f"{len(words)}.yaml"
         kept.write_bytes(path.read_bytes())
         words.append(("test", kept, "--captures", captures))

@@ -208,6 +208,7 @@ def test_status_is_in_the_retained_acks_at_any_time(broker: Broker) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_thousands_of_retained_acks_come_through_a_broker_as_shipped(
     broker: Broker,
 ) -> None:

@@ -101,12 +101,15 @@ def test_every_database_of_opendbc(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_draft_of_every_database_compiles(tmp_path: Path) -> None:
-    """A file that loads gives a draft that our own parser and compiler take."""
+def test_drafts_of_databases_compile(tmp_path: Path) -> None:
+    """A file that loads gives a draft that our own parser and compiler take.
+
+    One file in six: that nothing breaks over any of them is the test above.
+    """
     folder = package()
     if folder is None:
         pytest.skip("no opendbc here: its releases ask for Python below 3.13")
-    for number, file in enumerate(sorted(folder.rglob("*.dbc"))):
+    for number, file in enumerate(sorted(folder.rglob("*.dbc"))[::6]):
         out = tmp_path / f"{number}.bindings.yaml"
         code = ran(file, "--out", out)
         assert (code, out.exists()) in {(0, True), (2, False)}, file

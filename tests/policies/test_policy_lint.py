@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from policies.lint import linting
 from policies.lint.linting import lint
 from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
 
@@ -110,3 +111,23 @@ def test_a_finding_is_one_line_with_its_duty(compile_text: Compile) -> None:
         " purpose [GOV-07, AUTO 4]"
     )
     assert text.decode().splitlines()[finding.line - 1].strip() == "{"
+
+
+def test_near_names_are_looked_for_a_few_times(
+    compile_text: Compile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def near(name: str, known: object) -> str:
+        assert known
+        asked.append(name)
+        return f"did you mean {name}?"
+
+    monkeypatch.setattr(linting, "nearest", near)
+    rules = [
+        rule_of(f"r{n}", match={"when": {f"Vehicle.Odd{n // 2}": {">": n}}})
+        for n in range(100)
+    ]
+    found = lint(compile_text(policy_of(rules=rules)))
+    assert sum(one.rule == "SG009" for one in found) == 100
+    assert asked == [f"Vehicle.Odd{n}" for n in range(linting.HINTS_MAX)]

@@ -60,6 +60,7 @@ class FakeClock:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_was_captured_before_the_first_connect_is_delivered(
     tmp_path: Path,
 ) -> None:
@@ -119,6 +120,7 @@ async def ten_minutes_alone(gateway: Gateway) -> tuple[Eviction, ...]:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_minutes_of_outage_at_full_load(tmp_path: Path) -> None:
     with Gateway(tmp_path) as gateway:
         losses = asyncio.run(ten_minutes_alone(gateway))
@@ -147,6 +149,7 @@ def _live(gateway: Gateway) -> bool:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_status_answers_while_the_data_path_drowns(tmp_path: Path) -> None:
     """Promise 9: more frames than the flow can take; shed, counted, and answered."""
     with Gateway(tmp_path, Settings(program=OTHER_WORLD)) as gateway:

@@ -29,6 +29,7 @@ def envelopes(gateway: Gateway) -> int:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("seconds", [SINCE_1970, DECADE], ids=["1970", "plus-10-years"])
 def test_a_wrong_clock_at_start_permits_nothing_new(
     tmp_path: Path, seconds: int
@@ -64,6 +65,7 @@ def test_a_wrong_clock_at_start_permits_nothing_new(
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_clock_that_jumps_closes_and_opens_again(tmp_path: Path) -> None:
     settings = Settings(program=OTHER_WORLD)
     with Gateway(tmp_path, settings) as gateway:

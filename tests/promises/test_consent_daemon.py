@@ -89,6 +89,7 @@ def flowed_after_its_end(gateway: Gateway, name: str, rule: str) -> list[object]
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_given_it_flows_withdrawn_it_stops_and_a_kill_ends_it(tmp_path: Path) -> None:
     with Gateway(tmp_path, SETTINGS) as gateway:
         gateway.drive()
@@ -148,6 +149,7 @@ def test_given_it_flows_withdrawn_it_stops_and_a_kill_ends_it(tmp_path: Path) ->
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_waits_goes_with_the_consent_and_only_that(tmp_path: Path) -> None:
     """No broker: everything waits. The rest of the same label stays."""
     text = POLICY.format(version=1, rules=RULES + REST) + CONSENTS
@@ -181,6 +183,7 @@ def test_what_waits_goes_with_the_consent_and_only_that(tmp_path: Path) -> None:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_consent_expires_by_the_clock_and_a_bad_file_gives_none(
     tmp_path: Path,
 ) -> None:

@@ -20,6 +20,7 @@ FOREVER = resource.RLIM_INFINITY
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_disk_full_is_said_shed_counted_and_outlived(tmp_path: Path) -> None:
     """The limit of a file's size stands for the disk: SQLite cannot grow its log."""
     settings = Settings(program=OTHER_WORLD)
@@ -57,6 +58,7 @@ def test_disk_full_is_said_shed_counted_and_outlived(tmp_path: Path) -> None:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_stop_does_not_wait_for_a_full_disk(tmp_path: Path) -> None:
     with Gateway(tmp_path) as gateway:
         gateway.drive(2.0)
@@ -87,6 +89,7 @@ def hurt(path: Path, how: str, rng: random.Random) -> None:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["cut", "flipped"])
 def test_a_damaged_database_is_set_aside_and_said(tmp_path: Path, how: str) -> None:
     with Gateway(tmp_path) as gateway:
@@ -137,6 +140,7 @@ def started(gateway: Gateway) -> bool:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_reload_swaps_destroys_refuses_and_says_so(tmp_path: Path) -> None:
     with Gateway(tmp_path) as gateway:
         gateway.collector.mute = True

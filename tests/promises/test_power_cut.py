@@ -52,6 +52,7 @@ def one_life(gateway: Gateway, rng: random.Random) -> None:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_kills_of_agent_and_broker_lose_nothing_committed(tmp_path: Path) -> None:
     rng = random.Random(20260101)
     between = BROKER_KILLS // 2  # with the agent dead; the rest under a live one
@@ -95,6 +96,7 @@ def test_kills_of_agent_and_broker_lose_nothing_committed(tmp_path: Path) -> Non
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_operators_own_audit_holds_after_kills(tmp_path: Path) -> None:
     """The same with `sluicectl collect` receipting and `sluicectl audit verify`."""
     rng = random.Random(5)

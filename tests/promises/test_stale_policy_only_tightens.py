@@ -217,6 +217,7 @@ def test_a_weakening_of_important_data_names_its_two_approvers(
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_year_off_with_a_clock_at_1970_as_a_process(tmp_path: Path) -> None:
     fleet = Fleet()
     settings = fleet.settings(program=OTHER_WORLD)

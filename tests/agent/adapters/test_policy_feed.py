@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROUNDS = int(os.environ.get("SLUICEGATE_POLICY_KILLS", "1"))  # kills at each step
-pytestmark = [needs_mosquitto, pytest.mark.slow]
+pytestmark = [needs_mosquitto, pytest.mark.slow, pytest.mark.alone]
 
 
 @contextlib.contextmanager

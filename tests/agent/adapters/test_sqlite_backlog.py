@@ -74,6 +74,7 @@ def test_memory_does_not_grow_with_the_backlog(tmp_path: Path, root: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif("SLUICEGATE_BIG" not in os.environ, reason="writes 2 GB")
 def test_two_gigabytes(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "store.db"

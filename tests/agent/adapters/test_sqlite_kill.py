@@ -62,6 +62,7 @@ def run_until_killed(path: Path, root: Path, start: int, lines: int, spin: int) 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_was_committed_is_there_after_every_kill(
     tmp_path: Path, root: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_what_was_committed_is_there_after_every_kill(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_kill_while_a_damaged_store_is_mended(tmp_path: Path, root: Path) -> None:
     """Setting aside and salvage may be cut short anywhere and then succeed."""
     path = tmp_path / "store.db"

@@ -100,6 +100,7 @@ def _state(number: int, online: bool) -> bytes:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_twenty_broken_links_change_nothing_in_the_spool(tmp_path: Path) -> None:
     """A failure of others: a spool that is rewritten with every reconnect."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @needs_mosquitto
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_running_agent_says_how_it_is(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
