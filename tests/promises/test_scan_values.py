@@ -71,6 +71,7 @@ def _check_accounts(out: bytes, rows: int) -> None:
     assert by_name["oem"]["rows"] == rows
     assert by_name["abroad"] == {
         "name": "abroad", "region": "DE", "messages": 0, "size_bytes": 0, "rows": 0,
+        "keys": 0, "key_bytes": 0,
     }  # fmt: skip
 
 
