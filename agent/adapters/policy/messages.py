@@ -38,6 +38,7 @@ REFUSALS_MAX: Final = 32  # recorded at once; then one every REFUSAL_NS
 REFUSAL_NS: Final = 10 * SECOND_NS
 ASK_NS: Final = 3600 * SECOND_NS  # again, while something is wrong
 ASK_ANYWAY_NS: Final = 24 * ASK_NS  # a freeze is seen within a day
+ASK_SOON_NS: Final = 10 * SECOND_NS  # again, where who answered was behind us
 NONCE_BYTES: Final = 16
 
 
@@ -66,6 +67,7 @@ class PolicyMessages:
         self._fresh: Fresh | None = None  # told for the update that is read next
         self._newest_told = 0  # the fleet's newest timestamp, as it told us
         self._asked_ns = 0
+        self._was_behind = False  # our nonce was answered, from before our news
         self._budget = Budget(REFUSALS_MAX, REFUSAL_NS)
         self._ask()
         recorder.versions = versions_of(offered)
@@ -219,6 +221,9 @@ class PolicyMessages:
         try:
             return freshness(self.trusted, body, nonce, device), False
         except TrustError as error:
+            # Theirs and to our nonce, but older than what we have: each nonce is
+            # answered once, so another one must be asked.
+            self._was_behind |= error.rule == "rollback"
             raise Refused(error.rule, error.reason) from None
 
     def look(self) -> None:
@@ -231,6 +236,8 @@ class PolicyMessages:
             now.troubles.pop("trust", None)
         since_ns = self._desk.clock.monotonic_ns() - self._asked_ns
         wait_ns = ASK_NS if wrong else ASK_ANYWAY_NS
+        if self._was_behind:
+            wait_ns = ASK_SOON_NS
         # An unanswered nonce is replaced, too: an answer to it that is held back would
         # tell a time that has long passed.
         if since_ns >= wait_ns:
@@ -254,5 +261,6 @@ class PolicyMessages:
         return self.offered is not None and self.offered.expires_ns <= known_ns
 
     def _ask(self) -> None:
+        self._was_behind = False
         self._recorder.nonce = self._desk.identity.entropy(NONCE_BYTES).hex()
         self._asked_ns = self._desk.clock.monotonic_ns()

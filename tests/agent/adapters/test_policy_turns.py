@@ -250,3 +250,27 @@ def test_a_reload_while_a_candidate_is_weighed_weighs_it_again(
         assert "trial" not in bench.states
 
     told(tmp_path, story)
+
+
+def test_an_answer_from_before_our_news_is_asked_for_again_soon(
+    tmp_path: Path,
+) -> None:
+    """Each nonce is answered once: a desk that was behind must not cost an hour."""
+
+    async def story() -> None:
+        bench = PolicyBench(tmp_path)
+        async with bench.running():
+            nonce = bench.recorder.nonce
+            await bench.push(2)
+            behind = bench.fleet.answer(nonce, DEVICE)
+            await bench.renew()
+            await bench.send(behind, "command")
+            assert bench.refusal == "rollback"
+            await bench.pass_time(5)
+            assert bench.recorder.nonce == nonce
+            await bench.pass_time(10)
+            assert bench.recorder.nonce not in {"", nonce}
+            await bench.answer()
+            assert not bench.recorder.nonce
+
+    asyncio.run(story())
