@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fleet.listing import write, write_facts, write_table
 from protocols.plain import printable
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ def _console() -> Console:
     return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
-def _facts(rows: Sequence[tuple[str, object]]) -> Table:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in rows:
-        table.add_row(name, printable(str(value)))
-    return table
-
-
 def print_card(card: RecipientCard, files: tuple[Path, ...]) -> None:
     """Print whose card it is, how long it is good and its digest; never a key."""
     rows: list[tuple[str, object]] = [
@@ -44,7 +38,7 @@ def print_card(card: RecipientCard, files: tuple[Path, ...]) -> None:
         ("digest", card.digest()),
     ]
     rows += zip(("private keys", "card"), files, strict=False)
-    _console().print(_facts(rows))
+    write_facts(rows)
 
 
 def print_devices(devices: Mapping[str, bytes], *, as_json: bool) -> None:
@@ -53,10 +47,7 @@ def print_devices(devices: Mapping[str, bytes], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
         return
-    table = Table("device", "public key", box=None, pad_edge=False)
-    for name, key in told.items():
-        table.add_row(name, key)
-    _console().print(table)
+    write_table(("device", "public key"), list(told.items()))
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
@@ -66,7 +57,6 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
             whole = {**msgspec.to_builtins(report), "holds": report.holds}
             sys.stdout.buffer.write(msgspec.json.encode(whole) + b"\n")
         return
-    console = _console()
     for report in reports:
         lost = ", ".join(f"{count} {cause}" for cause, count in report.lost.items())
         rows: list[tuple[str, object]] = [
@@ -89,8 +79,8 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         rows.append(
             ("result", "every check holds" if report.holds else "DOES NOT HOLD")
         )
-        console.print(_facts(rows))
-        console.print()
+        write_facts(rows)
+        write()
 
 
 @contextlib.contextmanager

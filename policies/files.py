@@ -251,8 +251,8 @@ def _read(path: Path, hint: str = "") -> bytes:
 
 def _read_named(source: Path | str, kind: str) -> bytes:
     """Read a file; where there is none, the error tells the shipped names."""
-    known = shipped(kind)
-    name = Path(source).name.removesuffix(".yaml")
+    known = tuple(one.removesuffix(f".{kind}") for one in shipped(kind))
+    name = Path(source).name.removesuffix(".yaml").removesuffix(f".{kind}")
     near = nearest(name, known) or f"shipped: {', '.join(known)}"
     hint = f"the shipped one is named {shown(name)}" if name in known else near
     return _read(Path(source), hint)

@@ -62,6 +62,8 @@ def formatted(text: bytes, file: str, bytes_max: int) -> bytes:
     Any of our kinds of file: what fields it may have is not looked at.
     """
     before = read_tree(text, file, bytes_max)
+    if not isinstance(before.value, dict):  # any text is YAML: a capture is one scalar
+        raise before.error((), "a mapping with fields is needed")
     source = text.decode("utf-8").replace("\r\n", "\n")
     refusal = PolicyError(file, 0, "", REASON, "write it in plainer YAML")
     try:

@@ -136,7 +136,26 @@ def _mapped(tree: Tree, model: type[msgspec.Struct], message: str) -> PolicyErro
         return _unknown_field(tree, model, path, unknown[1])
     if "`key` in" in message:
         reason = f"the key is not allowed: {reason}"
-    return tree.error(path, _plain(reason))
+    return tree.error(path, _plain(reason), _wanted(model, path, reason))
+
+
+def _wanted(model: type[msgspec.Struct], path: Path, reason: str) -> str:
+    """Return what may stand at ``path``: its words, or an example of a quantity."""
+    missing = reason.startswith("Object missing required field")
+    here = (*path, reason.split("`")[1]) if missing else path
+    kinds = types_at(model, here)
+    words = [
+        str(word)
+        for kind in kinds
+        if isinstance(kind, msgspec.inspect.LiteralType)
+        for word in kind.values
+    ]
+    if words:
+        return f"one of {', '.join(words)}"
+    takes_text = any(isinstance(kind, msgspec.inspect.StrType) for kind in kinds)
+    if takes_text and reason.endswith(("got `int`", "got `float`")):
+        return "with its unit, such as 60s or 500m, or in quotes"
+    return ""
 
 
 def _unknown_field(
@@ -231,15 +250,20 @@ def _info(model: type[msgspec.Struct]) -> msgspec.inspect.Type:
 
 def fields_at(model: type[msgspec.Struct], path: Path) -> frozenset[str]:
     """Return the field names that the record at ``path`` of ``model`` may have."""
-    here: list[msgspec.inspect.Type] = [_info(model)]
-    for part in path:
-        here = [inner for kind in _flat(here) for inner in _inner(kind, part)]
     return frozenset(
         entry.encode_name
-        for kind in _flat(here)
+        for kind in types_at(model, path)
         if isinstance(kind, msgspec.inspect.StructType)
         for entry in kind.fields
     )
+
+
+def types_at(model: type[msgspec.Struct], path: Path) -> list[msgspec.inspect.Type]:
+    """Return the types that may stand at ``path`` of ``model``."""
+    here = _flat([_info(model)])
+    for part in path:
+        here = _flat(inner for kind in here for inner in _inner(kind, part))
+    return here
 
 
 def _flat(kinds: Iterable[msgspec.inspect.Type]) -> list[msgspec.inspect.Type]:

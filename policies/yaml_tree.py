@@ -31,6 +31,8 @@ INTEGER_DIGITS_MAX: Final = 20  # 2**64 has 20; longer ones cost quadratic time
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 Path: TypeAlias = tuple[str | int, ...]
 
+_HINT: Final = "here or a few lines above: indentation, a colon, a quote or a bracket"
+
 # libyaml where the wheel has it: ten times faster, same events.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
@@ -113,7 +115,7 @@ def read_tree(text: bytes, file: str, bytes_max: int = BYTES_MAX) -> Tree:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
         reason = " ".join(str(error.problem or error.context).split())
-        raise PolicyError(file, line, "", f"not YAML: {reason}") from None
+        raise PolicyError(file, line, "", f"not YAML: {reason}", _HINT) from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, PolicyError):
             raise

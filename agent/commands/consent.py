@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from agent.adapters.files import read_limited, write_durably
 from agent.adapters.status_client import fetch_page
+from agent.commands.printing import print_table
 from agent.commands.status import moment, standing_line
 from agent.config import NAME, beside, parse_config
 from agent.consent_file import (
@@ -142,23 +143,15 @@ def show_consents(config: Path, as_json: bool) -> int:
 
 
 def _print(found: list[dict[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("consent", "state", "until (UTC)", "by", "ignition"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for one in found:
         expires_ns = int(str(one["expires_ns"]))
+        until = moment(expires_ns) if expires_ns else ""
+        survives = "survives" if one["survives"] else ""
         reason = f": {one['reason']}" if one["reason"] else ""
-        table.add_row(
-            str(one["name"]),
-            f"{one['state']}{reason}",
-            moment(expires_ns) if expires_ns else "",
-            str(one["by"]),
-            "survives" if one["survives"] else "",
-        )
-    Console(highlight=False).print(table)
+        state = f"{one['state']}{reason}"
+        rows.append((str(one["name"]), until, str(one["by"]), survives, state))
+    print_table(("consent", "until (UTC)", "by", "ignition", "state"), rows)
 
 
 def _place(config_file: Path) -> Place:
@@ -168,7 +161,7 @@ def _place(config_file: Path) -> Place:
     if not folder.is_dir():
         reason = "is not there yet"
         raise BadInput(str(config_file), "state_dir", reason, "start the agent once")
-    socket = config.metrics.socket
+    socket = beside(str(config_file), config.metrics.socket)
     return Place(folder / FILE_NAME, socket, config.metrics.port)
 
 

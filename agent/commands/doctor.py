@@ -8,7 +8,6 @@ opened for listening and closed again, the broker sees one clean connection.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import shutil
 import socket
@@ -29,6 +28,7 @@ from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import Paths, accept, pinned_root
 from agent.adapters.sqlite_check import check_all
 from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
+from agent.commands.printing import print_table
 from agent.commands.run import mqtt_options
 from agent.config import parse_config
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from agent.control import Accepted
 
 TROUBLE: Final = (SluicegateError, PolicyError, DatabaseError, WireError, OSError)
+COLOURS: Final = {GOOD: 32, WARN: 33, BAD: 31}  # green, yellow, red
 CONNECT_S: Final = 3.0
 EXPIRY_WARN_NS: Final = 30 * 86_400 * 10**9
 
@@ -157,7 +158,8 @@ def _state(paths: Paths) -> Iterator[Found]:
         return
     key = folder / "device.key"
     if key.exists():
-        yield _tried("device key", lambda: _identity(key, paths.config.device))
+        mend = "bring the file back, or remove it and enrol the device anew"
+        yield _tried("device key", lambda: _identity(key, paths.config.device), mend)
     need = paths.config.spool.max_bytes + RETAINED_BYTES_DEFAULT
     free = shutil.disk_usage(folder).free
     yield Found(
@@ -168,10 +170,12 @@ def _state(paths: Paths) -> Iterator[Found]:
     )
     consents = folder / FILE_NAME
     if consents.exists():
-        yield _tried("consents", lambda: _consents(consents))
+        mend = "give the consents again: the file may be removed"
+        yield _tried("consents", lambda: _consents(consents), mend)
     store = folder / "store.db"
     if store.exists():
-        yield _tried("store", lambda: _store(store))
+        mend = "keep a copy; the agent salvages what it can at its start"
+        yield _tried("store", lambda: _store(store), mend)
 
 
 def _consents(file: Path) -> str:
@@ -208,7 +212,8 @@ def _buses(paths: Paths) -> Iterator[Found]:
             "sources", WARN, "no bus is configured", "add [[can]] or [[modbus]]"
         )
     for number, can in enumerate(paths.config.can):
-        yield _tried(f"bus {can.name}", partial(_opened, can, number))
+        mend = "check interface and channel of this [[can]]"
+        yield _tried(f"bus {can.name}", partial(_opened, can, number), mend)
 
 
 def _opened(can: Can, number: int) -> str:
@@ -232,7 +237,7 @@ def _links(paths: Paths) -> Iterator[Found]:
             with socket.create_connection((host, port), CONNECT_S):
                 return f"{host}:{port} accepts"
 
-        yield _tried(f"link {link.name}", look)
+        yield _tried(f"link {link.name}", look, "check modbus.host and modbus.port")
 
 
 def _broker(paths: Paths) -> Found:
@@ -241,28 +246,22 @@ def _broker(paths: Paths) -> Found:
         await link.close()
         return f"{paths.config.mqtt.host}:{paths.config.mqtt.port} lets us in"
 
-    return _tried("broker", lambda: asyncio.run(look()))
+    mend = "start the broker, or mend [mqtt]"
+    return _tried("broker", lambda: asyncio.run(look()), mend)
 
 
-def _tried(what: str, look: Callable[[], str]) -> Found:
+def _tried(what: str, look: Callable[[], str], mend: str) -> Found:
     try:
         return Found(what, GOOD, look())
     except BadInput as error:
         return Found(what, BAD, str(error), error.hint)
     except TROUBLE as error:
-        return Found(what, BAD, str(error), "see the line")
+        return Found(what, BAD, str(error), mend)
 
 
 def _print(found: list[Found]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    colours = {GOOD: "green", WARN: "yellow", BAD: "red"}
-    for one in found:
-        table.add_row(
-            f"[{colours[one.verdict]}]{one.verdict}[/]", one.what, one.said, one.mend
-        )
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    with contextlib.suppress(BrokenPipeError):
-        console.print(table)
+    rows = [
+        (one.verdict, one.what, f"{one.said} ({one.mend})" if one.mend else one.said)
+        for one in found
+    ]
+    print_table((), rows, COLOURS)

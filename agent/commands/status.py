@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.adapters.files import read_limited
 from agent.adapters.status_client import fetch_page
+from agent.commands.printing import print_table
 from agent.config import beside, parse_config
 from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX
@@ -56,17 +57,15 @@ def moment(ns: int) -> str:
 
 
 def _print(state: dict[str, object]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
+    rows: list[tuple[str, str]] = []
     for name, value in state.items():
-        shown = value
+        lines = [str(value)]
         if name.endswith("_ns") and isinstance(value, int) and value:
-            shown = moment(value)
+            lines = [moment(value)]
         elif isinstance(value, list):
-            shown = "\n".join(map(_line, value)) or "none"
+            lines = list(map(_line, value)) or ["none"]
         elif isinstance(value, float):
-            shown = f"{value:.3g}"
-        table.add_row(name.replace("_", " "), str(shown))
-    Console(highlight=False).print(table)
+            lines = [f"{value:.3g}"]
+        words = name.removesuffix("_ns").replace("_", " ")
+        rows += [("" if at else words, line) for at, line in enumerate(lines)]
+    print_table((), rows)

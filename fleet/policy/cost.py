@@ -79,6 +79,8 @@ def cost(wanted: Wanted, spool_bytes: int, *, as_json: bool) -> int:
         if number:
             write()
         _print(one)
+    if not wanted.bindings:
+        write("no bindings: no signal is known, so nothing leaves; give them with -b")
     return 0
 
 

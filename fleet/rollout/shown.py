@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fleet.listing import write
 from fleet.rollout.totals import OUTCOMES, percent
 from protocols.plain import printable
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fleet.rollout.totals import Report
 
 BAR_WIDTH: Final = 40
+PIPE_WIDTH: Final = 4000  # as good as none
 NAMES_SHOWN: Final = 6
 MEANING: Final = {
     "silent": "no ack was ever seen",
@@ -72,7 +74,19 @@ def print_report(found: Report, *, as_json: bool) -> None:
     if as_json:
         _line(found)
     else:
-        _console().print(_picture(found))
+        _print(found)
+
+
+def _print(found: Report) -> None:
+    console = _console()
+    if sys.stdout.isatty():
+        console.print(_picture(found))
+        return
+    console.width = PIPE_WIDTH  # whole lines
+    with console.capture() as captured:
+        console.print(_picture(found))
+    for line in captured.get().splitlines():
+        write(line.rstrip())
 
 
 class _Changes:

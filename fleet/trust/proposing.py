@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from tuf.api.metadata import Metadata
 
 from fleet.errors import BadInput, Refused
@@ -140,8 +141,12 @@ def holders_of(now: Root) -> Holders:
 
 
 def half_of(name: str, key: Key) -> PublicHalf:
-    """Return the public half of a key of metadata."""
-    return PublicHalf(SCHEMA, name, str(key.keyval["public"]))
+    """Return the public half of a key of metadata; BadInput where it is none."""
+    told = {"schema": SCHEMA, "name": name, "ed25519": key.keyval["public"]}
+    try:
+        return msgspec.convert(told, PublicHalf)
+    except msgspec.ValidationError:
+        raise BadInput("", "key", "of the metadata is no Ed25519 key") from None
 
 
 def compiled_of(policy: SignedPolicy, against: Against) -> Loaded:

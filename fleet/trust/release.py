@@ -9,7 +9,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fleet.errors import BadInput, Unavailable
+from fleet.errors import BadInput, Refused, Unavailable
 from fleet.trust.journal import FileJournal
 from fleet.trust.making import DAY_S, rollout, sealed
 from fleet.trust.proposal import NEW_ROOT, NEW_TARGETS
@@ -125,6 +125,7 @@ class Release:
             if out != old:
                 reason = "was made on other metadata than the published ones"
                 raise BadInput("", "proposal", reason, "propose again")
+            _check_signed(proposal)
             change = Change(
                 proposal.new_root,
                 proposal.new_targets,
@@ -185,6 +186,12 @@ def _files(proposal: Proposal) -> dict[str, bytes]:
         for version in new.keys() - old.keys()
         for path, target in new[version].files.items()
     }
+
+
+def _check_signed(proposal: Proposal) -> None:
+    parts = ((NEW_ROOT, proposal.new_root), (NEW_TARGETS, proposal.new_targets))
+    if any(new and not proposal.signed(part) for part, new in parts):
+        raise Refused("unsigned", "nobody has signed it: sluicectl policy sign")
 
 
 def _facts(proposal: Proposal) -> dict[str, str | int | bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fleet.listing import write, write_table
+from fleet.listing import write, write_facts, write_table
 from fleet.policy.diff import print_difference
 from fleet.policy.source import bad_input
 from fleet.trust.proposal import NEW_ROOT, NEW_TARGETS
@@ -42,13 +42,6 @@ def print_json(told: object) -> None:
     sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
 
 
-def print_facts(rows: Facts) -> None:
-    """Print names and what they are."""
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, what in rows:
-        write(f"{name:<{width}}  {what}")
-
-
 def _to_hand_out(made: Founded) -> str:
     """Return what is to become of the private halves that were made here."""
     if any(half.name in made.made for half in made.holders.people):
@@ -59,7 +52,7 @@ def _to_hand_out(made: Founded) -> str:
 def print_founded(made: Founded, fleet: str) -> None:
     """Print where a new fleet's things are, and what to do with them."""
     write(f"fleet {fleet}")
-    print_facts(
+    write_facts(
         [
             ("repository", f"{made.repository}  back it up; it holds no secret"),
             ("keys", f"{made.keys}  0600; {_to_hand_out(made)}"),
@@ -84,7 +77,7 @@ def print_half(half: PublicHalf, files: Sequence[str]) -> None:
     """Print whose key it is and where its halves are."""
     rows = [("name", half.name), ("key", half.fingerprint)]
     rows += zip(("private half", "public half"), files, strict=False)
-    print_facts(rows)
+    write_facts(rows)
 
 
 def print_proposal(proposal: Proposal, against: Against) -> Difference | None:
@@ -105,7 +98,7 @@ def print_proposal(proposal: Proposal, against: Against) -> Difference | None:
     found = None
     if new.keys() - old.keys():
         rows += _policy_rows(proposal)
-    print_facts(rows)
+    write_facts(rows)
     if new.keys() - old.keys():
         found = difference(proposal, against)
         print_difference(found, against)

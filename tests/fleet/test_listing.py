@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.listing import NARROW, aligned, write, write_table
+from fleet.listing import write, write_table
+from protocols.listing import NARROW, aligned
 
 if TYPE_CHECKING:
     import pytest
@@ -66,3 +67,8 @@ def test_no_word_is_lost_and_no_line_of_the_last_column_is_too_wide(
     words = " ".join(" ".join(row) for row in (HEAD, *rows)).split()
     assert sorted(" ".join(lines).split()) == sorted(words)
     assert all(len(line) <= max(width, 20 + 20 + 4 + NARROW) for line in lines)
+
+
+def test_a_table_may_have_no_head() -> None:
+    assert list(aligned((), [("a", "b"), ("cd", "")], (), 0)) == ["a   b", "cd"]
+    assert not list(aligned((), [], (), 0))

@@ -160,6 +160,13 @@ def test_a_consent_is_given_for_a_run(
 # --- cost ---------------------------------------------------------------------------
 
 
+def test_cost_without_bindings_says_why_nothing_leaves(
+    captures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran("cost", captures / "short.log", *FLEET) == 0
+    assert "give them with -b" in capsys.readouterr().out
+
+
 def test_cost_of_a_capture(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("cost", captures / "short.log", *FLEET, "-b", "sim-vehicle")
     assert ran(*words, "--spool", "64MB") == 0

@@ -180,6 +180,20 @@ def test_a_proposal_is_of_one_moment(
     assert "must rise above 42" in capsys.readouterr().err
 
 
+def test_a_proposal_whose_keys_are_no_keys_is_refused(
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proposal = fleet.propose(42)
+    pieces = proposal.read_bytes().split(b'"public":"')
+    assert len(pieces) > 1
+    for at in range(1, len(pieces)):
+        spoilt = [*pieces[:at], b"g" + pieces[at][1:], *pieces[at + 1 :]]
+        proposal.write_bytes(b'"public":"'.join(spoilt))
+        key = fleet.keys / "alice.pem"
+        assert ran("policy", "sign", proposal, "--key", key, "--yes") in {1, 2}
+        assert "bug" not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_tampered_proposal_is_none(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]

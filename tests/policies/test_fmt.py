@@ -65,8 +65,11 @@ def test_the_layout(messy: str, neat: str) -> None:
     assert laid(neat) == neat
 
 
+CAPTURE = "(1.0) can0 0D8#00\n(1.1) can0 0C4#00\n"  # YAML says: one scalar
+
+
 def test_what_is_no_file_of_ours_is_refused() -> None:
-    for text in ("a: [", "a: &x 1\n", "\t", "a: 1\na: 2\n"):
+    for text in ("a: [", "a: &x 1\n", "\t", "a: 1\na: 2\n", "- a\n", CAPTURE):
         with pytest.raises(PolicyError):
             laid(text)
 

@@ -21,6 +21,7 @@ from policies.yaml_tree import DEPTH_MAX, read_tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SQUARE = "polygons: [[[1, 2], [1, 3], [2, 3]]]"
 GOOD = """\
 schema: sluicegate/policy/1
 name: fleet
@@ -57,6 +58,23 @@ def _refused(old: str, new: str) -> str:
     with pytest.raises(PolicyError) as caught:
         parse_policy(GOOD.replace(old, new).encode(), "f.yaml")
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("far:\n", "far:\n    confirm: often\n", "(one of puback, receipt)"),
+        ("every: 60s", "every: 60", "(with its unit, such as 60s or 500m"),
+        ("  - name: speed", "   - name: speed\n  - name: b", "(here or a few lines"),
+        (
+            "schema: ",
+            f"zones: {{a: {{{SQUARE}}}}}\nschema: ",
+            "(one of GCJ-02, WGS-84)",
+        ),
+    ],
+)
+def test_a_refusal_says_what_may_stand_there(old: str, new: str, hint: str) -> None:
+    assert hint in _refused(old, new)
 
 
 def test_a_good_policy_is_read_as_it_stands() -> None:

@@ -117,3 +117,19 @@ def test_givers_do_not_undo_each_other(config: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(one.name for one in given(config)) == sorted(names)
+
+
+def test_the_status_socket_is_beside_the_configuration(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fetch(socket: str, port: int, page: str) -> bytes:
+        del port, page
+        asked.append(socket)
+        return b'{"consents": []}'
+
+    monkeypatch.setattr("agent.commands.consent.fetch_page", fetch)
+    config.write_text(CONFIG + '[metrics]\nsocket = "status.sock"\n', encoding="ascii")
+    assert run(config, "list") == 0
+    assert asked == [str(config.parent / "status.sock")]

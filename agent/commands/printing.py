@@ -1,0 +1,33 @@
+"""Tables for people: wrapped on a terminal, whole lines in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from protocols.listing import aligned
+from protocols.plain import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def print_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    colours: Mapping[str, int] | None = None,
+) -> None:
+    """Write a table to stdout, whose last column is wrapped to a terminal.
+
+    ``colours``: on a terminal, the SGR number of a line that begins with the word.
+    """
+    on_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else 0
+    with contextlib.suppress(BrokenPipeError):
+        for line in aligned(head, rows, (), width):
+            text, word = printable(line), line.partition(" ")[0]
+            if on_terminal and colours and word in colours:
+                text = f"\x1b[{colours[word]}m{word}\x1b[0m{text[len(word) :]}"
+            sys.stdout.write(f"{text}\n")
