@@ -180,6 +180,13 @@ def test_a_proposal_is_of_one_moment(
     assert "must rise above 42" in capsys.readouterr().err
 
 
+def test_what_nobody_signed_is_not_published(
+    fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleet.published(fleet.folder / "unsigned", fleet.propose(42)) == 1
+    assert "unsigned: nobody has signed it" in capsys.readouterr().err
+
+
 def test_a_proposal_whose_keys_are_no_keys_is_refused(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
