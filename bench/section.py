@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -30,6 +31,7 @@ def main() -> int:
     found = rows_of(sys.argv[1])
     with os.fdopen(answer, "w") as stream:
         print(json.dumps([row._asdict() for row in found]), file=stream)
+    gc.freeze()  # agent/main.py says why
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,6 +19,11 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("sluicegate")
+
+
+def pytest_unconfigure() -> None:
+    """End like our commands do: collecting msgspec's types may crash the end."""
+    gc.freeze()
 
 
 def _data_folder() -> Path | None:
