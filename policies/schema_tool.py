@@ -6,6 +6,7 @@ to ``policies/schema/`` of the source tree; a test keeps them current.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +38,20 @@ def schema_text(name: str) -> bytes:
         "title": f"Sluicegate {name} file",
         **msgspec.json.schema(MODELS[name]),
     }
+    _clean(document)
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+
+def _clean(part: object) -> None:
+    """Take the indentation out of docstrings, as Python 3.13 does and 3.11 does not."""
+    if isinstance(part, dict):
+        if isinstance(text := part.get("description"), str):
+            part["description"] = inspect.cleandoc(text)
+        for one in part.values():
+            _clean(one)
+    elif isinstance(part, list):
+        for one in part:
+            _clean(one)
 
 
 def main(names: list[str]) -> int:
