@@ -87,7 +87,10 @@ def test_what_was_committed_is_there_after_every_kill(
         # data and evidence came together or not at all
         assert store.totals().classified == 8 * len(batches)
         sequences = sorted(q.record.sequence for q in store.next_to_send(0, 10_000))
-        assert sequences[-1] == 8 * len(batches) - 1
+        last = 8 * len(batches) - 1
+        # every fifth batch is followed by a confirmation, which may be of its last one
+        confirmed = len(batches) % 5 == 0
+        assert sequences[-1] == last or (confirmed and sequences[-1] == last - 1)
         assert store.statistics().bytes_used == 1500 * len(sequences) <= 300_000
         store.close()
         assert check_all(path) == []
