@@ -81,6 +81,7 @@ class Standing:
     expires_ns: int = 0
     by: str = ""
     survives: bool = False
+    id: str = ""  # of the statement that it is about; none: nothing was given
 
 
 Verdict: TypeAlias = tuple[str, str]  # state, reason
@@ -342,6 +343,7 @@ class Consents:
             statement.expires_ns,
             statement.by,
             self._survives(statement),
+            statement.id,
         )
 
     def encode(self) -> bytes:

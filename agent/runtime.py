@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.adapters.consenting import Consenting
-    from agent.adapters.modbus_poll import ModbusPoller
+    from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.outside import Outside
     from agent.adapters.policy.feed import PolicyFeed
     from agent.adapters.steering import Desk

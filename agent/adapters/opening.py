@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from agent.adapters.modbus_link import LinkConfig
-from agent.adapters.modbus_poll import ModbusPoller
+from agent.adapters.modbus.link import LinkConfig
+from agent.adapters.modbus.poll import ModbusPoller
 from agent.adapters.pythoncan import open_pythoncan
 from agent.adapters.socketcan import open_socketcan
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.adapters.clock import ClockConfidence
-    from agent.adapters.modbus_poll import ModbusPoller
+    from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.outside import Now
     from agent.adapters.sqlite_store import SqliteStore
     from agent.records import Commit

@@ -236,7 +236,7 @@ def _told(place: Place, name: str, statement: Statement) -> int:
     def seen(found: list[dict[str, object]]) -> bool:
         return any(
             one["name"] == name
-            and one["expires_ns"] == statement.expires_ns
+            and one["id"] == statement.id
             and one["reason"] != NOT_LOOKED
             for one in found
         )

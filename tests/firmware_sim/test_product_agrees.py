@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from agent.adapters.clock import SystemClock
-from agent.adapters.modbus_link import LinkConfig
-from agent.adapters.modbus_poll import ModbusPoller
-from agent.adapters.modbus_sunspec import load_model
+from agent.adapters.modbus.link import LinkConfig
+from agent.adapters.modbus.poll import ModbusPoller
+from agent.adapters.modbus.sunspec import load_model
 from firmware_sim.inverter import Inverter
 from firmware_sim.plant import Plant
 from firmware_sim.plant_map import POINTS

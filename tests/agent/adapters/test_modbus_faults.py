@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from agent.adapters.modbus_link import LinkConfig
-from agent.adapters.modbus_poll import ModbusPoller
+from agent.adapters.modbus.link import LinkConfig
+from agent.adapters.modbus.poll import ModbusPoller
 from protocols.modbus.values import Point
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pymodbus.client.mixin import ModbusClientMixin
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from agent.adapters.modbus_link import LinkConfig
-from agent.adapters.modbus_poll import ModbusPoller
+from agent.adapters.modbus.link import LinkConfig
+from agent.adapters.modbus.poll import ModbusPoller
 from protocols.modbus.decode import compile_points, decode
 from protocols.modbus.values import Point
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.adapters.modbus_schedule import (
+from agent.adapters.modbus.schedule import (
     BACKOFF_FIRST_NS,
     BACKOFF_MAX_NS,
     Breaker,

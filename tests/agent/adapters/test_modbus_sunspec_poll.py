@@ -13,9 +13,9 @@ import sunspec2.device as oracle
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from agent.adapters.modbus_link import LinkConfig
-from agent.adapters.modbus_poll import ModbusPoller
-from agent.adapters.modbus_sunspec import load_model
+from agent.adapters.modbus.link import LinkConfig
+from agent.adapters.modbus.poll import ModbusPoller
+from agent.adapters.modbus.sunspec import load_model
 from agent.errors import BadInput
 from protocols.modbus.decode import compile_points, decode
 from protocols.modbus.plan import NeverRange

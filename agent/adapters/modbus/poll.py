@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.adapters.modbus_link import Link, LinkConfig, Malformed, Reply, Silent
-from agent.adapters.modbus_schedule import Breaker, Schedule
-from agent.adapters.modbus_sunspec import find_models, find_points, load_model
+from agent.adapters.modbus.link import Link, LinkConfig, Malformed, Reply, Silent
+from agent.adapters.modbus.schedule import Breaker, Schedule
+from agent.adapters.modbus.sunspec import find_models, find_points, load_model
 from agent.errors import Unavailable
 from protocols.errors import WireError
 from protocols.modbus.plan import FUNCTION, NeverRange, Read, coalesce

@@ -1,0 +1,1 @@
+"""Modbus and the world: polling, watching, standing between."""
