@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from protocols.frames import I16, I64, U8, U16, U32, Bool
 
-NO_TABLE: Final = 255  # functions that address no table
+
 NO_SUB: Final = 0xFFFF  # functions without a sub-function
 UNLISTED: Final = 255  # a device that the configuration does not name
 NO_REPLY: Final = -1  # in ``reply_at``
@@ -131,7 +131,9 @@ class ExchangeBatch:
     read_values: U16
     write_offset: I64  # [N + 1]
     write_values: U16
-    texts: tuple[tuple[int, int, bytes], ...] = ()  # (row, object id, text) of 43/14, 17
+    texts: tuple[
+        tuple[int, int, bytes], ...
+    ] = ()  # (row, object id, text) of 43/14, 17
 
     def __len__(self) -> int:
         """Return the number of exchanges."""

@@ -1,0 +1,1 @@
+"""Stage: what a master may ask of a device, by the signed policy."""
