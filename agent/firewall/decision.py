@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from protocols.modbus.exchanges import Reason, Verdict
+if TYPE_CHECKING:
+    from protocols.modbus.exchanges import Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
