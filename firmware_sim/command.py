@@ -1,4 +1,4 @@
-"""The simulator's commands: vehicle, plant, list."""
+"""The simulator's commands: vehicle, plant, network, list."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from firmware_sim.captures import truth_path, write_capture
 from firmware_sim.errors import OutputError, ScenarioError
 from firmware_sim.live import VehicleSender, places, serve_plant
+from firmware_sim.network.command import network
+from firmware_sim.network.model import NetworkScenario
 from firmware_sim.plant import Plant
 from firmware_sim.scenario import (
-    NS,
     PlantScenario,
+    Scenario,
     VehicleScenario,
     load_scenario,
-    nanoseconds,
     shipped,
 )
+from firmware_sim.schema import NS, nanoseconds
 from firmware_sim.traffic import Traffic
 from firmware_sim.truth import vehicle_truth
 
@@ -37,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(network)
 # Progress and notes go to stderr, and a bar only to a terminal: stdout is for results.
 _ERR: Final = Console(stderr=True, highlight=False)
 
@@ -56,6 +59,13 @@ SpeedOption = Annotated[
 TruthOption = Annotated[
     Path | None, typer.Option(help="Write the ground truth here (JSON lines).")
 ]
+
+
+def _kind(scenario: Scenario) -> str:
+    """Return the word of a scenario, which is its command too."""
+    if isinstance(scenario, NetworkScenario):
+        return "network"
+    return "vehicle" if isinstance(scenario, VehicleScenario) else "plant"
 
 
 def _duration(scenario: VehicleScenario | PlantScenario, seconds: float | None) -> int:
@@ -78,8 +88,8 @@ def list_scenarios() -> None:
     """List the shipped scenarios."""
     for name in shipped():
         scenario = load_scenario(name)
-        kind = "vehicle" if isinstance(scenario, VehicleScenario) else "plant"
-        typer.echo(f"{name:18} {kind:8} {scenario.duration:>5}  {scenario.title}")
+        kind = _kind(scenario)
+        typer.echo(f"{name:21} {kind:8} {scenario.duration:>5}  {scenario.title}")
 
 
 @app.command()
@@ -119,7 +129,9 @@ def vehicle(
     """
     loaded = load_scenario(scenario)
     if not isinstance(loaded, VehicleScenario):
-        raise ScenarioError(scenario, "", "is a plant: use the command `plant`")
+        raise ScenarioError(
+            scenario, "", f"is a {_kind(loaded)}: use the command `{_kind(loaded)}`"
+        )
     if (out is None) == (interface is None):
         raise OutputError("vehicle: give --out or --interface, and not both")
     traffic = Traffic(loaded)
@@ -207,7 +219,9 @@ def plant(
     """Simulate a plant: its PLC answers Modbus TCP on a port."""
     loaded = load_scenario(scenario)
     if not isinstance(loaded, PlantScenario):
-        raise ScenarioError(scenario, "", "is a vehicle: use the command `vehicle`")
+        raise ScenarioError(
+            scenario, "", f"is a {_kind(loaded)}: use the command `{_kind(loaded)}`"
+        )
     # What clients get wrong is the tester's business, not a log line.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     duration = None if forever else _duration(loaded, seconds)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from firmware_sim.scenario import nanoseconds
+from firmware_sim.schema import nanoseconds
 from protocols.frames import FrameBatch, empty_frames
 
 if TYPE_CHECKING:

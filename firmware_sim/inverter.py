@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from firmware_sim.scenario import InverterSpec
+    from firmware_sim.schema import InverterSpec
 
 BASE: Final = 40000
 MEAN: Final = 0.55  # of the peak power

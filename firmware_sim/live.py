@@ -13,7 +13,7 @@ import can
 from firmware_sim.captures import messages
 from firmware_sim.errors import OutputError
 from firmware_sim.plc import BEHIND_NS_MAX, Plc
-from firmware_sim.scenario import NS, nanoseconds
+from firmware_sim.schema import NS, nanoseconds
 from firmware_sim.truth import FrameCount, PlantTruth
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from firmware_sim.scenario import NS, nanoseconds
+from firmware_sim.schema import NS, nanoseconds
 
 if TYPE_CHECKING:
     from firmware_sim.route import Route

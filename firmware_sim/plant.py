@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from firmware_sim.noise import mixed
-from firmware_sim.scenario import NS, nanoseconds, start_ns
+from firmware_sim.schema import NS, nanoseconds, start_ns
 
 if TYPE_CHECKING:
-    from firmware_sim.scenario import FaultEvent, Phase, PlantScenario
+    from firmware_sim.scenario import FaultEvent, PlantScenario
+    from firmware_sim.schema import Phase
 
 RHO: Final = 998.0  # kg/m^3
 HEAT: Final = 4184.0  # J/(kg K)

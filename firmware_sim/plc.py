@@ -20,7 +20,7 @@ from firmware_sim.errors import OutputError
 from firmware_sim.inverter import BASE, Inverter
 from firmware_sim.plant_map import POINTS
 from firmware_sim.registers import apply_write, image
-from firmware_sim.scenario import NS, nanoseconds
+from firmware_sim.schema import NS, nanoseconds
 
 if TYPE_CHECKING:
     from firmware_sim.plant import Plant

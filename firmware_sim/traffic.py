@@ -15,7 +15,8 @@ from firmware_sim.diagnostics import diagnostic_frames
 from firmware_sim.encoder import load_messages
 from firmware_sim.errors import ScenarioError
 from firmware_sim.noise import mixed
-from firmware_sim.scenario import FOLDER, NS, nanoseconds
+from firmware_sim.scenario import FOLDER
+from firmware_sim.schema import NS, nanoseconds
 from firmware_sim.vehicle import Car
 from firmware_sim.wiring import ON_EVENT, WIRING
 from protocols.frames import (

@@ -16,7 +16,7 @@ import numpy as np
 from firmware_sim.diagnostics import READS, request_times
 from firmware_sim.inverter import Inverter
 from firmware_sim.plant_map import POINTS
-from firmware_sim.scenario import NS, nanoseconds
+from firmware_sim.schema import NS, nanoseconds
 from firmware_sim.wiring import ITEMS
 from protocols.frames import CAN_EFF_FLAG, CAN_EFF_MASK
 

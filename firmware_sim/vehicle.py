@@ -14,7 +14,7 @@ import numpy as np
 
 from firmware_sim.motion import Motion, build_lap
 from firmware_sim.route import build_route
-from firmware_sim.scenario import NS, nanoseconds, start_ns
+from firmware_sim.schema import NS, nanoseconds, start_ns
 
 if TYPE_CHECKING:
     from firmware_sim.scenario import VehicleScenario

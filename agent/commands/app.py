@@ -79,8 +79,8 @@ def scan(
             "--bindings",
             "-b",
             help="Which signal is which item: a file, or one of: sim-vehicle, "
-            "sim-plant; with their DBC in --databases: toyota-rav4-2017, css-gnss. "
-            "May be given again.",
+            "sim-plant, sim-network; with their DBC in --databases: "
+            "toyota-rav4-2017, css-gnss. May be given again.",
         ),
     ] = None,
     databases: Annotated[

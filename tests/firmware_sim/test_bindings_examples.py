@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from firmware_sim.encoder import load_messages
+from firmware_sim.network.model import NetworkScenario
+from firmware_sim.network.world import World
 from firmware_sim.plant_map import POINTS
+from firmware_sim.scenario import load_scenario
+from firmware_sim.schema import NS
 from firmware_sim.wiring import ITEMS
 
 if TYPE_CHECKING:
@@ -45,3 +49,34 @@ def test_plant_bindings_equal_the_plc_map(root: Path) -> None:
         (p.item, p.table, p.address, p.type, p.order, p.length, p.scale, p.unit)
         for p in POINTS
     }
+
+
+def test_network_bindings_name_registers_that_the_devices_have(root: Path) -> None:
+    path = root / "policies" / "examples" / "sim-network.bindings.yaml"
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    scenario = load_scenario("plant-network")
+    assert isinstance(scenario, NetworkScenario)
+    world = World(scenario)
+    world.now_ns = 60 * NS
+    bound = set()
+    for part in loaded["modbus"]:
+        device = world.device(part["link"], part["unit"])
+        assert device is not None
+        for point in part["points"]:
+            size = {"coil": 1, "u16": 1, "i16": 1, "string": point.get("length")}
+            cells = device.read(
+                point["table"], point["address"], size.get(point["type"], 2)
+            )
+            assert cells is not None, point["item"]
+            bound.add((part["link"], part["unit"]))
+    bound |= {(part["link"], part["unit"]) for part in loaded["sunspec"]}
+    assert bound == set(world.devices)
+    # What the HMI sets has a name.
+    points = {
+        (part["link"], point["table"], point["address"])
+        for part in loaded["modbus"]
+        for point in part["points"]
+    }
+    for client in scenario.clients:
+        for one in client.setpoints:
+            assert (one.to, 0 if one.type == "coil" else 4, one.address) in points

@@ -25,7 +25,12 @@ TANK = (FOLDER / "tank-line.yaml").read_text(encoding="utf-8")
 
 
 def test_the_shipped_scenarios_load() -> None:
-    names = ["city-drive", "crash", "motorway", "parked", "tank-line"]
+    drives = ["city-drive", "crash", "motorway", "parked"]
+    networks = [
+        "plant-attacks", "plant-attacks-short", "plant-network", "plant-network-fault",
+        "plant-network-short",
+    ]  # fmt: skip
+    names = [*drives, *networks, "tank-line"]
     assert shipped() == [*names, "tank-line-fault"]
     for name in shipped():
         assert load_scenario(name).name == name
