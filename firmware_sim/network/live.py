@@ -63,8 +63,7 @@ class Live:
 
     def tick(self) -> None:
         """Move the world to now."""
-        now = int(self.elapsed_ns() * self.speed)
-        self.world.now_ns = max(self.world.now_ns, now)
+        self.world.move(int(self.elapsed_ns() * self.speed))
 
     async def serve(self, port: int) -> list[Place]:
         """Open every PLC's port (0: any free one); return where they listen."""

@@ -96,7 +96,7 @@ class _Simulation:
         told = 0
         while self._heap:
             now, _, what, source = heapq.heappop(self._heap)
-            self.world.now_ns = max(self.world.now_ns, now)
+            self.world.move(now)
             if isinstance(what, _Coming):
                 self._arrive(now, what)
                 continue

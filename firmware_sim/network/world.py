@@ -14,10 +14,11 @@ from firmware_sim.network.devices import build_device
 from firmware_sim.network.middle import Middle
 from firmware_sim.network.model import IN_THE_MIDDLE
 from firmware_sim.network.pdus import adu, exception
+from firmware_sim.network.repairs import Repair
 from firmware_sim.schema import nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from firmware_sim.network.asks import Ask
     from firmware_sim.network.devices import Device
@@ -44,6 +45,7 @@ class World:
     devices: dict[tuple[str, int], Device] = field(default_factory=dict)
     recorded: dict[str, list[bytes]] = field(default_factory=dict)  # setpoint -> PDUs
     _middles: list[Middle] = field(default_factory=list)
+    _chores: list[tuple[int, Callable[[World], None]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Build the devices and those who stand between."""
@@ -58,6 +60,17 @@ class World:
         self._middles = [
             Middle(attack) for attack in self.attacks if attack.kind in IN_THE_MIDDLE
         ]
+        for attack in self.attacks:
+            repair = Repair(attack, scenario)
+            self._chores.append((repair.begin_ns, repair.remember))
+            self._chores.append((repair.end_ns, repair.restore))
+        self._chores.sort(key=lambda chore: chore[0])
+
+    def move(self, now_ns: int) -> None:
+        """Let time pass; an earlier time changes nothing."""
+        self.now_ns = max(self.now_ns, now_ns)
+        while self._chores and self._chores[0][0] <= self.now_ns:
+            self._chores.pop(0)[1](self)
 
     def down(self, plc: str, now_ns: int) -> bool:
         """Tell whether a PLC is restarting."""

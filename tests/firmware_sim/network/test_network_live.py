@@ -54,7 +54,7 @@ def test_polls_and_an_attack_over_tcp() -> None:
     assert all(row["reply_ns"] for row in hostile)
     sump = live.world.device("plc3", 1)
     assert sump is not None
-    assert sump.read(4, 100, 1) == [0]  # it was not protected
+    assert sump.read(4, 100, 1) == [405]  # it was not protected
     assert live.rows_count == len(rows)
 
 

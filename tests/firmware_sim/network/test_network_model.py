@@ -41,7 +41,7 @@ def test_shipped_networks_load_and_show_every_attack() -> None:
         ("address: 40069, count", "address: 65530, count", "beyond address"),
         ("unit: 5, serial", "unit: 1, serial", "is there already"),
         ("every: 200ms", "every: 9ms", "below 10ms"),
-        ("values: [0]", "values: []", "needs values"),
+        ("values: [405]", "values: []", "needs values"),
         ("low: 350, high: 450", "low: 450, high: 350", "low < high"),
         ("seed: 45", "seed: 45\nport: 502", "unknown field"),
     ],

@@ -170,3 +170,20 @@ def test_every_attack_is_labelled_and_shows_its_problems() -> None:
     assert seen["flood"] & Problem.UNANSWERED
     assert seen["dropped"] == Problem.UNANSWERED
     assert not seen["frozen"] | seen["changed"] | seen["drift"]
+
+
+def test_what_an_attack_has_set_is_put_right_after_it() -> None:
+    scenario = network("plant-attacks-short")
+    chosen = chosen_attacks(scenario, ["beyond-limits"])
+    quiet = msgspec.structs.replace(scenario, clients=tuple(
+        msgspec.structs.replace(client, setpoints=tuple(
+            msgspec.structs.replace(one, offset="1h") for one in client.setpoints
+        )) for client in scenario.clients
+    ))  # fmt: skip
+    values = []
+    for seconds in (5, 14, 40):
+        run = simulate(quiet, seconds * NS, chosen)
+        device = run.world.device("plc3", 1)
+        assert device is not None
+        values += device.read(4, 100, 1) or []
+    assert values == [400, 490, 400]
