@@ -107,12 +107,14 @@ def _setpoints(world: World, client: ClientSpec, spec: SetpointSpec) -> Iterator
     while True:
         at = due + int(chance.random() * every / 4)
         yield Ask(at, client.name, spec.to, spec.unit, setpoint_read(spec))
-        value = next_value(spec, setpoint_value(world, spec), chance)
-        pdu = setpoint_write(spec, value)
+        due += every
+        now = setpoint_value(world, spec)
+        if not spec.low <= now <= spec.high:
+            continue  # not the operator's doing: he calls somebody
+        pdu = setpoint_write(spec, next_value(spec, now, chance))
         world.note(spec.name, pdu)
         then = max(at, world.now_ns) + CONFIRM_NS
         yield Ask(then, client.name, spec.to, spec.unit, pdu)
-        due += every
 
 
 def _identify(client: ClientSpec, spec: IdentifySpec) -> Iterator[Ask]:

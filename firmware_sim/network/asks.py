@@ -57,3 +57,5 @@ class Transaction:
     reply_ns: int = 0
     exception: int = 0
     has_request: bool = True
+    pdu: bytes = b""  # the request's
+    reply: bytes = b""  # the reply's PDU

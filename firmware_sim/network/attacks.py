@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from firmware_sim.network.actors import dice, setpoint_value, setpoint_write
+from firmware_sim.network.actors import (
+    CONFIRM_NS,
+    dice,
+    setpoint_read,
+    setpoint_value,
+    setpoint_write,
+)
 from firmware_sim.network.asks import Ask
 from firmware_sim.network.malformed import malformed, probe
 from firmware_sim.network.pdus import diagnostics, identification, read, write
@@ -154,10 +160,13 @@ def _drift(world: World, attack: AttackSpec) -> Iterator[Ask]:
     """Raise a setpoint step by step, each step within what one step may be."""
     spec = _named(world, attack)
     for at in times(world, attack):
+        seen = setpoint_read(spec)
+        yield Ask(at, attack.source, spec.to, spec.unit, seen, attack.name)
         value = setpoint_value(world, spec) + 0.9 * spec.step
         value = float(int(value)) if spec.type == "u16" else round(value, 2)
         pdu = setpoint_write(spec, value)
-        yield Ask(at, attack.source, spec.to, spec.unit, pdu, attack.name)
+        then = max(at, world.now_ns) + CONFIRM_NS
+        yield Ask(then, attack.source, spec.to, spec.unit, pdu, attack.name)
 
 
 def _exceptions(world: World, attack: AttackSpec) -> Iterator[Ask]:

@@ -75,7 +75,7 @@ class Line:
         row = Transaction(
             self._now_ns(), ask.source, ask.plc, self._port, ask.unit, tid,
             asked(ask.pdu), ask.attack,
-            ask.problems | unknown_function(ask) | UNANSWERED,
+            ask.problems | unknown_function(ask) | UNANSWERED, pdu=ask.pdu,
         )  # fmt: skip
         self.rows.append(row)
         answered = asyncio.Event()
@@ -123,12 +123,13 @@ class Line:
             row = Transaction(
                 now, last.source, last.plc, self._port, unit, tid,
                 asked(bytes((pdu[0] & 0x7F,))), last.attack,
-                int(Problem.UNSOLICITED), now, has_request=False,
+                int(Problem.UNSOLICITED), now, has_request=False, reply=pdu,
             )  # fmt: skip
             self.rows.append(row)
             return
         row, answered = found
         row.reply_ns = now
+        row.reply = pdu
         row.problems &= ~UNANSWERED
         if pdu[0] & 0x80 and len(pdu) > 1:
             row.exception = pdu[1]

@@ -113,6 +113,7 @@ def transaction_line(
 
     ``attack``: the attack's name, null for what is legitimate. ``problems``: bits of
     ``protocols.modbus.exchanges.Problem``. ``reply_ns``: 0 where none came.
+    ``request``, ``reply``: the PDUs in hex, so that every value can be compared.
     """
     asked = row.asked
     return {
@@ -134,6 +135,8 @@ def transaction_line(
         "exception": row.exception,
         "problems": row.problems,
         "attack": row.attack or None,
+        "request": row.pdu.hex(),
+        "reply": row.reply.hex(),
     }
 
 

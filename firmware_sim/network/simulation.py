@@ -58,6 +58,7 @@ class _Coming:
     plc: str
     reply: Reply
     row: Transaction
+    alone: bool  # nothing else is sent on the connection meanwhile
 
 
 class _Simulation:
@@ -171,7 +172,7 @@ class _Simulation:
         row = Transaction(
             now, ask.source, ask.plc, connection.ports[0], ask.unit, tid,
             asked(ask.pdu), ask.attack,
-            ask.problems | unknown_function(ask) | UNANSWERED,
+            ask.problems | unknown_function(ask) | UNANSWERED, pdu=ask.pdu,
         )  # fmt: skip
         self.run.transactions.append(row)
         arrived = now
@@ -222,7 +223,9 @@ class _Simulation:
             waited = done
             for reply in replies:
                 at = done + reply.after_ns
-                self._push(at, _Coming(connection, ask.plc, reply, row), None)
+                alone = ask.waits and reply.pairs
+                coming = _Coming(connection, ask.plc, reply, row, alone)
+                self._push(at, coming, None)
                 waited = max(waited, at)
         if ask.waits:
             # One nanosecond later: the answer passes first.
@@ -238,7 +241,7 @@ class _Simulation:
         connection, reply, row = coming.connection, coming.reply, coming.row
         if connection.is_over or self.world.down(coming.plc, now):
             return  # the connection is gone; the request stays unanswered
-        arrived = self._segment(now, connection, 1, reply.data, reply.pairs)
+        arrived = self._segment(now, connection, 1, reply.data, coming.alone)
         connection.busy_ns = max(
             connection.busy_ns, arrived + 1 if arrived > now else 0
         )
@@ -247,6 +250,7 @@ class _Simulation:
             return
         row.problems = row.problems & ~UNANSWERED | reply.problems
         row.reply_ns = now
+        row.reply = reply.data[7:]
         function = reply.data[7]
         if function & 0x80:
             row.exception = reply.data[8]
@@ -264,7 +268,7 @@ def _lone(now: int, reply: Reply, row: Transaction) -> Transaction:
     return Transaction(
         now, row.source, row.plc, row.port, row.unit,
         int.from_bytes(reply.data[:2], "big"), asked(pdu), reply.attack,
-        reply.problems, now, has_request=False,
+        reply.problems, now, has_request=False, reply=reply.data[7:],
     )  # fmt: skip
 
 
