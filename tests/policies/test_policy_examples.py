@@ -187,6 +187,7 @@ def test_no_example_sends_what_together_is_something_graver(
         load("passenger-fleet", ["sim-vehicle"]),
         load("demo", ["sim-vehicle", "sim-plant"]),
         load("factory-line", ["sim-plant"]),
+        load("factory-line", ["sim-network"]),
     ]
     for loaded in (rav4, gnss, *unbound, *simulated):
         for form in loaded.compiled.forms:
