@@ -1,0 +1,85 @@
+"""Modbus TCP framing: a stream of bytes to ADUs, however TCP cut it. Sans I/O.
+
+MBAP header (MODBUS Messaging on TCP/IP Implementation Guide V1.0b, clause 3.1.3):
+transaction identifier u16, protocol identifier u16 (0), length u16 (unit and PDU:
+2..254), unit u8; then the PDU.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from protocols.errors import WireError
+
+HEADER: Final = Struct(">HHHB")
+HEADER_BYTES: Final = 7
+LENGTH_MIN: Final = 2
+LENGTH_MAX: Final = 254
+ADU_BYTES_MAX: Final = 6 + LENGTH_MAX
+
+
+class Adu(NamedTuple):
+    """One ADU. ``problems``: bits of ``exchanges.Problem``; 0 from this framer."""
+
+    tid: int
+    unit: int
+    pdu: bytes
+    problems: int = 0
+
+
+class MbapFramer:
+    """One direction of one connection. Holds less than one ADU between two calls."""
+
+    def __init__(self) -> None:
+        """Begin at the first byte of a connection."""
+        self._rest = b""
+
+    @property
+    def pending(self) -> int:
+        """Return the bytes of an ADU that is not whole yet."""
+        return len(self._rest)
+
+    def feed(self, data: bytes) -> list[Adu]:
+        """Return the ADUs that ``data`` completes, in order.
+
+        WireError where no ADU can begin: nothing behind that place can be trusted, and
+        the connection is to be closed. The ADUs before it are lost with it.
+        """
+        found, rest, lost = split(self._rest + data if self._rest else data)
+        if lost:
+            self._rest = b""
+            raise WireError("MBAP header", lost)
+        self._rest = rest
+        return found
+
+
+def split(data: bytes) -> tuple[list[Adu], bytes, str]:
+    """Return the whole ADUs, what is left behind them, and why framing is lost.
+
+    "" where it is not. A header is judged as soon as its six bytes are there, so that a
+    length that lies is not waited for.
+    """
+    found: list[Adu] = []
+    at, end = 0, len(data)
+    while end - at >= HEADER_BYTES - 1:
+        protocol = data[at + 2] << 8 | data[at + 3]
+        length = data[at + 4] << 8 | data[at + 5]
+        if protocol:
+            return found, data[at:], "the protocol identifier is not 0"
+        if not LENGTH_MIN <= length <= LENGTH_MAX:
+            return found, data[at:], "the length is not in 2..254"
+        behind = at + 6 + length
+        if behind > end:
+            break
+        tid = data[at] << 8 | data[at + 1]
+        found.append(Adu(tid, data[at + 6], data[at + 7 : behind]))
+        at = behind
+    return found, data[at:], ""
+
+
+def build_adu(tid: int, unit: int, pdu: bytes) -> bytes:
+    """Return a PDU with its MBAP header; ValueError where its length is no PDU's."""
+    if not 1 <= len(pdu) <= LENGTH_MAX - 1:
+        raise ValueError("a PDU has 1 to 253 bytes")
+    return HEADER.pack(tid, 0, len(pdu) + 1, unit) + pdu
