@@ -33,9 +33,9 @@ shape: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow"
 
-test: quick ## the whole test suite (under 10 minutes); what runs against a clock one by one
+test: quick ## the whole test suite (under 10 minutes); what runs against a clock in one worker
 	$(BIN)/pytest -q -n auto -m "slow and not alone"
-	$(BIN)/pytest -q -m "slow and alone"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow and alone"
 
 FUZZ_MINUTES ?= 60
 fuzz: $(STAMP) ## fuzz every reader of hostile input for FUZZ_MINUTES (CPython 3.11 to 3.13)

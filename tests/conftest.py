@@ -21,6 +21,18 @@ settings.register_profile(
 settings.load_profile("sluicegate")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that run against a clock follow one another in one worker.
+
+    The tutorial, which is patient, has a group and so a worker of its own.
+    """
+    for item in items:
+        grouped = item.get_closest_marker("xdist_group")
+        if item.get_closest_marker("alone") and grouped is None:
+            item.add_marker(pytest.mark.xdist_group("clock"))
+
+
 def pytest_unconfigure() -> None:
     """End like our commands do: collecting msgspec's types may crash the end."""
     gc.freeze()
