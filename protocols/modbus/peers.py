@@ -12,7 +12,8 @@ class Peers:
     """Numbers addresses in the order in which they are first seen; shared by sources.
 
     Number 0 stands for all that came after ``PEERS_MAX``: they are still judged by
-    their address, only told together.
+    their address, only told together. Several threads may ask at once: a list's
+    ``append`` is atomic, and the first place of a name is its number.
     """
 
     def __init__(self) -> None:
@@ -27,9 +28,8 @@ class Peers:
             return known
         if len(self.names) > PEERS_MAX:
             return OTHERS
-        self._numbers[address] = len(self.names)
         self.names.append(address)
-        return self._numbers[address]
+        return self._numbers.setdefault(address, self.names.index(address))
 
     def name(self, number: int) -> str:
         """Return the address of a number."""

@@ -1,0 +1,305 @@
+"""Connections of a proxy: plain sockets by the shortest way, TLS through asyncio.
+
+A round trip through a proxy is two wake-ups. asyncio's way from ``epoll`` to a protocol
+and back costs as much as all that we do with an ADU, so plain sockets hang on an
+``epoll`` of their own. It is one file descriptor in the event loop; once it is ready we
+stay with it while there is something to do, and 1 ms longer, asleep in the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECEIVE_BYTES: Final = 4096  # some 15 of the largest ADUs
+KEEPALIVE_S: Final = 10  # a peer without power says no goodbye
+SLICE_S: Final = 0.005  # then asyncio has its turn: accepting, timers, TLS, the end
+LINGER_S: Final = 0.001
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+ENDED: Final = select.EPOLLHUP | select.EPOLLERR
+
+
+class End(Protocol):
+    """Who is at our end of a connection."""
+
+    def heard(self, data: bytes) -> None:
+        """Take bytes."""
+
+    def lost(self) -> None:
+        """Take note that the connection is gone; called once."""
+
+    def full(self, is_full: bool) -> None:
+        """Take note that the peer does not read, or reads again."""
+
+
+class Pipe(Protocol):
+    """A connection. ``abort`` and ``close`` are followed by ``End.lost``."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until it can be sent."""
+
+    def pause(self, wait: bool) -> None:
+        """Stop reading, or go on."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def close(self) -> None:
+        """Close once all is sent."""
+
+
+def prepare(sock: socket.socket) -> None:
+    """Send at once, and have the kernel notice a peer that went without a word."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+class Sockets:
+    """The plain sockets of all links."""
+
+    def __init__(self) -> None:
+        """Make the ``epoll``; a running event loop is needed."""
+        self.loop = asyncio.get_running_loop()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self.loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def add(self, descriptor: int, handler: Callable[[int], None]) -> None:
+        """Call ``handler`` with the events of a socket."""
+        self._handlers[descriptor] = handler
+        self._epoll.register(descriptor, READ)
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Wait for other events."""
+        self._epoll.modify(descriptor, events)
+
+    def remove(self, descriptor: int) -> None:
+        """Forget a socket; before it is closed."""
+        del self._handlers[descriptor]
+        self._epoll.unregister(descriptor)
+
+    def close(self) -> None:
+        """End; the sockets are their pipes' to close."""
+        self.loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def _ready(self) -> None:
+        poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
+        until_s = clock() + SLICE_S
+        events = poll(0)
+        while events:
+            for descriptor, event in events:
+                handler = handlers.get(descriptor)  # the one before may have closed it
+                if handler is not None:
+                    handler(event)
+            if clock() > until_s:
+                return
+            events = poll(LINGER_S)
+
+
+class SocketPipe:
+    """A plain connection."""
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        sock: socket.socket,
+        made: Callable[[SocketPipe], End],
+        unsent_max: int,
+    ) -> None:
+        """``made`` is called with the connection, and returns its end.
+
+        ``unsent_max``: bytes that wait for the peer before ``End.full``.
+        """
+        sock.setblocking(False)
+        prepare(sock)
+        self._sockets = sockets
+        self._sock = sock
+        self._receive, self._send = sock.recv, sock.send
+        self._unsent = b""
+        self._max = unsent_max
+        self._full = False
+        self._paused = False
+        self._closing = False
+        self._gone = False
+        self._end = made(self)
+        self._heard = self._end.heard
+        sockets.add(sock.fileno(), self._event)
+
+    def _event(self, event: int) -> None:
+        if event & WRITE:
+            self._flush()
+        if event & ENDED and self._paused:
+            self.abort()
+        elif event & (READ | ENDED) and not self._gone:
+            try:
+                data = self._receive(RECEIVE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data:
+                self._heard(data)
+            else:
+                self.abort()
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until it can be sent."""
+        if self._gone or self._closing:
+            return
+        if self._unsent:
+            sent = 0
+        else:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.abort()
+                return
+            if sent == len(data):
+                return
+        self._unsent += data[sent:]
+        self._waits()
+        if len(self._unsent) > self._max and not self._full:
+            self._full = True
+            self._end.full(True)
+
+    def _flush(self) -> None:
+        try:
+            sent = self._send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            return
+        if self._closing:
+            self.abort()
+            return
+        self._waits()
+        if self._full:
+            self._full = False
+            self._end.full(False)
+
+    def _waits(self) -> None:
+        """Wait for what we can do something about."""
+        reads = 0 if self._paused or self._closing else READ
+        writes = WRITE if self._unsent else 0
+        self._sockets.change(self._sock.fileno(), reads | writes)
+
+    def pause(self, wait: bool) -> None:
+        """Stop reading, or go on."""
+        if self._paused != wait and not self._gone:
+            self._paused = wait
+            self._waits()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if not self._gone:
+            self._gone = True
+            self._sockets.remove(self._sock.fileno())
+            self._sock.close()
+            self._sockets.loop.call_soon(self._end.lost)
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        if not self._unsent:
+            self.abort()
+        elif not self._gone:
+            self._closing = True
+            self._waits()
+
+
+class TlsPipe(asyncio.BufferedProtocol):
+    """A connection through asyncio's TLS. It exists once the handshake is done."""
+
+    def __init__(self, made: Callable[[TlsPipe], End | None], unsent_max: int) -> None:
+        """Take what a ``SocketPipe`` takes; ``made`` returns None to refuse it."""
+        self._made = made
+        self._max = unsent_max
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._end: End | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(self._max)
+        self._transport = transport
+        self._end = self._made(self)
+        if self._end is None:
+            transport.abort()
+
+    def certificate(self) -> bytes:
+        """Return the peer's certificate, DER; b"" where it showed none."""
+        assert self._transport is not None
+        secured = self._transport.get_extra_info("ssl_object")
+        return secured.getpeercert(binary_form=True) or b""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what comes."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand on what came."""
+        if self._end is not None:
+            self._end.heard(bytes(self._buffer[:nbytes]))
+
+    def pause_writing(self) -> None:
+        """Tell the end."""
+        if self._end is not None:
+            self._end.full(True)
+
+    def resume_writing(self) -> None:
+        """Tell the end."""
+        if self._end is not None:
+            self._end.full(False)
+
+    def eof_received(self) -> bool:
+        """Close our side too: who went cannot read an answer."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the end."""
+        del exc
+        if self._end is not None:
+            self._end.lost()
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until it can be sent."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause(self, wait: bool) -> None:
+        """Stop reading, or go on."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            if wait:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        if self._transport is not None:
+            self._transport.close()
