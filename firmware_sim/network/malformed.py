@@ -58,7 +58,7 @@ def malformed() -> Iterator[tuple[Case, ...]]:
     yield (Case(read(3, 0, 126), Problem.QUANTITY),)
     yield (Case(read(3, 0, 0), Problem.QUANTITY),)
     yield (Case(read(3, 65530, 10), Problem.RANGE),)
-    lying = struct.pack(">BHHBHH", 16, 0, 2, 6, 1, 2)
+    lying = struct.pack(">BHHBHHH", 16, 0, 2, 6, 1, 2, 3)
     yield (Case(lying, Problem.BYTE_COUNT),)
     yield (Case(write_one(5, 0, 0x1234), Problem.VALUE),)
     yield (Case(bytes((66, 1, 2, 3)), Problem.UNKNOWN),)

@@ -121,7 +121,7 @@ def asked(pdu: bytes) -> Asked:
 
 def _extent(function: int, pdu: bytes) -> tuple[int, int, int, int]:
     if function == 24 and len(pdu) >= 3:
-        return int.from_bytes(pdu[1:3], "big"), 0, 0, 0
+        return int.from_bytes(pdu[1:3], "big"), 1, 0, 0  # one queue
     if function not in {1, 2, 3, 4, 5, 6, 15, 16, 22, 23} or len(pdu) < 5:
         return 0, 0, 0, 0
     _, address, second = _TWO.unpack_from(pdu)
