@@ -204,6 +204,7 @@ _TYPES = [
 
 
 @given(st.data())
+@pytest.mark.slow
 def test_strange_entries_are_problems_and_never_exceptions(data: st.DataObject) -> None:
     gateway = drive()
     index = data.draw(st.integers(0, len(gateway.entries) - 1))

@@ -78,6 +78,7 @@ async def receipts(link: MqttLink, epoch: bytes, last: int) -> list[Receipt]:
 
 
 @needs_mosquitto
+@pytest.mark.slow
 def test_what_devices_publish_is_stored_and_receipted(
     broker: Broker, tmp_path: Path
 ) -> None:
@@ -218,6 +219,7 @@ def test_plaintext_beyond_this_machine_has_to_be_asked_for() -> None:
 
 
 @needs_mosquitto
+@pytest.mark.slow
 def test_the_command_collects_tells_json_and_ends_on_sigterm(
     broker: Broker, tmp_path: Path, root: Path
 ) -> None:

@@ -143,6 +143,7 @@ def test_after_an_abort_devices_go_back(
 
 
 @given(st.integers(0, 10_000))
+@pytest.mark.slow
 def test_the_cohort_is_expected_and_nobody_else(upto: int) -> None:
     rollout = a_rollout(upto=upto)
     devices = a_fleet(60)

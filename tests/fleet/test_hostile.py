@@ -76,6 +76,7 @@ def test_anything_that_the_device_signs_is_survived(
 
 @given(data=st.data())
 @settings(max_examples=300)
+@pytest.mark.slow
 def test_changed_messages_are_survived(
     side: Side, messages: list[tuple[str, bytes]], data: st.DataObject
 ) -> None:

@@ -82,6 +82,7 @@ def test_the_shipped_tests_hold(
     assert said.err == ""  # no progress where nobody looks
 
 
+@pytest.mark.slow
 def test_a_real_car_under_the_shipped_policy(
     data: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_real_car_under_the_shipped_policy(
     assert ran(*words) == 0, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_in_words_with_its_line(
     tests_file: Callable[..., Path], captures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_consent_is_given_for_a_run(
 # --- cost ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cost_without_bindings_says_why_nothing_leaves(
     captures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +170,7 @@ def test_cost_without_bindings_says_why_nothing_leaves(
     assert "give them with -b" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_cost_of_a_capture(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("cost", captures / "short.log", *FLEET, "-b", "sim-vehicle")
     assert ran(*words, "--spool", "64MB") == 0
@@ -215,6 +219,7 @@ def test_no_word_becomes_an_option() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_folder_of_that_name_where_we_are_is_not_run(
     tmp_path: Path, root: Path
 ) -> None:

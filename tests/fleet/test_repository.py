@@ -43,6 +43,7 @@ class _Folder(FetcherInterface):
         return iter([path.read_bytes()])
 
 
+@pytest.mark.slow
 def test_python_tuf_reads_the_repository_as_it_stands(
     fleet: CommandFleet, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_python_tuf_reads_the_repository_as_it_stands(
         updater.download_target(found)
 
 
+@pytest.mark.slow
 def test_a_renewal_lengthens_the_life_of_what_is_out(fleet: CommandFleet) -> None:
     message = fleet.release(42)
     trusted, first = fleet.taken(fleet.device(), message)
@@ -134,6 +136,7 @@ def test_a_publication_that_was_cut_short_is_finished_by_the_same_command(
     assert [one.action for one in entries] == ["keys init", "publish"]
 
 
+@pytest.mark.slow
 def test_what_the_journal_cannot_tell_is_not_published(fleet: CommandFleet) -> None:
     fleet.release(42)
     proposal = fleet.propose(43)

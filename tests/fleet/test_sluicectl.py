@@ -262,6 +262,7 @@ def test_a_store_that_was_changed_does_not_hold(
 # --- errors -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_and_exit_code_2(
     tmp_path: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,6 +115,7 @@ def test_drafts_of_databases_compile(tmp_path: Path) -> None:
         assert (code, out.exists()) in {(0, True), (2, False)}, file
 
 
+@pytest.mark.slow
 def test_the_databases_of_the_shared_data(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,6 +165,7 @@ def test_a_trial_too_short_to_miss_receipts_says_so(
     assert ("missing receipts revert nothing" in capsys.readouterr().out) == told
 
 
+@pytest.mark.slow
 def test_a_proposal_is_of_one_moment(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +188,7 @@ def test_what_nobody_signed_is_not_published(
     assert "unsigned: nobody has signed it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_proposal_whose_keys_are_no_keys_is_refused(
     fleet: CommandFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +335,7 @@ def test_online_keys_are_rotated_by_two_root_keys(fleet: CommandFleet) -> None:
     assert fleet.taken(fleet.device(), fleet.publish())[1].root_version == 3
 
 
+@pytest.mark.slow
 def test_people_and_root_keys_come_and_go(fleet: CommandFleet) -> None:
     trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     proposal = fleet.rotate("people", "--with", "dora", "--without", "alice")
