@@ -1,4 +1,4 @@
-"""The product's codec reads of every simulated transaction what the truth says of it."""
+"""The product's codec reads of every simulated transaction what the truth says."""
 
 from __future__ import annotations
 
