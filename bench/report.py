@@ -63,7 +63,7 @@ INTRODUCTION = (
 VERDICT = re.compile(r"\d+ of \d+ rows with a budget meet it\.")
 NOT_MEASURED = (
     "live SocketCAN at 100 % of eight buses: needs kernel CAN interfaces",
-    "the Modbus proxy beside modbus-proxy: the proxy is not built yet",
+    "the Modbus proxy beside modbus-proxy: the proxy is not opened by the daemon yet",
     "memory flat over hours: no run of this benchmark is that long",
 )
 
