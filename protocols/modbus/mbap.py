@@ -60,8 +60,13 @@ def split(data: bytes) -> tuple[list[Adu], bytes, str]:
     "" where it is not. A header is judged as soon as its six bytes are there, so that a
     length that lies is not waited for.
     """
+    end = len(data)
+    if HEADER_BYTES < end <= ADU_BYTES_MAX:  # mostly: one ADU, whole, and no more
+        tid, protocol, length, unit = HEADER.unpack_from(data)
+        if not protocol and length == end - 6:
+            return [Adu(tid, unit, data[HEADER_BYTES:])], b"", ""
     found: list[Adu] = []
-    at, end = 0, len(data)
+    at = 0
     while end - at >= HEADER_BYTES - 1:
         protocol = data[at + 2] << 8 | data[at + 3]
         length = data[at + 4] << 8 | data[at + 5]

@@ -22,6 +22,7 @@ RECEIVE_BYTES: Final = 4096  # some 15 of the largest ADUs
 KEEPALIVE_S: Final = 10  # a peer without power says no goodbye
 SLICE_S: Final = 0.005  # then asyncio has its turn: accepting, timers, TLS, the end
 LINGER_S: Final = 0.001
+EVENTS_MAX: Final = 64  # at once: epoll.poll makes room for as many
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 ENDED: Final = select.EPOLLHUP | select.EPOLLERR
 
@@ -97,7 +98,7 @@ class Sockets:
     def _ready(self) -> None:
         poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
         until_s = clock() + SLICE_S
-        events = poll(0)
+        events = poll(0, EVENTS_MAX)
         while events:
             for descriptor, event in events:
                 handler = handlers.get(descriptor)  # the one before may have closed it
@@ -105,7 +106,7 @@ class Sockets:
                     handler(event)
             if clock() > until_s:
                 return
-            events = poll(LINGER_S)
+            events = poll(LINGER_S, EVENTS_MAX)
 
 
 class SocketPipe:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
-from protocols.modbus.mbap import MbapFramer
+from protocols.errors import WireError
+from protocols.modbus.mbap import split
 
 if TYPE_CHECKING:
     from agent.adapters.modbus.link import LinkConfig
@@ -58,8 +59,14 @@ class TcpWire:
 
     def __init__(self) -> None:
         """Begin with a new connection."""
-        self._framer = MbapFramer()
-        self.feed = self._framer.feed
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Adu]:
+        """Return the ADUs that are whole now; WireError where framing is lost."""
+        adus, self._rest, lost = split(self._rest + data if self._rest else data)
+        if lost:
+            raise WireError("MBAP header", lost)
+        return adus
 
     def request(self, tid: int, unit: int, pdu: bytes, request: Request) -> bytes:
         """Return the ADU to send."""
@@ -68,8 +75,7 @@ class TcpWire:
 
     def forget(self) -> None:
         """Begin anew, with a new connection."""
-        self._framer = MbapFramer()
-        self.feed = self._framer.feed
+        self._rest = b""
 
     def forget_half(self) -> None:
         """Keep it: on a stream the other half must come."""
