@@ -90,10 +90,16 @@ class Line:
         self._listener: socket.socket | None = None
         self._problem = "not started"
         self._sides: set[MasterSide] = set()
-        self._shaking: set[asyncio.Task[None]] = set()
+        self._shaking: dict[asyncio.Task[None], str] = {}  # and from where
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._stopping = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether all of its connections are plain sockets."""
+        secured = self.link.listen_tls or self.link.device_tls
+        return secured is None and self.link.device.kind != "rtu"
 
     # --- life -------------------------------------------------------------------------
 
@@ -209,7 +215,9 @@ class Line:
     def _acceptable(self) -> None:
         """Take the connections that wait; those beyond the limit are closed at once."""
         listener = self._listener
-        while listener is not None:
+        if listener is None:
+            return
+        for _ in range(BACKLOG):
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -218,7 +226,7 @@ class Line:
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS}:
                     self._breathe(listener)
                 return  # ECONNABORTED and the like: it went before we came
-            if len(self._sides) + len(self._shaking) >= self.link.limits.clients:
+            if not self._has_room(address[0]):
                 self.core.counts.masters_refused += 1
                 sock.close()
                 continue
@@ -226,8 +234,15 @@ class Line:
                 self._plain(sock, address[0])
                 continue
             task = asyncio.create_task(self._shake(sock, address[0]))
-            self._shaking.add(task)
-            task.add_done_callback(self._shaking.discard)
+            self._shaking[task] = address[0]
+            task.add_done_callback(self._shaking.pop)
+
+    def _has_room(self, address: str) -> bool:
+        limits = self.link.limits
+        taken = [side.master.caller.address for side in self._sides]
+        taken += self._shaking.values()
+        few = len(taken) < limits.clients
+        return few and taken.count(address) < limits.clients_an_address
 
     def _plain(self, sock: socket.socket, address: str) -> None:
         assert self._sockets is not None

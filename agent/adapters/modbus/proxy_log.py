@@ -6,6 +6,7 @@ deque's ``append`` and ``popleft`` are atomic, so neither waits for the other.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -60,7 +61,8 @@ class ProxyLog:
             return
         rows.append(told)
         if len(rows) == 1 and self.wake is not None:
-            self.wake()
+            with contextlib.suppress(RuntimeError):  # the flow's loop has ended
+                self.wake()
 
     def __len__(self) -> int:
         """Return the rows that wait."""

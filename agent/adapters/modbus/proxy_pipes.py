@@ -69,9 +69,13 @@ def prepare(sock: socket.socket) -> None:
 class Sockets:
     """The plain sockets of all links."""
 
-    def __init__(self) -> None:
-        """Make the ``epoll``; a running event loop is needed."""
+    def __init__(self, *, linger: bool = True) -> None:
+        """Make the ``epoll``; a running event loop is needed.
+
+        ``linger``: False where something else in the loop is in a hurry, too.
+        """
         self.loop = asyncio.get_running_loop()
+        self._linger_s = LINGER_S if linger else 0.0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self.loop.add_reader(self._epoll.fileno(), self._ready)
@@ -97,7 +101,7 @@ class Sockets:
 
     def _ready(self) -> None:
         poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
-        until_s = clock() + SLICE_S
+        linger_s, until_s = self._linger_s, clock() + SLICE_S
         events = poll(0, EVENTS_MAX)
         while events:
             for descriptor, event in events:
@@ -106,7 +110,7 @@ class Sockets:
                     handler(event)
             if clock() > until_s:
                 return
-            events = poll(LINGER_S, EVENTS_MAX)
+            events = poll(linger_s, EVENTS_MAX)
 
 
 class SocketPipe:
@@ -139,21 +143,30 @@ class SocketPipe:
         sockets.add(sock.fileno(), self._event)
 
     def _event(self, event: int) -> None:
-        if event & WRITE:
-            self._flush()
-        if event & ENDED and self._paused:
-            self.abort()
-        elif event & (READ | ENDED) and not self._gone:
-            try:
-                data = self._receive(RECEIVE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if data:
-                self._heard(data)
-            else:
+        fine = False
+        try:
+            if event & WRITE:
+                self._flush()
+            if event & ENDED and self._paused:
                 self.abort()
+            elif event & (READ | ENDED) and not self._gone:
+                self._read()
+            fine = True
+        finally:
+            if not fine:  # a bug: nobody knows what was understood, so it ends here
+                self.abort()
+
+    def _read(self) -> None:
+        try:
+            data = self._receive(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._heard(data)
+        else:
+            self.abort()
 
     def write(self, data: bytes) -> None:
         """Send, or keep until it can be sent."""

@@ -47,6 +47,7 @@ class ProxyLimits:
     """Bounds of one link; each is met by closing or answering, and counted."""
 
     clients: int = 64  # connections, those in a TLS handshake included
+    clients_an_address: int = 32  # of those
     queued_a_client: int = 16  # beyond them: exception 6, busy
     queued: int = 256  # of all clients together; beyond them: exception 6
     # A request that waited so long is answered with busy and not sent: its master has

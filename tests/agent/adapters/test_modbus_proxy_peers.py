@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from agent.adapters.modbus.proxy import ModbusProxy
+from firmware_sim.plant import Plant
+from firmware_sim.plant_map import POINTS
+from firmware_sim.plc import Plc
+from firmware_sim.registers import image
+from firmware_sim.scenario import FaultEvent, PlantScenario, load_scenario
 from protocols.modbus.peers import Peers
 from tests.support.libmodbus import LibDevice, LibError, LibMaster, needs_libmodbus
 from tests.support.proxying import (
@@ -75,6 +81,36 @@ def test_pymodbus_on_both_sides() -> None:
         await asyncio.to_thread(proxy.stop)
 
     asyncio.run(with_pymodbus(work))
+
+
+def test_the_simulated_plc_that_takes_one_connection_serves_eight_masters() -> None:
+    async def work() -> None:
+        scenario = load_scenario("tank-line")
+        assert isinstance(scenario, PlantScenario)
+        fault = FaultEvent(at="0s", mode="one-connection")
+        plant = Plant(msgspec.structs.replace(scenario, faults=(fault,)))
+        plc = Plc(plant)
+        proxy = ModbusProxy([link_to(await plc.start("127.0.0.1"))], Peers())
+        proxy.use(allowing())
+        proxy.start()
+        unit, port = plant.scenario.unit, proxy.port("plc1")
+        masters = [
+            AsyncModbusTcpClient("127.0.0.1", port=port, retries=0) for _ in range(8)
+        ]
+        for master in masters:
+            assert await master.connect()
+        wanted = image(POINTS, plant, 3)[:4]
+        for _ in range(3):
+            answers = await asyncio.gather(
+                *(m.read_input_registers(0, count=4, device_id=unit) for m in masters)
+            )
+            assert [answer.registers for answer in answers] == [wanted] * 8
+        for master in masters:
+            master.close()
+        await asyncio.to_thread(proxy.stop)
+        await plc.close()
+
+    asyncio.run(work())
 
 
 @needs_libmodbus
