@@ -150,6 +150,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_plant_command_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
     port_file, truth = tmp_path / "port", tmp_path / "plant.truth.jsonl"
     process = start(
@@ -188,6 +189,7 @@ def multicast_works(group: str, port: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_vehicle_command_ends_on_sigterm_and_tells_what_it_sent(tmp_path: Path) -> None:
     if not multicast_works("239.74.163.77", 43712):
         pytest.skip("no multicast on this machine")

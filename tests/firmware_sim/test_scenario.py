@@ -114,6 +114,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_line_and_code_2(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(CITY.replace("soc: 78.4", "soc: 178.4"), encoding="utf-8")

@@ -88,6 +88,7 @@ def _agrees(traffic: Traffic, message: Message, frames: FrameBatch) -> set[str]:
 
 
 @given(data=st.data(), which=st.sampled_from(DATABASES))
+@pytest.mark.slow
 def test_packing_equals_cantools_bit_for_bit(data: st.DataObject, which: str) -> None:
     code = data.draw(st.sampled_from(load_messages(FOLDER / which)))
     message = database(which).get_message_by_name(code.name)

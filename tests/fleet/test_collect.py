@@ -105,6 +105,7 @@ def test_what_devices_publish_is_stored_and_receipted(
 
 
 @needs_mosquitto
+@pytest.mark.slow
 def test_a_broker_that_dies_and_comes_back_costs_nothing(
     broker: Broker, tmp_path: Path
 ) -> None:

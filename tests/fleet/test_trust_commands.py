@@ -325,6 +325,7 @@ def test_an_abort_must_stay_possible(fleet: CommandFleet) -> None:
         desk.sign(Rollout(name="r", candidate=43, stable=42, salt="00" * 8), None)
 
 
+@pytest.mark.slow
 def test_online_keys_are_rotated_by_two_root_keys(fleet: CommandFleet) -> None:
     trusted, _ = fleet.taken(fleet.device(), fleet.release(42))
     for role in ("timestamp", "snapshot"):
@@ -353,6 +354,7 @@ def test_people_and_root_keys_come_and_go(fleet: CommandFleet) -> None:
     assert offered.root_version == 3
 
 
+@pytest.mark.slow
 def test_the_desk_is_rotated_by_people_and_signs_the_rollout_anew(
     fleet: CommandFleet,
 ) -> None:

@@ -191,6 +191,7 @@ def test_a_wrong_limit_is_one_line(
     assert str(caught.value).startswith("t.yaml:")
 
 
+@pytest.mark.slow
 def test_forms_are_bounded_before_they_are_made(compile_text: Compile) -> None:
     many = [{**LIMIT, "name": f"v{n}"} for n in range(40)]  # 2**40 forms of one rule
     with pytest.raises(PolicyError, match="volumes: too many rules, destinations and"):

@@ -61,6 +61,7 @@ def fill(path: Path, count: int, size: int) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_backlog(tmp_path: Path, root: Path) -> None:
     """Ten times the backlog, the same memory; no wall clock decides here."""
     small, large = tmp_path / "small.db", tmp_path / "large.db"
