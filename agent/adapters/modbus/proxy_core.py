@@ -99,6 +99,7 @@ class LinkCore:
         self._turns: deque[Master] = deque()
         self._tid = 0
         self._writing = False
+        self._connected = False
         self._silences = 0
         self._late: dict[int, None] = {}
 
@@ -225,7 +226,7 @@ class LinkCore:
         tid = self._tid
         self._tid = (tid + 1) & 0xFFFF
         asked.sent_ns = mono_ns
-        self.to_device(self._wire.request(tid, asked.unit, asked.pdu, request))
+        self.to_device(self._wire.request(tid, asked.unit, asked.pdu))
         self.counts.sent += 1
         if asked.unit == 0 and self._wire.is_serial:
             self.counts.broadcasts += 1
@@ -247,7 +248,9 @@ class LinkCore:
             adus = self._wire.feed(data)
         except WireError:
             self.counts.framing_lost_device += 1
+            self._give_up()
             return False
+        self.counts.skipped = self._wire.skipped
         for adu in adus:
             asked = self._asked(adu.tid, adu.unit)
             if asked is None:
@@ -296,7 +299,7 @@ class LinkCore:
 
     def _odd(self, tid: int, unit: int, pdu: bytes) -> None:
         """Count a reply to nothing that waits: too late, or never asked for."""
-        if tid in self._late:
+        if self._wire.has_tid and tid in self._late:
             del self._late[tid]
             self.counts.late += 1
             return
@@ -309,6 +312,7 @@ class LinkCore:
     def up(self) -> None:
         """The connection to the device stands."""
         self.counts.connects += 1
+        self._connected = True
         self.state = UP
         self._silences = 0
         self._wire.forget()
@@ -316,18 +320,24 @@ class LinkCore:
 
     def down(self, *, retrying: bool) -> None:
         """It is gone; ``retrying``: a new one is tried at once."""
-        if self.state == UP:
+        if self._connected:
             self.counts.connection_losses += 1
         else:
             self.counts.connect_failures += 1
+        self._give_up()
+        self._connected = False
         self.state = CONNECTING if retrying else DOWN
-        self.to_device = _nobody
         waiting, self.in_flight = self.in_flight, {}
         self._late.clear()  # of the old connection; nothing comes from there
         for asked in waiting.values():
             self._silent(asked)
         self._writing = False
         self.pump()
+
+    def _give_up(self) -> None:
+        """Send nothing more on this connection; ``down`` follows."""
+        self.state = CONNECTING
+        self.to_device = _nobody
 
     def tick(self) -> None:
         """Time has come that ``alarm`` asked for."""
@@ -343,9 +353,11 @@ class LinkCore:
             self._not_before_ns = mono_ns + self._pause_ns
             for tid in [*self._late][:-LATE_MAX]:
                 del self._late[tid]
-            self._wire.forget_half()
+            if not self._wire.has_tid:
+                self._wire.forget()
             if self._wire.resets or self._silences >= self._limits.silences:
                 self._silences = 0
+                self._give_up()
                 self.reset()
         for asked in self.in_flight.values():
             self.alarm(asked.deadline_ns)

@@ -39,6 +39,7 @@ class Counts:
     timeouts: int = 0
     late: int = 0  # replies that came after their timeout: discarded
     unsolicited: int = 0  # replies to nothing that was asked: discarded
+    skipped: int = 0  # RTU: bytes that began no frame, a wrong checksum among them
     judge_faults: int = 0  # the firewall itself failed: refused, or a read passed
     masters: int = 0  # connections taken
     masters_refused: int = 0  # connections beyond the limit

@@ -140,6 +140,7 @@ class DeviceKeeper:
         self._link = link
         self._core = core
         self._pipe: Pipe | None = None
+        self._given_up = False  # by us
         tls = link.device_tls
         self._tls: ssl.SSLContext | None = client_context(tls) if tls else None
         core.reset = self.reset
@@ -147,6 +148,7 @@ class DeviceKeeper:
     def reset(self) -> None:
         """Give up the connection; the keeper makes a new one."""
         if self._pipe is not None:
+            self._given_up = True
             self._pipe.abort()
 
     async def run(self) -> None:
@@ -158,12 +160,13 @@ class DeviceKeeper:
             while True:
                 lost = asyncio.Event()
                 began_s, replies = loop.time(), core.counts.round_trips
+                self._given_up = False
                 if await self._connect(lost):
                     await lost.wait()
                     self._pipe = None
                     # A device that takes a connection and closes it is not there. One
                     # that closes an idle connection is: requests wait for the new one.
-                    lasted = loop.time() - began_s > STEADY_S
+                    lasted = self._given_up or loop.time() - began_s > STEADY_S
                     if lasted or core.counts.round_trips > replies:
                         pause_s = limits.backoff_s_min
                         core.down(retrying=True)

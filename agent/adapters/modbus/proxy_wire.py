@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from protocols.errors import WireError
 from protocols.modbus.mbap import split
+from protocols.modbus.rtu import RtuFramer, build_rtu
 
 if TYPE_CHECKING:
     from agent.adapters.modbus.link import LinkConfig
     from protocols.modbus.mbap import Adu
-    from protocols.modbus.pdu import Request
 
 HEADER: Final = Struct(">HHHB")  # V1.0b, 3.1.3: identifier, protocol 0, length, unit
+SILENCE_BITS: Final = 3.5 * 11  # V1.02, 2.5.1.1: 3.5 characters of 11 bits
+SILENCE_NS_MIN: Final = 1_750_000  # ... above 19,200 baud always so
 EXCEPTION: Final = Struct(">HHHBBB")
 _header, _exception = HEADER.pack, EXCEPTION.pack
 
@@ -35,18 +37,16 @@ class DeviceWire(Protocol):
     is_serial: bool  # unit 0 is a broadcast: nobody answers
     resets: bool  # after a timeout, only a new connection is sure of what comes
     silence_ns: int  # between a reply and the next request
+    skipped: int  # bytes that began no frame
 
-    def request(self, tid: int, unit: int, pdu: bytes, request: Request) -> bytes:
+    def request(self, tid: int, unit: int, pdu: bytes) -> bytes:
         """Return the ADU to send."""
 
     def feed(self, data: bytes) -> list[Adu]:
         """Return the ADUs that are whole now; WireError where framing is lost."""
 
     def forget(self) -> None:
-        """Begin anew, with a new connection."""
-
-    def forget_half(self) -> None:
-        """Let go of half a reply: its time is over."""
+        """Begin anew: a new connection, or (RTU) a request whose time is over."""
 
 
 class TcpWire:
@@ -56,6 +56,7 @@ class TcpWire:
     is_serial = False
     resets = False
     silence_ns = 0
+    skipped = 0
 
     def __init__(self) -> None:
         """Begin with a new connection."""
@@ -68,21 +69,49 @@ class TcpWire:
             raise WireError("MBAP header", lost)
         return adus
 
-    def request(self, tid: int, unit: int, pdu: bytes, request: Request) -> bytes:
+    def request(self, tid: int, unit: int, pdu: bytes) -> bytes:
         """Return the ADU to send."""
-        del request
         return _header(tid, 0, len(pdu) + 1, unit) + pdu
 
     def forget(self) -> None:
         """Begin anew, with a new connection."""
         self._rest = b""
 
-    def forget_half(self) -> None:
-        """Keep it: on a stream the other half must come."""
+
+class RtuWire:
+    """RTU: on a serial line, or over TCP. One request at a time; no identifiers."""
+
+    has_tid = False
+    is_serial = True
+
+    def __init__(self, device: LinkConfig) -> None:
+        """Begin with a new connection."""
+        self.skipped = 0
+        # On a line, a late reply ends before the next request begins. Over TCP it may
+        # lie in some gateway's buffer: only a new connection cannot deliver it.
+        self.resets = device.kind == "rtu-tcp"
+        line_ns = int(SILENCE_BITS * 1e9 / device.baudrate)
+        self.silence_ns = 0 if self.resets else max(SILENCE_NS_MIN, line_ns)
+        self._framer = RtuFramer(replies=True)
+
+    def request(self, tid: int, unit: int, pdu: bytes) -> bytes:
+        """Return the frame to send."""
+        del tid
+        return build_rtu(unit, pdu)
+
+    def feed(self, data: bytes) -> list[Adu]:
+        """Return the replies that are whole now; what is none is skipped."""
+        before = self._framer.skipped
+        adus = self._framer.feed(data)
+        self.skipped += self._framer.skipped - before
+        return adus
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.skipped += self._framer.pending
+        self._framer = RtuFramer(replies=True)
 
 
 def wire_of(device: LinkConfig) -> DeviceWire:
     """Return the wire of a link's kind."""
-    if device.kind == "tcp":
-        return TcpWire()
-    raise NotImplementedError
+    return TcpWire() if device.kind == "tcp" else RtuWire(device)

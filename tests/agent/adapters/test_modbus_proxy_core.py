@@ -58,6 +58,9 @@ class Bench:
 
     def _reset(self) -> None:
         self.resets += 1
+        self.core.down(retrying=True)
+        self.core.to_device = self.device.append
+        self.core.up()
 
     def master(self, number: int = 1) -> tuple[Master, list[bytes]]:
         heard: list[bytes] = []
