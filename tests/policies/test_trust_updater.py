@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
@@ -57,9 +57,16 @@ class FileFetcher(FetcherInterface):
 
 
 def updater_takes(
-    root: bytes, history: list[Mapping[str, bytes]], now_s: int, paths: list[str]
+    root: bytes,
+    history: list[Mapping[str, bytes]],
+    now_s: int,
+    paths: list[str],
+    before_s: int | None = None,
 ) -> bool:
-    """Tell whether python-tuf takes the last of the offers, after those before it."""
+    """Tell whether python-tuf takes the last of the offers, after those before it.
+
+    Those were taken at ``before_s``: what is out of date by now was not so then.
+    """
     with TemporaryDirectory() as folder:
         metadata, targets = Path(folder, "m"), Path(folder, "t")
         metadata.mkdir()
@@ -73,8 +80,10 @@ def updater_takes(
                 FileFetcher(files),
                 bootstrap=root,
             )
+            is_last = files is history[-1]
+            at_s = now_s if is_last or before_s is None else before_s
             updater._trusted_set.reference_time = dt.datetime.fromtimestamp(
-                now_s, dt.UTC
+                at_s, dt.UTC
             )
             try:
                 updater.refresh()
@@ -83,7 +92,7 @@ def updater_takes(
                     if found is not None:
                         updater.download_target(found)
             except (RepositoryError, DownloadError):
-                if files is history[-1]:
+                if is_last:
                     return False
     return True
 
@@ -245,6 +254,7 @@ file_ops = st.lists(
 @pytest.mark.slow
 @settings(max_examples=400)
 @given(fleet_ops, file_ops, st.booleans())
+@example(on_fleet=[("time", 170, 0)], on_files=[("drop", 228, 0)], targets=False)
 def test_we_never_accept_what_python_tuf_refuses(
     on_fleet: list[Op], on_files: list[Op], targets: bool
 ) -> None:
@@ -270,7 +280,8 @@ def test_we_never_accept_what_python_tuf_refuses(
     paths = ["rollout.json", *(f"policy/{one}/policy.yaml" for one in offered.policies)]
     # the time that we went by: a floor goes with the keys that told it
     now_s = max(fleet.now_s, new.time_floor_ns // NS)
-    assert updater_takes(honest.roots[0], [first, before, shown], now_s, paths)
+    offers = [first, before, shown]
+    assert updater_takes(honest.roots[0], offers, now_s, paths, honest.now_s)
 
 
 def test_what_is_honest_is_taken_by_both() -> None:
