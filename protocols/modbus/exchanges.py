@@ -1,8 +1,8 @@
 """What passed between masters and devices, as columns: a request and its reply, or not.
 
-Tap and proxy bring ``PairBatch``: bytes, where each ADU lies, and who said it.
-``decode_pairs`` (``pairs.py``) turns it into an ``ExchangeBatch``: every field of
-every public function, and what does not fit. Addresses are 0-based.
+The proxy brings ``PairBatch``: bytes, where each ADU lies, and who said it. An
+``ExchangeBatch`` holds every field of every public function, and what does not fit;
+what makes the one of the other is still to come. Addresses are 0-based.
 """
 
 from __future__ import annotations
