@@ -21,13 +21,12 @@ from firmware_sim.inverter import BASE, Inverter
 from firmware_sim.plant_map import POINTS
 from firmware_sim.registers import apply_write, image
 from firmware_sim.schema import NS, nanoseconds
+from protocols.modbus.functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from firmware_sim.plant import Plant
     from firmware_sim.registers import RegisterPoint
 
-# Function code -> table (MODBUS Application Protocol V1.1b3, clause 6).
-TABLE_OF: Final = {1: 0, 5: 0, 15: 0, 2: 1, 4: 3, 3: 4, 6: 4, 16: 4, 22: 4, 23: 4}
 BEHIND_NS_MAX: Final = NS  # after a longer pause the plant does not race to catch up
 
 
@@ -142,7 +141,7 @@ class Plc:
         refused = await self._misbehave()
         if refused is not None:
             return refused
-        table = TABLE_OF[function]
+        table = FUNCTIONS[function].table
         if values is not None:
             written = [int(value) for value in values]
             if not apply_write(self.points, self.plant, table, address, written):

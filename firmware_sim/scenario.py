@@ -24,6 +24,7 @@ from firmware_sim.schema import (
     InverterSpec,
     Name,
     Phase,
+    ScenarioHead,
     Strict,
     TankSpec,
     nanoseconds,
@@ -82,16 +83,10 @@ class VehicleEvent(Strict, frozen=True, kw_only=True):
 
 
 class VehicleScenario(
-    Strict, tag_field="kind", tag="vehicle", frozen=True, kw_only=True
+    ScenarioHead, tag_field="kind", tag="vehicle", frozen=True, kw_only=True
 ):
     """A vehicle with its buses, its route and its events."""
 
-    schema: Literal["sluicegate/scenario/1"]
-    name: Name
-    title: str = ""
-    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
-    start: str
-    duration: Duration = "60s"
     jitter: Duration = "200us"
     vin: str
     ecu_serial: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{4,32}$")]
@@ -119,15 +114,11 @@ class FaultEvent(Strict, frozen=True, kw_only=True):
     code: Annotated[int, Meta(ge=1, le=11)] = 6  # Modbus exception, 6: device busy
 
 
-class PlantScenario(Strict, tag_field="kind", tag="plant", frozen=True, kw_only=True):
+class PlantScenario(
+    ScenarioHead, tag_field="kind", tag="plant", frozen=True, kw_only=True
+):
     """A tank line and its PLC."""
 
-    schema: Literal["sluicegate/scenario/1"]
-    name: Name
-    title: str = ""
-    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
-    start: str
-    duration: Duration = "60s"
     step: Duration = "50ms"
     unit: Annotated[int, Meta(ge=1, le=247)] = 1
     serial: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,16}$")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +38,17 @@ def nanoseconds(text: str) -> int:
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Base of all parts."""
+
+
+class ScenarioHead(Strict, frozen=True, kw_only=True):
+    """What every scenario file begins with."""
+
+    schema: Literal["sluicegate/scenario/1"]
+    name: Name
+    title: str = ""
+    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    start: str
+    duration: Duration = "60s"
 
 
 def start_ns(text: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from firmware_sim.inverter import BASE, Inverter
@@ -29,7 +30,7 @@ ILLEGAL_ADDRESS: Final = 2
 POWER_LIMIT_AT: Final = 100  # of the inverter, holding, 0.1 %
 
 
-class Device:
+class Device(ABC):
     """Tables of one unit. ``identity``: the objects of 43/14, basic category."""
 
     def __init__(self, product: str, serial: str, start: str, seed: int) -> None:
@@ -54,9 +55,9 @@ class Device:
         """Return a number that changes when tables may."""
         return self._now_ns // 100_000_000
 
+    @abstractmethod
     def cells(self, table: int) -> dict[int, int]:
         """Return address -> register (or bit) of a table, as it is now."""
-        raise NotImplementedError
 
     def store(self, table: int, address: int, values: list[int]) -> bool:
         """Carry out a write; False where it is not allowed there."""

@@ -14,6 +14,7 @@ from firmware_sim.schema import (
     Duration,
     Name,
     Phase,
+    ScenarioHead,
     Share,
     Strict,
     TankSpec,
@@ -209,16 +210,10 @@ class NetworkFault(Strict, frozen=True, kw_only=True):
 
 
 class NetworkScenario(
-    Strict, tag_field="kind", tag="network", frozen=True, kw_only=True
+    ScenarioHead, tag_field="kind", tag="network", frozen=True, kw_only=True
 ):
     """A plant network. ``lost``: share of segments sent again; ``split``: in two."""
 
-    schema: Literal["sluicegate/scenario/1"]
-    name: Name
-    title: str = ""
-    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
-    start: str
-    duration: Duration = "60s"
     lost: Share = 0.0
     split: Share = 0.0
     plcs: Annotated[tuple[PlcSpec, ...], Meta(min_length=1, max_length=32)]

@@ -14,6 +14,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from protocols.modbus.functions import (
+    FUNCTIONS,
+    READ_COILS,
+    READ_DISCRETE,
+    READ_HOLDING,
+    READ_INPUT,
+)
 from protocols.modbus.values import BIT_TABLES, check_point
 
 if TYPE_CHECKING:
@@ -21,10 +28,10 @@ if TYPE_CHECKING:
 
     from protocols.modbus.values import Point
 
-# Function code that reads a table (V1.1b3 clauses 6.1 to 6.4).
-FUNCTION: Final = {0: 1, 1: 2, 3: 4, 4: 3}
-REGISTERS_MAX: Final = 125  # clauses 6.3, 6.4: 0x007D
-BITS_MAX: Final = 2000  # clauses 6.1, 6.2: 0x07D0
+READS: Final = (READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT)
+FUNCTION: Final = {FUNCTIONS[code].table: code for code in READS}  # by table
+REGISTERS_MAX: Final = FUNCTIONS[READ_HOLDING].quantity_max
+BITS_MAX: Final = FUNCTIONS[READ_COILS].quantity_max
 GAP_MAX: Final = (
     8  # registers: 16 bytes, less than the 12 + 9 bytes of one more ADU pair
 )

@@ -51,11 +51,3 @@ def role_of(value: bytes) -> str:
     if not role.isprintable():
         raise WireError("role", "holds a control character")
     return role
-
-
-def role_value(role: str) -> bytes:
-    """Return the extension's DER value for ``role``; ValueError where it cannot be."""
-    body = role.encode("utf-8")
-    if not 1 <= len(body) <= ROLE_BYTES_MAX or not role.isprintable():
-        raise ValueError("a role has 1 to 127 bytes, all printable")
-    return bytes((_UTF8_STRING, len(body))) + body

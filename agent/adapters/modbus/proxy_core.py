@@ -19,7 +19,6 @@ from agent.adapters.modbus.proxy_counts import Counts
 from agent.adapters.modbus.proxy_log import Place, Told
 from agent.adapters.modbus.proxy_master import UNANSWERED_MAX, Asked, Master
 from agent.adapters.modbus.proxy_rules import TOLERATED, WRONG, answered, decide
-from agent.adapters.modbus.proxy_wire import exception_adu, reply_adu
 from agent.firewall.decision import Caller
 from protocols.errors import WireError
 from protocols.modbus.exchanges import Problem, Reason
@@ -29,9 +28,9 @@ from protocols.modbus.functions import (
     PATH_UNAVAILABLE,
     TARGET_SILENT,
 )
-from protocols.modbus.mbap import split
+from protocols.modbus.mbap import build_adu, split
 from protocols.modbus.pdu import parse_request
-from protocols.modbus.pdu_reply import parse_reply
+from protocols.modbus.pdu_reply import encode_exception, parse_reply
 from protocols.modbus.peers import OTHERS
 
 if TYPE_CHECKING:
@@ -287,7 +286,7 @@ class LinkCore:
             self._answer(asked, DEVICE_FAILURE)
         else:
             counts.answered += 1
-            asked.master.done(asked, reply_adu(asked.tid, unit, pdu))
+            asked.master.done(asked, build_adu(asked.tid, unit, pdu))
         # All that follows comes after the answer: it costs the round trip nothing.
         counts.judge_faults += answered(self._rules, self._place.link, asked, reply)
         counts.round_trips += 1
@@ -377,7 +376,9 @@ class LinkCore:
 
     def _answer(self, asked: Asked, code: int) -> None:
         """Answer in place of the device; 0: say nothing."""
-        adu = exception_adu(asked.tid, asked.unit, asked.pdu[0], code) if code else b""
+        adu = b""
+        if code:
+            adu = build_adu(asked.tid, asked.unit, encode_exception(asked.pdu[0], code))
         asked.master.done(asked, adu)
 
     def _tell(

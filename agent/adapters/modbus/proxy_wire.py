@@ -1,33 +1,18 @@
-"""ADUs towards masters and devices, built anew from their parts: none leaves half."""
+"""How a device is spoken to: ADUs built anew from their parts, so none leaves half."""
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
-from protocols.errors import WireError
-from protocols.modbus.mbap import split
+from protocols.modbus.mbap import MbapFramer, build_adu
 from protocols.modbus.rtu import RtuFramer, build_rtu
 
 if TYPE_CHECKING:
     from agent.adapters.modbus.link import LinkConfig
     from protocols.modbus.mbap import Adu
 
-HEADER: Final = Struct(">HHHB")  # V1.0b, 3.1.3: identifier, protocol 0, length, unit
 SILENCE_BITS: Final = 3.5 * 11  # V1.02, 2.5.1.1: 3.5 characters of 11 bits
 SILENCE_NS_MIN: Final = 1_750_000  # ... above 19,200 baud always so
-EXCEPTION: Final = Struct(">HHHBBB")
-_header, _exception = HEADER.pack, EXCEPTION.pack
-
-
-def reply_adu(tid: int, unit: int, pdu: bytes) -> bytes:
-    """Return a PDU with its MBAP header."""
-    return _header(tid, 0, len(pdu) + 1, unit) + pdu
-
-
-def exception_adu(tid: int, unit: int, function: int, code: int) -> bytes:
-    """Return an exception reply (V1.1b3, clause 7)."""
-    return _exception(tid, 0, 3, unit, function | 0x80, code)
 
 
 class DeviceWire(Protocol):
@@ -60,22 +45,19 @@ class TcpWire:
 
     def __init__(self) -> None:
         """Begin with a new connection."""
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[Adu]:
-        """Return the ADUs that are whole now; WireError where framing is lost."""
-        adus, self._rest, lost = split(self._rest + data if self._rest else data)
-        if lost:
-            raise WireError("MBAP header", lost)
-        return adus
+        self.forget()
 
     def request(self, tid: int, unit: int, pdu: bytes) -> bytes:
         """Return the ADU to send."""
-        return _header(tid, 0, len(pdu) + 1, unit) + pdu
+        return build_adu(tid, unit, pdu)
+
+    def feed(self, data: bytes) -> list[Adu]:
+        """Return the ADUs that are whole now; WireError where framing is lost."""
+        return self._framer.feed(data)
 
     def forget(self) -> None:
         """Begin anew, with a new connection."""
-        self._rest = b""
+        self._framer = MbapFramer()
 
 
 class RtuWire:

@@ -23,7 +23,20 @@ from tests.support.proxying import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.firewall.decision import Caller, Decision
+
+
+def held() -> tuple[threading.Event, Callable[[bytes], bytes]]:
+    """Return a device's answer that waits for the event."""
+    go = threading.Event()
+
+    def answer(pdu: bytes) -> bytes:
+        go.wait(PATIENCE_S)
+        return registers(pdu)
+
+    return go, answer
 
 
 def test_a_device_that_says_nothing_is_answered_for_and_its_late_reply_dropped() -> (
@@ -160,12 +173,7 @@ def test_masters_beyond_the_limit_are_closed_at_once() -> None:
 
 
 def test_requests_beyond_the_queue_are_answered_with_busy_in_their_place() -> None:
-    go = threading.Event()
-
-    def answer(pdu: bytes) -> bytes:
-        go.wait(PATIENCE_S)
-        return registers(pdu)
-
+    go, answer = held()
     with (
         Device(answer) as device,
         proxied(device.port, allowing(), limits={"queued_a_client": 3}) as proxy,
@@ -231,12 +239,7 @@ def test_masters_reconnect_to_a_proxy_that_was_started_anew() -> None:
 
 
 def test_stop_lets_what_is_under_way_end() -> None:
-    go = threading.Event()
-
-    def answer(pdu: bytes) -> bytes:
-        go.wait(PATIENCE_S)
-        return registers(pdu)
-
+    go, answer = held()
     with (
         Device(answer) as device,
         proxied(device.port, allowing()) as proxy,
