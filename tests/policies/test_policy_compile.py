@@ -383,8 +383,7 @@ def test_first_match_wins_as_in_the_slow_reading(
     rules = [{**rule, "name": f"r{n}", "purpose": "p"} for n, rule in enumerate(rules)]
     text = policy_of(rules=rules, consents={"c": consent_of("location")})
     compiled = compile_text(text, points_of(*ITEMS))
-    # The shipped combinations end chains too: test_combinations.py has their reading.
-    assume(not any(form.cut for form in compiled.forms))
+    assume(not any(f.cut for f in compiled.forms))  # read in test_combinations.py
     items = compiled.policy.items
     for number, destination in enumerate(compiled.policy.destinations):
         assert np.all(destination.chain < len(compiled.policy.rules))
