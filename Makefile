@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 
 dev: $(STAMP) ## make the virtual environment with everything in it
 
-check: lint type shape quick ## all checks and the quick tests (under 2 minutes)
+check: lint type shape quick ## all checks and the quick tests (3 minutes on two cores; 2 are wanted)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -33,7 +33,7 @@ shape: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow"
 
-test: quick ## the whole test suite (under 10 minutes); what runs against a clock in one worker
+test: quick ## the whole test suite (14 minutes on two cores; 10 are wanted); what runs against a clock in one worker
 	$(BIN)/pytest -q -n auto -m "slow and not alone"
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow and alone"
 
