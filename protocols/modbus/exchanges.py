@@ -1,6 +1,8 @@
-"""What passed between masters and devices: a request and its reply, or not.
+"""What passed between masters and devices, as columns: a request and its reply, or not.
 
-The proxy brings ``PairBatch``: bytes, where each PDU lies, and who said it.
+Tap and proxy bring ``PairBatch``: bytes, where each PDU lies, and who said it.
+``ExchangeBatch`` is the same decoded: every field of every public function, and what
+does not fit. Addresses are 0-based.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from protocols.frames import I16, I64, U8, U16, U32
+    from protocols.frames import I16, I64, U8, U16, U32, Bool
 
 
 NO_SUB: Final = 0xFFFF  # functions without a sub-function
+UNLISTED: Final = 255  # in ``link``: a device that the configuration does not name
 NO_REPLY: Final = -1  # in ``reply_at``
 NO_REQUEST: Final = -1  # in ``request_at``: an unsolicited reply
 
@@ -77,7 +80,7 @@ class PairBatch:
     reply_ns: I64  # [N] 0 where no reply came
     client: U16  # [N] index into ``Peers``
     server: U16  # [N] index into ``Peers``
-    link: U8  # [N] index into the link table
+    link: U8  # [N] index into the link table, UNLISTED
     unit: U8  # [N]
     tid: U16  # [N] transaction identifier; 0 on serial lines
     request_at: I64  # [N] NO_REQUEST
@@ -88,6 +91,50 @@ class PairBatch:
     verdict: U8  # [N] Verdict, where a proxy has judged
     rule: I16  # [N] which rule decided, -1 none
     reason: U8  # [N] Reason
+
+    def __len__(self) -> int:
+        """Return the number of exchanges."""
+        return len(self.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeBatch:
+    """N exchanges, decoded. ``read_*`` is what came back, ``write_*`` what was asked.
+
+    ``address`` and ``count`` tell the read part of a reading function and of 23, else
+    what is written. Row i owns ``read_values[read_offset[i]:read_offset[i + 1]]``
+    (registers, or coils as 0/1) and likewise for ``write_values``; function 22 has its
+    two masks (and, or) there. What is malformed has no values.
+    """
+
+    time_ns: I64  # [N]
+    reply_ns: I64  # [N]
+    client: U16  # [N]
+    server: U16  # [N]
+    link: U8  # [N]
+    unit: U8  # [N]
+    tid: U16  # [N]
+    function: U8  # [N] of the request, without the exception bit
+    sub: U16  # [N] sub-function of 8, MEI type of 43 (<< 8 | read code), NO_SUB
+    table: U8  # [N] 0, 1, 3, 4 or NO_TABLE
+    address: U16  # [N] 0 where the function has none
+    count: U16  # [N]
+    write_address: U16  # [N]
+    write_count: U16  # [N] 0: writes nothing that has an address
+    is_write: Bool  # [N] may change the device: by ``functions.is_write``
+    exception: U8  # [N] exception code of the reply, 0 none
+    problems: U32  # [N]
+    verdict: U8  # [N]
+    rule: I16  # [N]
+    reason: U8  # [N]
+    alert: I16  # [N] the first ``alert`` rule that touches it, -1 none
+    read_offset: I64  # [N + 1]
+    read_values: U16
+    write_offset: I64  # [N + 1]
+    write_values: U16
+    texts: tuple[
+        tuple[int, int, bytes], ...
+    ] = ()  # (row, object id, text) of 43/14, 17
 
     def __len__(self) -> int:
         """Return the number of exchanges."""

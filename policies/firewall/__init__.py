@@ -1,0 +1,1 @@
+"""The Modbus firewall of a policy: from what people write to what a judge reads."""
