@@ -114,7 +114,7 @@ class ExchangeBatch:
     link: U8  # [N]
     unit: U8  # [N]
     tid: U16  # [N]
-    function: U8  # [N] of the request, without the exception bit
+    function: U8  # [N] of the request; of the reply where there is none, without bit 7
     sub: U16  # [N] sub-function of 8, MEI type of 43 (<< 8 | read code), NO_SUB
     table: U8  # [N] 0, 1, 3, 4 or NO_TABLE
     address: U16  # [N] 0 where the function has none
@@ -122,6 +122,7 @@ class ExchangeBatch:
     write_address: U16  # [N]
     write_count: U16  # [N] 0: writes nothing that has an address
     is_write: Bool  # [N] may change the device: by ``functions.is_write``
+    malformed: Bool  # [N] the request itself does not fit, whatever its reply
     exception: U8  # [N] exception code of the reply, 0 none
     problems: U32  # [N]
     verdict: U8  # [N]
