@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from protocols.can.isotp import DiagnosticMessage
     from protocols.can.uds import Identifier
     from protocols.frames import I32, FrameBatch
+    from protocols.modbus.exchanges import ExchangeBatch
+
+ALL_UNITS: Final = -1  # in ``Conversation.unit``: several, or it does not matter
+NO_HOST: Final = ""  # in ``Conversation.server``: many of them
 
 
 class Level(IntEnum):
@@ -22,17 +26,40 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CanId:
+    """What a finding on a CAN bus is about."""
+
+    bus: int
+    ident: int  # CAN identifier with flags
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a finding about Modbus is about: who asks whom."""
+
+    client: str  # IP address, or the name of a serial line
+    server: str  # NO_HOST: many of them
+    link: int  # index into the link table, UNLISTED
+    unit: int = ALL_UNITS
+
+
+Subject: TypeAlias = CanId | Conversation
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One detector's word on one subject in one batch, with how often it was seen."""
 
-    detector: str  # D1, D2, ID1 ... as in the detector table
+    detector: str  # D1, ID1, M1 ... as in the table of ``kinds.py``
     level: Level
-    bus: int
-    ident: int  # CAN identifier with flags; the subject of the finding
+    subject: Subject
     count: int
     first_ns: int
     last_ns: int
-    detail: str = ""  # names and sizes, never payload
+    detail: str = ""  # names, addresses and sizes; never payload or a register's value
+    variant: str = ""  # where a detector tells several things apart: "write", "coil"
+    refused: bool = False  # by the firewall's rules
+    bound: float | None = None  # false alarms an hour, at most (95 %); None: declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +70,8 @@ class View:
     message: I32  # [N] message row of the plan, -1 unknown id, -2 no data frame
     diagnostics: Sequence[DiagnosticMessage]
     identifiers: Sequence[Identifier]
+    exchanges: ExchangeBatch | None = None  # in order of time
+    names: Sequence[str] = ()  # what ``client`` and ``server`` number (``Peers.names``)
 
 
 class Detector(Protocol):

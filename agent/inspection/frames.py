@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.inspection.findings import Finding, Level
+from agent.inspection.findings import CanId, Finding, Level
 from agent.limits import EVENT_KEYS_MAX
 from protocols.can.plan import BUSES_MAX, FrameKind
 from protocols.frames import CAN_ERR_FLAG, CAN_RTR_FLAG, CANFD_FDF
@@ -56,7 +56,7 @@ class UnknownIdentifier:
             self._seen.pop(next(iter(self._seen)))
         self._seen[bus, ident] = (start, seen)
         level = Level.ALERT if seen >= ALERT_FRAMES else Level.NOTICE
-        return Finding("D1", level, bus, ident, count, first, last)
+        return Finding("D1", level, CanId(bus, ident), count, first, last)
 
 
 class WrongShape:
@@ -87,7 +87,7 @@ class WrongShape:
         if not odd.any():
             return []
         return [
-            Finding("D2", Level.ALERT, bus, ident, count, first, last)
+            Finding("D2", Level.ALERT, CanId(bus, ident), count, first, last)
             for bus, ident, count, first, last in subjects(view, odd)
         ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.inspection.findings import Finding, Level
+from agent.inspection.findings import CanId, Finding, Level
 
 if TYPE_CHECKING:
     from agent.inspection.findings import View
@@ -22,8 +22,7 @@ class IdentifierSeen:
             Finding(
                 "ID2" if seen.is_write else "ID1",
                 Level.ALERT,
-                seen.bus,
-                seen.ident,
+                CanId(seen.bus, seen.ident),
                 1,
                 seen.time_ns,
                 seen.time_ns,

@@ -1,8 +1,8 @@
 """Events in the words of other people's tools: OCSF Detection Finding, class 2004.
 
 Source: OCSF 1.x schema, https://schema.ocsf.io (class_uid 2004, category 2); AUTOSAR
-QSEv ids and UN R155 rows ride in ``unmapped`` until OCSF knows vehicles. Ids of our own
-(``qsev`` numbers) are defaults: OEMs renumber them.
+QSEv ids and UN R155 rows ride in ``unmapped`` until OCSF knows vehicles; what is about
+Modbus names its ATT&CK techniques in ``finding_info`` and its hosts in ``unmapped``.
 """
 
 from __future__ import annotations
@@ -13,30 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from agent.inspection.attack import aliases, record
+from agent.inspection.findings import ALL_UNITS, NO_HOST, CanId
+from agent.inspection.kinds import kind_of
+from protocols.modbus.exchanges import UNLISTED
+
 if TYPE_CHECKING:
-    from agent.inspection.findings import Finding
+    from agent.inspection.findings import Conversation, Finding, Subject
+    from agent.inspection.kinds import Kind
 
 OCSF_VERSION: Final = "1.6.0"
 BUCKET_NS: Final = 600 * 10**9  # one event per (detector, bus, id) in ten minutes
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a detector's finding means to the outside."""
-
-    title: str
-    severity_id: int  # OCSF: 1 informational, 2 low, 3 medium, 4 high
-    risk: str  # the MIIT risk vocabulary (regulation.md MON-01)
-    r155: tuple[str, ...]  # UN R155 Annex 5 Part A rows
-    qsev: int  # security event id, ours until an OEM maps it
-
-
-KINDS: Final = {
-    "D1": Kind("Unknown CAN identifier", 3, "illegal access", ("06.1", "11.1"), 0x8001),
-    "D2": Kind("Wrong CAN length or frame kind", 3, "tamper", ("06.2", "11.1"), 0x8002),
-    "ID1": Kind("Vehicle identifier seen on a bus", 2, "leak", ("19.2",), 0x8010),
-    "ID2": Kind("Vehicle identifier written", 4, "tamper", ("20.1",), 0x8011),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +35,16 @@ class Context:
     policy_digest: bytes
     clock_confidence: str
     version: str
+    links: tuple[str, ...] = ()
+    # Where a refused request is held back, and not only seen: proxied links that enforce.
+    held: frozenset[int] = frozenset()
 
 
 def event(finding: Finding, context: Context, lost_frames: int) -> bytes:
     """Return one Detection Finding as JSON. Carries ids and counts, no payload."""
-    kind = KINDS[finding.detector]
-    bus = context.buses[finding.bus] if finding.bus < len(context.buses) else "?"
-    subject = f"{finding.detector}|{bus}|{finding.ident:08X}"
+    kind = kind_of(finding)
+    where, key, place = subject_of(finding.subject, context)
+    subject = "|".join(one for one in (finding.detector, finding.variant, key) if one)
     bucket = finding.first_ns // BUCKET_NS
     uid = hashlib.sha256(f"{context.device}|{subject}|{bucket}".encode()).hexdigest()
     body = {
@@ -73,6 +63,7 @@ def event(finding: Finding, context: Context, lost_frames: int) -> bytes:
             "title": kind.title,
             "types": [finding.detector],
             "desc": finding.detail,
+            **_attacks(kind),
         },
         "metadata": {
             "version": OCSF_VERSION,
@@ -82,15 +73,15 @@ def event(finding: Finding, context: Context, lost_frames: int) -> bytes:
                 "version": context.version,
             },
         },
-        "device": {"uid": context.device, "type_id": 7, "interface_name": bus},
-        "action": "observed",
+        "device": {"uid": context.device, "type_id": 7, "interface_name": where},
+        "action": action_of(finding, context),
         "unmapped": {
-            "can": {"bus": bus, "ident": f"{finding.ident:X}"},
+            **place,
             "risk_type": kind.risk,
             "r155": list(kind.r155),
             "qsev": {
                 "idsm_instance": 0,
-                "sensor_instance": finding.bus,
+                "sensor_instance": _sensor(finding.subject),
                 "security_event": kind.qsev,
             },
             "time_ns": finding.first_ns,
@@ -98,6 +89,58 @@ def event(finding: Finding, context: Context, lost_frames: int) -> bytes:
             "policy": context.policy_digest.hex(),
             "degraded": lost_frames > 0,
             "lost_frames": lost_frames,
+            **_more(finding, kind),
         },
     }
     return msgspec.json.encode(body)
+
+
+def subject_of(subject: Subject, context: Context) -> tuple[str, str, dict[str, object]]:
+    """Return the interface's name, what tells the subject apart, and its record."""
+    if isinstance(subject, CanId):
+        known = subject.bus < len(context.buses)
+        bus = context.buses[subject.bus] if known else "?"
+        record_ = {"bus": bus, "ident": f"{subject.ident:X}"}
+        return bus, f"{bus}|{subject.ident:08X}", {"can": record_}
+    link = link_name(subject, context)
+    told: dict[str, object] = {"client": subject.client}
+    if subject.server != NO_HOST:
+        told["server"] = subject.server
+    if subject.link != UNLISTED:
+        told["link"] = link
+    if subject.unit != ALL_UNITS:
+        told["unit"] = subject.unit
+    key = f"{subject.client}|{subject.server}|{link}|{subject.unit}"
+    return link, key, {"modbus": told}
+
+
+def link_name(subject: Conversation, context: Context) -> str:
+    """Return the configured name of the device; its address where it has none."""
+    known = subject.link < len(context.links)
+    return context.links[subject.link] if known else subject.server
+
+
+def action_of(finding: Finding, context: Context) -> str:
+    """Tell whether what a finding is about was only seen, or also held back."""
+    subject = finding.subject
+    held = not isinstance(subject, CanId) and subject.link in context.held
+    return "denied" if held and finding.refused else "observed"
+
+
+def _sensor(subject: Subject) -> int:
+    return subject.bus if isinstance(subject, CanId) else subject.link
+
+
+def _attacks(kind: Kind) -> dict[str, object]:
+    """Return the techniques; nothing for what has none (all that is about CAN)."""
+    return {"attacks": [record(one) for one in kind.attacks]} if kind.attacks else {}
+
+
+def _more(finding: Finding, kind: Kind) -> dict[str, object]:
+    more: dict[str, object] = {}
+    old = aliases(kind.attacks)
+    if old:
+        more["attack_v18"] = old
+    if finding.bound is not None:
+        more["certified_fp_per_h"] = round(finding.bound, 3)
+    return more

@@ -1,6 +1,6 @@
 """The inspection stage: detectors in, few well-behaved events out.
 
-Findings are aggregated per (detector, bus, identifier) in ten-minute buckets: the first
+Findings are aggregated per (detector, variant, subject) in ten-minute buckets: the first
 alert leaves at once, its repetitions leave as one count when the bucket closes. A rate
 limit holds over all; what it holds back is counted (the AUTOSAR IdsM filter chain:
 aggregation, threshold, rate limit).
@@ -9,9 +9,9 @@ aggregation, threshold, rate limit).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from agent.inspection.findings import Finding, Level
+from agent.inspection.findings import Finding, Level, Subject
 from agent.inspection.ocsf import BUCKET_NS
 from agent.limits import EVENT_KEYS_MAX, EVENTS_A_MINUTE_MAX
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from agent.inspection.findings import Detector, View
 
 MINUTE_NS: Final = 60 * 10**9
+
+Key: TypeAlias = tuple[str, str, Subject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class Inspector:
     def __init__(self, detectors: Sequence[Detector]) -> None:
         """Take the detectors in the order in which they look."""
         self._detectors = tuple(detectors)
-        # (detector, bus, ident) -> what is not yet told. Written by inspect() only.
-        self._open: dict[tuple[str, int, int], _Repeated] = {}
+        # (detector, variant, subject) -> what is not yet told. Written by inspect() only.
+        self._open: dict[Key, _Repeated] = {}
         self._minute = 0
         self._sent_this_minute = 0
         self._notices = 0
@@ -92,7 +94,7 @@ class Inspector:
         )
 
     def _merge(self, finding: Finding) -> Finding | None:
-        key = (finding.detector, finding.bus, finding.ident)
+        key = (finding.detector, finding.variant, finding.subject)
         known = self._open.get(key)
         if known is None and len(self._open) >= EVENT_KEYS_MAX:
             self._suppressed += 1

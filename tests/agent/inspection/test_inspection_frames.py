@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.inspection.findings import Level, View
+from agent.inspection.findings import CanId, Finding, Level, View
 from agent.inspection.frames import UnknownIdentifier, WrongShape
 from protocols.frames import CAN_ERR_FLAG, CANFD_FDF, FrameBatch
 
@@ -28,6 +28,11 @@ def frames(rows: list[tuple[int, int, int, int, int]]) -> FrameBatch:
 
 def view(batch: FrameBatch, message: list[int]) -> View:
     return View(batch, np.array(message, np.int32), (), ())
+
+
+def ident_of(finding: Finding) -> int:
+    assert isinstance(finding.subject, CanId)
+    return finding.subject.ident
 
 
 def test_one_unknown_frame_is_a_notice_and_the_third_an_alert() -> None:
@@ -82,7 +87,7 @@ def test_d2_equals_a_slow_judge(rows: list[tuple[int, int, int]]) -> None:
         np.array(length, np.int32), np.array(kind, np.uint8), frozenset({0})
     )
     found = {
-        (f.ident, f.count)
+        (ident_of(f), f.count)
         for f in detector.inspect(view(batch, [m for m, _, _ in rows]))
     }
     slow: dict[int, int] = {}
@@ -96,4 +101,4 @@ def test_d2_equals_a_slow_judge(rows: list[tuple[int, int, int]]) -> None:
 def test_a_remote_frame_on_a_watched_bus_is_another_kind_of_frame() -> None:
     detector = WrongShape(np.zeros(0, np.int32), np.zeros(0, np.uint8), frozenset({0}))
     rows = [(0, bus, 0x40000000 | 0x100, 8, 0) for bus in (0, 1)]
-    assert [f.bus for f in detector.inspect(view(frames(rows), [-2, -2]))] == [0]
+    assert [f.subject.bus for f in detector.inspect(view(frames(rows), [-2, -2]))] == [0]

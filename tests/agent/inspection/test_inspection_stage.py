@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.inspection.findings import Finding, Level, View
+from agent.inspection.findings import CanId, Finding, Level, View
 from agent.inspection.ocsf import Context, event
 from agent.inspection.stage import Inspector
 from agent.limits import EVENTS_A_MINUTE_MAX
@@ -30,7 +30,7 @@ class Scripted:
 
 
 def alert(ident: int, time_s: int, count: int = 1) -> Finding:
-    return Finding("D1", Level.ALERT, 0, ident, count, time_s * S, time_s * S)
+    return Finding("D1", Level.ALERT, CanId(0, ident), count, time_s * S, time_s * S)
 
 
 def test_the_first_alert_leaves_at_once_and_repetitions_as_one_count() -> None:
@@ -51,7 +51,7 @@ def test_repetitions_not_yet_told_are_flushed() -> None:
 
 
 def test_a_notice_never_leaves_but_is_counted() -> None:
-    stage = Inspector([Scripted([Finding("D1", Level.NOTICE, 0, 1, 2, 0, 0)])])
+    stage = Inspector([Scripted([Finding("D1", Level.NOTICE, CanId(0, 1), 2, 0, 0)])])
     assert stage.inspect(NOTHING, 0) == []
     assert stage.statistics().notices == 2
 
