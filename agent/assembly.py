@@ -14,6 +14,10 @@ from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
 from agent.inspection.frames import UnknownIdentifier, WrongShape
 from agent.inspection.identifiers import IdentifierSeen
+from agent.inspection.modbus_commands import Dangerous
+from agent.inspection.modbus_exceptions import ExceptionBurst
+from agent.inspection.modbus_policy import OutsidePolicy, Watched
+from agent.inspection.modbus_sanity import Malformed
 from agent.inspection.stage import Inspector
 from agent.protection.protector import Protector
 from agent.protection.sealer import Sealer
@@ -70,7 +74,12 @@ def assemble(
     """
     policy = compiled.policy
     context = ocsf.Context(
-        identity.device, compiled.buses, policy.digest, clock, identity.version
+        identity.device,
+        compiled.buses,
+        policy.digest,
+        clock,
+        identity.version,
+        compiled.links,
     )
     names = policy.items.name
     event_item = names.index(EVENT_ITEM) if EVENT_ITEM in names else -1
@@ -113,6 +122,11 @@ def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:
             UnknownIdentifier(watched),
             WrongShape(plan.messages.length, plan.messages.kind, watched),
             IdentifierSeen(),
+            Malformed(),
+            Dangerous(),
+            OutsidePolicy(),
+            Watched(),
+            ExceptionBurst(),
         ]
     )
 

@@ -64,7 +64,7 @@ KINDS: Final = {
         "Modbus exceptions in a burst", 2, ABNORMAL, (), 0x8105, ("T0888", "T0846")
     ),
     "M6": Kind("Modbus device identified", 2, ILLEGAL, (), 0x8106, ("T0888",)),
-    "M7": Kind("Modbus device stopped or silenced", 4, ABNORMAL, (), 0x8107, ("T0814",)),
+    "M7": Kind("Modbus device silenced", 4, ABNORMAL, (), 0x8107, ("T0814",)),
     "M7/restart": Kind(
         "Modbus device restarted", 4, ABNORMAL, (), 0x8117, ("T0816", "T0814")
     ),

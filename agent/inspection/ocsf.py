@@ -36,7 +36,7 @@ class Context:
     clock_confidence: str
     version: str
     links: tuple[str, ...] = ()
-    # Where a refused request is held back, and not only seen: proxied links that enforce.
+    # Links where what is refused is held back: proxied ones, where rules are enforced.
     held: frozenset[int] = frozenset()
 
 
@@ -95,7 +95,9 @@ def event(finding: Finding, context: Context, lost_frames: int) -> bytes:
     return msgspec.json.encode(body)
 
 
-def subject_of(subject: Subject, context: Context) -> tuple[str, str, dict[str, object]]:
+def subject_of(
+    subject: Subject, context: Context
+) -> tuple[str, str, dict[str, object]]:
     """Return the interface's name, what tells the subject apart, and its record."""
     if isinstance(subject, CanId):
         known = subject.bus < len(context.buses)

@@ -1,8 +1,8 @@
 """The inspection stage: detectors in, few well-behaved events out.
 
-Findings are aggregated per (detector, variant, subject) in ten-minute buckets: the first
-alert leaves at once, its repetitions leave as one count when the bucket closes. A rate
-limit holds over all; what it holds back is counted (the AUTOSAR IdsM filter chain:
+Findings are aggregated per (detector, variant, subject) in ten-minute buckets: the
+first alert leaves at once, its repetitions leave as one count when the bucket closes. A
+rate limit holds over all; what it holds back is counted (the AUTOSAR IdsM filter chain:
 aggregation, threshold, rate limit).
 """
 
@@ -58,7 +58,7 @@ class Inspector:
     def __init__(self, detectors: Sequence[Detector]) -> None:
         """Take the detectors in the order in which they look."""
         self._detectors = tuple(detectors)
-        # (detector, variant, subject) -> what is not yet told. Written by inspect() only.
+        # By what a finding is about: what is not yet told. Written by inspect() only.
         self._open: dict[Key, _Repeated] = {}
         self._minute = 0
         self._sent_this_minute = 0

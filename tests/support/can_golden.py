@@ -60,6 +60,6 @@ def _view(chance: np.random.Generator, now: int) -> View:
     )
     seen = Identifier(
         now, 1, 0x7E8, "uds:F190", 0xF190, b"LSVAA49J132047371",
-        is_response=True, is_write=now % (2 * SECOND) == 0 and now % (300 * SECOND) == 0,
+        is_response=True, is_write=now % (300 * SECOND) == 0,
     )  # fmt: skip
     return View(frames, message, (), (seen,))

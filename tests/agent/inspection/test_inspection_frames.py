@@ -101,4 +101,6 @@ def test_d2_equals_a_slow_judge(rows: list[tuple[int, int, int]]) -> None:
 def test_a_remote_frame_on_a_watched_bus_is_another_kind_of_frame() -> None:
     detector = WrongShape(np.zeros(0, np.int32), np.zeros(0, np.uint8), frozenset({0}))
     rows = [(0, bus, 0x40000000 | 0x100, 8, 0) for bus in (0, 1)]
-    assert [f.subject.bus for f in detector.inspect(view(frames(rows), [-2, -2]))] == [0]
+    assert [f.subject.bus for f in detector.inspect(view(frames(rows), [-2, -2]))] == [
+        0
+    ]
