@@ -35,7 +35,7 @@ quick: $(STAMP)
 
 test: quick ## the whole test suite (14 minutes on two cores; 10 are wanted); what runs against a clock in one worker
 	$(BIN)/pytest -q -n auto -m "slow and not alone"
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow and alone"
+	$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder -m "slow and alone"
 
 FUZZ_MINUTES ?= 60
 fuzz: $(STAMP) ## fuzz every reader of hostile input for FUZZ_MINUTES (CPython 3.11 to 3.13)

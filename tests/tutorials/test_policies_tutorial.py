@@ -121,7 +121,6 @@ def was_ended(group: int) -> bool:
 @needs_mosquitto
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.xdist_group("tutorial")
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     written = blocks()
     assert written[0][0].startswith(PORT_LINE)
