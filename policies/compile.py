@@ -9,6 +9,7 @@ conditions, because nothing behind it can ever match.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from policies.catalogue import CatalogueSet
 from policies.chains import chain_of
 from policies.checks import SUITES, check_policy
 from policies.consents import compiled_consents, ignition_tests
+from policies.firewall.compile import compile_firewall
 from policies.items import item_table
 from policies.matching import Matcher
 from policies.outcome import Outcomes
@@ -99,9 +101,12 @@ def compile_policy(
     volumes = read_volumes(policy, known)
     forms = reader.read([*policy.model.destinations])
     forms = combiner.applied(with_volumes(policy, forms, volumes, matcher))
+    firewall = compile_firewall(policy, items.name, bound.modbus, links)
     digest = _digest([d.digest for d in (*catalogues, *bindings)])
     return Compiled(
-        policy=_tables(policy, items, forms, volumes, digest),
+        policy=dataclasses.replace(
+            _tables(policy, items, forms, volumes, digest), firewall=firewall
+        ),
         document=policy,
         catalogues=known,
         buses=buses,

@@ -28,6 +28,7 @@ from policies.model_base import (
     TierName,
     Version,
 )
+from policies.model_firewall import Firewall  # noqa: TC001  # msgspec reads it
 from policies.model_raising import RAISING_MAX, Combination, Finer, Volume
 
 RULES_MAX: Final = 5000
@@ -227,7 +228,7 @@ class Policy(Strict, frozen=True, kw_only=True):
     retention: dict[str, Quantity] = {}
     telemetry: Telemetry = Telemetry()
     inspection: Reserved = Reserved()
-    modbus: Reserved = Reserved()
+    modbus: Firewall | None = None
 
 
 # --- Catalogue ------------------------------------------------------------------------

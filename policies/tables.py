@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from policies.firewall.tables import CompiledFirewall
     from protocols.frames import F64, I16, I32, U8, U16, Bool
 
 NO_RULE: Final = -1  # in chains and decisions: nothing matched, the datum is kept back
@@ -330,6 +331,7 @@ class CompiledPolicy:
     consents: tuple[CompiledConsent, ...] = ()
     ignition: tuple[ItemTest, ...] = ()  # all hold: on; (): nothing tells
     volumes: tuple[CompiledVolume, ...] = ()
+    firewall: CompiledFirewall | None = None  # None: the policy has no ``modbus:``
 
 
 I64Map: TypeAlias = dict[str, int]

@@ -65,6 +65,7 @@ def test_what_is_shipped() -> None:
         "factory-line",
         "lockdown",
         "passenger-fleet",
+        "sim-network",
     )
     assert {"css-gnss.bindings", "toyota-rav4-2017.bindings"} <= {*shipped("bindings")}
 

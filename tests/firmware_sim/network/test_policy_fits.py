@@ -31,7 +31,7 @@ SOME_REFUSED = {"replay", "drift", "malformed"}
 
 def judged(root: Path, run: Run) -> list[tuple[bool, str]]:
     """Judge requests as they pass, replies noted in between, in order of time."""
-    here = root / "tests" / "firmware_sim" / "network" / "sim-network.yaml"
+    here = root / "policies" / "examples" / "sim-network.yaml"
     section = yaml.safe_load(here.read_text(encoding="utf-8"))["modbus"]
     examples = root / "policies" / "examples"
     text = (examples / "sim-network.bindings.yaml").read_text(encoding="utf-8")

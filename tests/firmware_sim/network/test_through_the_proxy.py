@@ -111,7 +111,7 @@ def scenario() -> NetworkScenario:
 
 
 def rules(root: Path) -> Rules:
-    here = root / "tests" / "firmware_sim" / "network" / "sim-network.yaml"
+    here = root / "policies" / "examples" / "sim-network.yaml"
     section = yaml.safe_load(here.read_text(encoding="utf-8"))["modbus"]
     examples = root / "policies" / "examples"
     text = (examples / "sim-network.bindings.yaml").read_text(encoding="utf-8")
