@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.inspection.findings import Finding, Level
-from agent.inspection.modbus_groups import asked, finding, groups
+from agent.inspection.modbus_groups import all_refused, asked, finding, groups
 from protocols.modbus.exchanges import Reason, Verdict
 from protocols.modbus.functions import DIAGNOSTICS, ENCAPSULATED, SERVER_ID
 
@@ -72,7 +72,7 @@ class Dangerous:
             finding(
                 "M7", Level.NOTICE if group.extra >> 8 else Level.ALERT, group,
                 exchanges, asked(exchanges, group.rows), VARIANTS[group.extra & 0xFF],
-                refused=_refused(exchanges, group.rows),
+                refused=all_refused(exchanges, group.rows),
             )
             for group in groups(exchanges, kind != 0, view.names, extra)
         ]  # fmt: skip
@@ -100,12 +100,9 @@ class Identified:
         return [
             finding(
                 "M6", Level.ALERT, group, exchanges, asked(exchanges, group.rows),
-                refused=_refused(exchanges, group.rows),
+                refused=all_refused(exchanges, group.rows),
             )
             for group in groups(exchanges, odd, view.names)
             if group.subject.client not in self._engineering
         ]  # fmt: skip
 
-
-def _refused(exchanges: ExchangeBatch, rows: np.ndarray) -> bool:
-    return bool((exchanges.verdict[rows] == int(Verdict.REFUSED)).all())

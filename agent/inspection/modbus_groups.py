@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.inspection.findings import Conversation, Finding
+from protocols.modbus.exchanges import Verdict
 from protocols.modbus.functions import NO_TABLE, function_name
 
 if TYPE_CHECKING:
@@ -65,12 +66,22 @@ def groups(
     key = conversation_key(exchanges, rows)
     if extra is not None:
         key |= extra[rows]
+    for head, part in split(key, rows):
+        yield Group(subject_of_key(head, names), head & 0xFFFF, part)
+
+
+def split(key: U64, rows: Index) -> Iterator[tuple[int, Index]]:
+    """Yield every value of ``key`` ([N]) with its ``rows`` ([N]), in their order."""
     order = np.argsort(key, kind="stable")
     key = key[order]
     cuts = np.flatnonzero(key[1:] != key[:-1]) + 1
     heads = key[np.concatenate(([0], cuts))].tolist()
-    for head, part in zip(heads, np.split(rows[order], cuts), strict=True):
-        yield Group(subject_of_key(head, names), head & 0xFFFF, part)
+    yield from zip(heads, np.split(rows[order], cuts), strict=True)
+
+
+def all_refused(exchanges: ExchangeBatch, rows: Index) -> bool:
+    """Tell whether the firewall refused every one of these rows."""
+    return bool((exchanges.verdict[rows] == int(Verdict.REFUSED)).all())
 
 
 def finding(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.inspection.findings import Finding, Level
-from agent.inspection.modbus_groups import asked, finding, groups
+from agent.inspection.modbus_groups import all_refused, asked, finding, groups
 from protocols.modbus.exchanges import Reason, Verdict
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class OutsidePolicy:
         rule = int(exchanges.rule[group.rows[0]])
         if 0 <= rule < len(self._rules):
             detail += f" of rule {self._rules[rule]}"
-        refused = bool((exchanges.verdict[group.rows] == int(Verdict.REFUSED)).all())
+        refused = all_refused(exchanges, group.rows)
         return finding(
             detector, level, group, exchanges, detail, variant, refused=refused
         )

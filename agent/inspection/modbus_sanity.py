@@ -54,7 +54,10 @@ class Malformed:
         kind = np.zeros(len(problems), np.uint16)
         kind[(problems & np.uint32(IN_NOTICE)) != 0] = NOTICE
         kind[(problems & np.uint32(IN_REQUEST)) != 0] = REQUEST
-        kind[(problems & np.uint32(IN_REPLY)) != 0] = REPLY
+        # A length may be wrong on either side.
+        long = (problems & np.uint32(Problem.LENGTH)) != 0
+        in_reply = (problems & np.uint32(IN_REPLY)) != 0
+        kind[in_reply | (long & ~exchanges.malformed)] = REPLY
         return [
             _say(exchanges, group)
             for group in groups(exchanges, kind != 0, view.names, kind)

@@ -37,6 +37,7 @@ class Row:
     reason: int = 0
     alert: int = -1
     answered: bool = True
+    malformed: bool = False
     values: list[int] = field(default_factory=list)
 
 
@@ -72,6 +73,7 @@ def exchanges(rows: list[Row]) -> ExchangeBatch:
         write_address=np.where(wrote, column("address", np.uint16), 0),
         write_count=np.where(wrote, column("count", np.uint16), 0),
         is_write=np.array(write, np.bool_),
+        malformed=column("malformed", np.bool_),
         exception=column("exception", np.uint8),
         problems=column("problems", np.uint32),
         verdict=column("verdict", np.uint8),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.inspection.findings import Level
-from agent.inspection.modbus_sanity import Malformed
+from agent.inspection.modbus_sanity import IN_REQUEST, Malformed
 from protocols.modbus.exchanges import Problem
 from tests.support.exchange_rows import Row, S, seen
 
@@ -30,7 +30,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("problem", list(Problem), ids=lambda one: one.name)
 def test_every_problem_is_said_at_its_level(problem: Problem) -> None:
-    found = Malformed().inspect(seen([Row(0), Row(S, problems=problem)]))
+    found = Malformed().inspect(seen([Row(0), Row(S, problems=problem, malformed=problem in IN_REQUEST)]))
     expected = EXPECTED[problem]
     if expected is None:
         assert found == []
@@ -39,6 +39,11 @@ def test_every_problem_is_said_at_its_level(problem: Problem) -> None:
     assert (one.variant, one.level) == expected
     assert str(problem.name).lower().replace("_", " ") in one.detail
     assert one.count == 1
+
+
+def test_a_reply_of_a_wrong_length_is_a_reply_that_does_not_fit() -> None:
+    (one,) = Malformed().inspect(seen([Row(S, problems=Problem.LENGTH)]))
+    assert one.variant == "reply"
 
 
 def test_checks_of_one_conversation_are_told_together() -> None:
