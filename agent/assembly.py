@@ -14,10 +14,16 @@ from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
 from agent.inspection.frames import UnknownIdentifier, WrongShape
 from agent.inspection.identifiers import IdentifierSeen
-from agent.inspection.modbus_commands import Dangerous
+from agent.inspection.modbus_commands import Dangerous, Identified
 from agent.inspection.modbus_exceptions import ExceptionBurst
+from agent.inspection.modbus_flood import Flood
+from agent.inspection.modbus_pairs import NewPair
 from agent.inspection.modbus_policy import OutsidePolicy, Watched
+from agent.inspection.modbus_polls import PollDeadline
 from agent.inspection.modbus_sanity import Malformed
+from agent.inspection.modbus_scan import Scan
+from agent.inspection.modbus_shadow import Differing
+from agent.inspection.modbus_stale import Frozen
 from agent.inspection.stage import Inspector
 from agent.protection.protector import Protector
 from agent.protection.sealer import Sealer
@@ -126,7 +132,14 @@ def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:
             Dangerous(),
             OutsidePolicy(),
             Watched(),
+            NewPair(),
+            Scan(),
             ExceptionBurst(),
+            Identified(),
+            Flood(),
+            PollDeadline(),
+            Frozen(),
+            Differing(),
         ]
     )
 

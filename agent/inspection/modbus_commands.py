@@ -105,4 +105,3 @@ class Identified:
             for group in groups(exchanges, odd, view.names)
             if group.subject.client not in self._engineering
         ]  # fmt: skip
-

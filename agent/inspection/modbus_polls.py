@@ -1,10 +1,10 @@
 """M9: a poll that came like a clock comes no more, or nobody answers it.
 
-Each (client, device, unit, function, address, count) that is asked for is a clock of its
-own (inspection.md 3.3: one engine, two buses). Its period is the median of its gaps
-while learning; a clock that did not keep time is never armed. A missing answer to what
-is still asked is an alarm, and so is a client that asks a device nothing any more; one
-poll among others that ends (a page of an HMI is closed) is a notice.
+Each (client, device, unit, function, address, count) that is asked for is a clock of
+its own (inspection.md 3.3: one engine, two buses). Its period is the median of its gaps
+while learning; what did not keep time is never armed. A missing answer to what is still
+asked is an alarm, and so is a client that asks a device nothing any more; one poll
+among others that ends (a page of an HMI is closed) is a notice.
 
 All clocks stand still where nothing at all is seen: that is for the books of the tap.
 """
@@ -69,6 +69,7 @@ class PollDeadline:
         self._polls: dict[int, _Poll] = {}
         self._asked: dict[int, int] = {}  # (client, device) -> when last asked
         self._second: int | None = None
+        self._crowded = -1  # the second in which no room was found
         self.ignored = 0  # polls beyond KEYS_MAX
 
     def inspect(self, view: View) -> list[Finding]:
@@ -105,6 +106,10 @@ class PollDeadline:
 
     def _room(self, now_ns: int) -> bool:
         """Forget what was asked for once or twice: a scan must not push out clocks."""
+        second = now_ns // NS
+        if second == self._crowded:  # looked already: a scan asks again and again
+            return False
+        self._crowded = second
         idle = [
             key
             for key, poll in self._polls.items()

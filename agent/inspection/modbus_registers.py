@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 REGISTERS_MAX: Final = 8192  # watched; those beyond are ignored, and counted
 # client 16 | server 16 | unit 8 | table 3 | address 16; without the client: a place.
 PLACE_BITS: Final = np.uint64(43)
+BLOCK_S: Final = 10
+REGISTER_MAX: Final = 0xFFFF
 PLACE: Final = np.uint64((1 << 43) - 1)
 
 
@@ -106,3 +108,39 @@ class Watch:
         is_new[fresh] = True
         slot = self._slot[inside] if len(self._key) else np.zeros(len(key), np.intp)
         return slot[watched], watched, is_new[watched]
+
+
+class Spread:
+    """How far a reader's own values of a register lay apart, in 10 to 20 seconds."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._watch = Watch()
+        # Of the block before and of this one: lowest, highest, how many.
+        self._low: I64 = np.zeros((2, REGISTERS_MAX), np.int64)
+        self._high: I64 = np.zeros((2, REGISTERS_MAX), np.int64)
+        self._count: I64 = np.zeros((2, REGISTERS_MAX), np.int64)
+        self._block: I64 = np.zeros(REGISTERS_MAX, np.int64)
+
+    def look(self, seen: Reads) -> tuple[I64, I64]:
+        """Take a second of reads; return [N] spreads and [N] numbers of reads.
+
+        What is not watched has a spread of all values, and no reads.
+        """
+        slot, watched, is_new = self._watch.find(seen.key)
+        value, block = seen.value[watched], seen.second // BLOCK_S
+        passed = np.where(is_new, 2, block - self._block[slot])
+        self._block[slot] = block
+        low, high, count = self._low, self._high, self._count
+        for rows, source in ((slot[passed == 1], 1), (slot[passed > 1], None)):
+            for column, empty in ((low, REGISTER_MAX), (high, 0), (count, 0)):
+                column[0, rows] = empty if source is None else column[1, rows]
+                column[1, rows] = empty
+        low[1, slot] = np.minimum(low[1, slot], value)
+        high[1, slot] = np.maximum(high[1, slot], value)
+        count[1, slot] += 1
+        spread = np.full(len(seen.key), REGISTER_MAX, np.int64)
+        spread[watched] = high[:, slot].max(axis=0) - low[:, slot].min(axis=0)
+        number = np.zeros(len(seen.key), np.int64)
+        number[watched] = count[:, slot].sum(axis=0)
+        return spread, number

@@ -17,6 +17,7 @@ from agent.inspection.modbus_registers import (
     PLACE,
     PLACE_BITS,
     REGISTERS_MAX,
+    Spread,
     Watch,
     reads,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from protocols.frames import I64, U64, Index
 
 TIMES: Final = 3  # the widest difference that was learned
+MOVING: Final = 2  # of what the busiest reader sees in 10 to 20 s
 SLACK: Final = 2  # counts, for registers that never differed
 COMPARED_MIN: Final = 10
 RUN: Final = 3  # comparisons in a row
@@ -45,6 +47,7 @@ class Differing:
         self._fit_s = round(learn_s * FIT_SHARE)
         self._calibrate_s = learn_s - self._fit_s
         self.watch = Watch()
+        self._spread = Spread()
         self._since: I64 = np.zeros(REGISTERS_MAX, np.int64)
         self._widest: I64 = np.zeros(REGISTERS_MAX, np.int64)
         self._compared: I64 = np.zeros(REGISTERS_MAX, np.int64)
@@ -63,11 +66,13 @@ class Differing:
         ]
 
     def _second(self, seen: Reads, names: Sequence[str]) -> list[Finding]:
-        place, apart, readers = compared(seen)
+        place, apart, readers, spread = compared(seen, *self._spread.look(seen))
         if not len(place):
             return []
         slot, watched, is_new = self.watch.find(place)
-        place, apart, readers = place[watched], apart[watched], readers[watched]
+        place, readers = place[watched], readers[watched]
+        # What one reader sees change by itself in the meantime is no difference.
+        apart = np.maximum(apart[watched] - MOVING * spread[watched], 0)
         now = seen.second
         self._since[slot[is_new]] = now
         wide = apart > TIMES * self._widest[slot] + SLACK
@@ -118,23 +123,24 @@ class Differing:
         return said
 
 
-def compared(seen: Reads) -> tuple[U64, I64, I64]:
-    """Return registers with several readers: place, how far apart, two readers.
+def compared(seen: Reads, spread: I64, number: I64) -> tuple[U64, I64, I64, I64]:
+    """Return registers with several readers: place, how far apart, who, spread.
 
     Apart on a circle of 65,536: a counter that wraps, or a sign, is no difference.
+    ``spread`` and ``number``: of every read; the spread of the busiest reader counts.
     """
     place = seen.key & PLACE
-    client = (seen.key >> PLACE_BITS).astype(np.int64)
-    order = np.lexsort((client, place))
-    place, client, value = place[order], client[order], seen.value[order]
-    same = place[1:] == place[:-1]
-    first, second = np.flatnonzero(same), np.flatnonzero(same) + 1
+    order = np.lexsort((number, place))  # the busiest reader last
+    place, value, spread = place[order], seen.value[order], spread[order]
+    client = (seen.key[order] >> PLACE_BITS).astype(np.int64)
+    first: Index = np.flatnonzero(place[1:] == place[:-1])
+    second = first + 1
     apart = np.abs(value[second] - value[first])
     apart = np.minimum(apart, 2 * HALF - apart)
-    readers = client[first] << 16 | client[second]
     unique, group = np.unique(place[first], return_inverse=True)
     widest = np.zeros(len(unique), np.int64)
     np.maximum.at(widest, group, apart)
-    who = np.zeros(len(unique), np.int64)
-    who[group] = readers
-    return unique, widest, who
+    who, moving = np.zeros_like(widest), np.zeros_like(widest)
+    who[group] = client[second] << 16 | client[first]
+    moving[group] = spread[second]
+    return unique, widest, who, moving

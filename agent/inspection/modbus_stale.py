@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agent.inspection.findings import View
     from agent.inspection.modbus_registers import Reads
-    from protocols.frames import I64, U64, Bool, Index
+    from protocols.frames import F64, I64, U64, Bool, Index
 
 TIMES: Final = 20  # as long as a value ever lasted
 CHANGES_MIN: Final = 20
@@ -148,7 +148,8 @@ class Frozen:
         return said
 
 
-def entropy(bins: I64) -> np.ndarray:
+def entropy(bins: I64) -> F64:
     """Return the bits of each row of counts."""
     share = bins / np.maximum(bins.sum(axis=1, keepdims=True), 1)
-    return -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)
+    bits: F64 = -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)
+    return bits
