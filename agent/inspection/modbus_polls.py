@@ -146,7 +146,7 @@ class PollDeadline:
             poll.gaps_seen += len(gaps)
             if int(times[-1]) - poll.since_ns >= self._fit_ns:
                 self._fit(poll, int(times[-1]))
-        elif gaps.max() > poll.deadline_ns and not self._is_armed(poll, int(times[0])):
+        elif gaps.max() > poll.deadline_ns and not self._is_armed(poll, last):
             poll.trials += 1
             poll.deadline_ns = 1.5 * float(gaps.max())
             poll.calibrated_ns = int(times[-1])
