@@ -71,7 +71,7 @@ def test_a_gap_while_calibrating_begins_the_calibration_anew() -> None:
     assert {one.level for one in early} == {Level.NOTICE}
     # By the old calibration it would be armed at 100 s, by the new one at 190 s.
     run(detector, ticking(150, 180), others(150, 180))
-    again = of_hmi(run(detector, others(180, 300)))
+    again = of_hmi(run(detector, others(180, 400)))
     assert {one.level for one in again} == {Level.NOTICE}
 
 
