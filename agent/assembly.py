@@ -14,19 +14,11 @@ from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
 from agent.inspection.frames import UnknownIdentifier, WrongShape
 from agent.inspection.identifiers import IdentifierSeen
-from agent.inspection.modbus_commands import Dangerous, Identified
-from agent.inspection.modbus_exceptions import ExceptionBurst
-from agent.inspection.modbus_flood import Flood
-from agent.inspection.modbus_pairs import NewPair
-from agent.inspection.modbus_policy import OutsidePolicy, Watched
-from agent.inspection.modbus_polls import PollDeadline
-from agent.inspection.modbus_sanity import Malformed
-from agent.inspection.modbus_scan import Scan
-from agent.inspection.modbus_shadow import Differing
-from agent.inspection.modbus_stale import Frozen
+from agent.inspection.modbus import modbus_detectors
 from agent.inspection.stage import Inspector
 from agent.protection.protector import Protector
 from agent.protection.sealer import Sealer
+from policies.inspection import CompiledInspection
 from policies.rows import EVENT_ITEM
 from protocols.can.isotp import Diagnostics
 from protocols.modbus.decode import compile_points
@@ -123,24 +115,16 @@ def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:
     watched = frozenset(
         bus for bus, databases in compiled.databases.items() if databases
     )
+    told = compiled.policy.inspection or CompiledInspection()
     return Inspector(
         [
             UnknownIdentifier(watched),
             WrongShape(plan.messages.length, plan.messages.kind, watched),
             IdentifierSeen(),
-            Malformed(),
-            Dangerous(),
-            OutsidePolicy(),
-            Watched(),
-            NewPair(),
-            Scan(),
-            ExceptionBurst(),
-            Identified(),
-            Flood(),
-            PollDeadline(),
-            Frozen(),
-            Differing(),
-        ]
+            *modbus_detectors(compiled.policy.firewall, told),
+        ],
+        off=told.off,
+        repeat_ns=told.repeat_ns,
     )
 
 

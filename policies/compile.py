@@ -20,6 +20,7 @@ from policies.chains import chain_of
 from policies.checks import SUITES, check_policy
 from policies.consents import compiled_consents, ignition_tests
 from policies.firewall.compile import compile_firewall
+from policies.inspection import compile_inspection
 from policies.items import item_table
 from policies.matching import Matcher
 from policies.outcome import Outcomes
@@ -105,7 +106,9 @@ def compile_policy(
     digest = _digest([d.digest for d in (*catalogues, *bindings)])
     return Compiled(
         policy=dataclasses.replace(
-            _tables(policy, items, forms, volumes, digest), firewall=firewall
+            _tables(policy, items, forms, volumes, digest),
+            firewall=firewall,
+            inspection=compile_inspection(policy),
         ),
         document=policy,
         catalogues=known,

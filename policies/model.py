@@ -29,6 +29,7 @@ from policies.model_base import (
     Version,
 )
 from policies.model_firewall import Firewall  # noqa: TC001  # msgspec reads it
+from policies.model_inspection import Inspection
 from policies.model_raising import RAISING_MAX, Combination, Finer, Volume
 
 RULES_MAX: Final = 5000
@@ -201,10 +202,6 @@ class Telemetry(Strict, frozen=True, kw_only=True):
     checkpoint: Quantity = "10m"
 
 
-class Reserved(Strict, frozen=True, kw_only=True):
-    """A section whose fields come with a later version; it may be there, empty."""
-
-
 class Policy(Strict, frozen=True, kw_only=True):
     """A policy file."""
 
@@ -227,7 +224,7 @@ class Policy(Strict, frozen=True, kw_only=True):
     rules: Annotated[list[Rule], Meta(max_length=RULES_MAX)] = []
     retention: dict[str, Quantity] = {}
     telemetry: Telemetry = Telemetry()
-    inspection: Reserved = Reserved()
+    inspection: Inspection = Inspection()
     modbus: Firewall | None = None
 
 

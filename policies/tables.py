@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from policies.firewall.tables import CompiledFirewall
+    from policies.inspection import CompiledInspection
     from protocols.frames import F64, I16, I32, U8, U16, Bool
 
 NO_RULE: Final = -1  # in chains and decisions: nothing matched, the datum is kept back
@@ -331,6 +332,7 @@ class CompiledPolicy:
     consents: tuple[CompiledConsent, ...] = ()
     ignition: tuple[ItemTest, ...] = ()  # all hold: on; (): nothing tells
     volumes: tuple[CompiledVolume, ...] = ()
+    inspection: CompiledInspection | None = None  # None: every detector, as it comes
     firewall: CompiledFirewall | None = None  # None: the policy has no ``modbus:``
 
 

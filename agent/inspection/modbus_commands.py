@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.inspection.findings import Finding, Level
+from agent.inspection.modbus_clients import belongs
 from agent.inspection.modbus_groups import all_refused, asked, finding, groups
+from policies.firewall.tables import ClientGroup
 from protocols.modbus.exchanges import Reason, Verdict
 from protocols.modbus.functions import DIAGNOSTICS, ENCAPSULATED, SERVER_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.inspection.findings import View
     from protocols.frames import U8, Bool
     from protocols.modbus.exchanges import ExchangeBatch
@@ -81,9 +85,9 @@ class Dangerous:
 class Identified:
     """M6: 43/14, 17 and the counters of 8, from hosts that are not for engineering."""
 
-    def __init__(self, engineering: frozenset[str] = frozenset()) -> None:
-        """Take the addresses of the hosts that may ask."""
-        self._engineering = engineering
+    def __init__(self, engineering: Sequence[str] = ()) -> None:
+        """Take the addresses and networks of the hosts that may ask."""
+        self._engineering = ClientGroup("", tuple(engineering))
 
     def inspect(self, view: View) -> list[Finding]:
         """Return one finding per conversation."""
@@ -103,5 +107,6 @@ class Identified:
                 refused=all_refused(exchanges, group.rows),
             )
             for group in groups(exchanges, odd, view.names)
-            if group.subject.client not in self._engineering
+            if not self._engineering.networks
+            or not belongs(group.subject.client, self._engineering)
         ]  # fmt: skip

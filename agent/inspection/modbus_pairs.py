@@ -7,12 +7,12 @@ spoken while learning belongs here, and a pair is new for an hour.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from agent.inspection.findings import Conversation, Finding, Level
+from agent.inspection.modbus_clients import belongs
 from agent.inspection.modbus_groups import all_refused, asked, name_of, split
 from agent.inspection.modbus_learning import LEARN_S, Learning, Phase
 from agent.inspection.modbus_seconds import KEYS_MAX, NS
@@ -21,7 +21,7 @@ from protocols.modbus.exchanges import UNLISTED, Problem
 
 if TYPE_CHECKING:
     from agent.inspection.findings import View
-    from policies.firewall.tables import ClientGroup, CompiledFirewall
+    from policies.firewall.tables import CompiledFirewall
     from protocols.frames import Index
     from protocols.modbus.exchanges import ExchangeBatch
 
@@ -47,23 +47,6 @@ class Pairs:
             )
             for rule in self._rules
         )
-
-
-def belongs(client: str, group: ClientGroup) -> bool:
-    """Tell whether an address is one of a group; all are where it names none."""
-    if not group.networks or client in group.networks:
-        return True
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:  # the name of a serial line
-        return False
-    for network in group.networks:
-        try:
-            if address in ipaddress.ip_network(network, strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
 
 
 class NewPair:

@@ -37,7 +37,7 @@ SHARE_MIN: Final = 0.5
 class Frozen:
     """M11: one finding per reader, unit and table when registers freeze."""
 
-    def __init__(self, times: int = TIMES, learn_s: int = LEARN_S) -> None:
+    def __init__(self, times: float = TIMES, learn_s: int = LEARN_S) -> None:
         """Take how much longer than ever, and how long to learn."""
         self._times = times
         self._fit_s = round(learn_s * FIT_SHARE)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MINUTE_NS: Final = 60 * 10**9
 
+# Whoever identifies devices asks each of them again and again: once an hour is enough.
+REPEAT_NS: Final = {"M6": 3600 * 10**9}
+
 Key: TypeAlias = tuple[str, str, Subject]
 
 
@@ -55,9 +58,21 @@ class _Repeated:
 class Inspector:
     """Runs every detector on every batch; decides what becomes an event."""
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
-        """Take the detectors in the order in which they look."""
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        *,
+        off: frozenset[str] = frozenset(),
+        repeat_ns: int = BUCKET_NS,
+    ) -> None:
+        """Take the detectors in the order in which they look.
+
+        ``off``: names of detectors that say nothing; ``repeat_ns``: within so long a
+        finding that comes again is one event more.
+        """
         self._detectors = tuple(detectors)
+        self._off = off
+        self._repeat_ns = repeat_ns
         # By what a finding is about: what is not yet told. Written by inspect() only.
         self._open: dict[Key, _Repeated] = {}
         self._minute = 0
@@ -72,6 +87,8 @@ class Inspector:
         out = self._closed(now_ns)
         for detector in self._detectors:
             for finding in detector.inspect(view):
+                if finding.detector in self._off:
+                    continue
                 if finding.level is Level.NOTICE:
                     self._notices += finding.count
                     continue
@@ -111,10 +128,13 @@ class Inspector:
         over = [
             key
             for key, seen in self._open.items()
-            if now_ns - seen.first.first_ns > BUCKET_NS
+            if now_ns - seen.first.first_ns > self._repeat(key[0])
         ]
         done = [self._open.pop(key) for key in over]
         return [seen.finding() for seen in done if seen.count]
+
+    def _repeat(self, detector: str) -> int:
+        return max(self._repeat_ns, REPEAT_NS.get(detector, 0))
 
     def _limited(self, findings: list[Finding], now_ns: int) -> list[Finding]:
         minute = now_ns // MINUTE_NS

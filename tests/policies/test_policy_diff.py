@@ -357,7 +357,7 @@ def test_every_part_of_a_compiled_policy_is_compared() -> None:
         "rules", "custodian", "retention_ns", "retention_default_ns", "telemetry_ns",
         "checkpoint_ns", "consents", "ignition",
         "volumes",
-        "firewall",  # compared as the section stands, and guarded
+        "firewall", "inspection",  # compared as the sections stand, and guarded
     }  # fmt: skip
     assert fields(CompiledRule) == {
         "name", "purpose", "destination", "action", "transforms", "conditions",

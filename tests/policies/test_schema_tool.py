@@ -63,7 +63,17 @@ POLICY = json.loads(
         ],
         retention={"default": "30d"},
         telemetry={"interval": "60s", "checkpoint": "10m"},
-        inspection={},
+        inspection={
+            "off": ["M5"],
+            "engineering": ["10.0.0.9"],
+            "learn": "1h",
+            "repeat": "1h",
+            "scan": {"units": 3},
+            "exceptions": {"count": 3, "share": 0.3},
+            "flood": {"times": 2},
+            "polls": {"periods": 2},
+            "frozen": {"times": 9},
+        },
     )
 )
 

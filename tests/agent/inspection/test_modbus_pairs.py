@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from agent.inspection.findings import Level
+from agent.inspection.modbus_clients import belongs
 from agent.inspection.modbus_learning import bound_of
-from agent.inspection.modbus_pairs import NewPair, belongs
+from agent.inspection.modbus_pairs import NewPair
 from policies.firewall.tables import (
     ClientGroup,
     CompiledFirewall,
