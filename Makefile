@@ -49,6 +49,7 @@ labels: $(STAMP) ## measure the suggester on docs/labels and write docs/classifi
 	PYTHONPATH=. $(BIN)/python tests/support/label_measure.py --write
 
 bench: $(STAMP) ## measure DESIGN's budgets and write docs/performance.md
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	$(BIN)/python bench/run.py
 
 clean:

@@ -28,6 +28,7 @@ SECTIONS = (
     "audit",
     "trust",
     "rollout",
+    "modbus_proxy",
 )
 SECTION_S = 240
 LONGER_S = {"rollout": 3600}  # 50,000 bundles are verified, by a core or two

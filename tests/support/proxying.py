@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from agent.adapters.modbus.link import LinkConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from agent.adapters.modbus.proxy_counts import Counts
     from agent.firewall.decision import Caller
 
+KEPT = 1000
 PATIENCE_S = 20.0  # a safety net for a loaded machine; nothing waits so long
 ALLOW = Decision(Verdict.ALLOWED, 0, Reason.NONE, forward=True, exception=0)
 DENY = Decision(Verdict.REFUSED, 1, Reason.DENIED, forward=False, exception=1)
@@ -237,12 +239,12 @@ class Client:
 
 
 class Asking:
-    """A judge that asks a function, and remembers what it was told."""
+    """A judge that asks a function, and remembers what it was told last."""
 
     def __init__(self, decide: Callable[[Caller, int, object], Decision]) -> None:
         self._decide = decide
-        self.judged: list[tuple[Caller, int, object]] = []
-        self.learnt: list[object] = []
+        self.judged: deque[tuple[Caller, int, object]] = deque(maxlen=KEPT)
+        self.learnt: deque[object] = deque(maxlen=KEPT)
 
     def judge(
         self,

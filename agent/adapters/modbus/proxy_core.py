@@ -16,8 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.modbus.proxy_counts import Counts
-from agent.adapters.modbus.proxy_log import Place, Told
-from agent.adapters.modbus.proxy_master import UNANSWERED_MAX, Asked, Master
+from agent.adapters.modbus.proxy_master import UNANSWERED_MAX, Asked, Master, Place
 from agent.adapters.modbus.proxy_rules import TOLERATED, WRONG, answered, decide
 from agent.firewall.decision import Caller
 from protocols.errors import WireError
@@ -113,10 +112,12 @@ class LinkCore:
         if adus:
             master.partial_ns = 0
             time_ns = self._wall()
-            for adu in adus:
-                asked = Asked(master, adu.tid, adu.unit, adu.pdu, adu.problems)
-                asked.time_ns, asked.mono_ns = time_ns, mono_ns
-                self._enqueue(master, asked)
+            place = self._place
+            for tid, unit, pdu, problems in adus:
+                self._enqueue(
+                    master,
+                    Asked(master, place, tid, unit, pdu, time_ns, mono_ns, problems),
+                )
             self.pump()
         if rest and not master.partial_ns:
             master.partial_ns = mono_ns
@@ -250,12 +251,12 @@ class LinkCore:
             self._give_up()
             return False
         self.counts.skipped = self._wire.skipped
-        for adu in adus:
-            asked = self._asked(adu.tid, adu.unit)
+        for tid, unit, pdu, problems in adus:
+            asked = self._asked(tid, unit)
             if asked is None:
-                self._odd(adu.tid, adu.unit, adu.pdu)
+                self._odd(tid, unit, pdu)
             else:
-                self._replied(asked, adu.unit, adu.pdu, adu.problems)
+                self._replied(asked, unit, pdu, problems)
         self.pump()
         return True
 
@@ -304,9 +305,8 @@ class LinkCore:
             return
         self.counts.unsolicited += 1
         self.counts.add_problems(UNSOLICITED)
-        odd = Asked(NOBODY, tid, unit, b"", UNSOLICITED)
-        odd.time_ns = self._wall()
-        self._tell(odd, 0, pdu, odd.time_ns)
+        odd = Asked(NOBODY, self._place, tid, unit, b"", self._wall(), 0)
+        self._tell(odd, UNSOLICITED, pdu, odd.time_ns)
 
     def up(self) -> None:
         """The connection to the device stands."""
@@ -385,4 +385,6 @@ class LinkCore:
         self, asked: Asked, problems: int, reply: bytes = b"", reply_ns: int = 0
     ) -> None:
         """Hand the exchange over to the flow."""
-        self._log.append(Told(asked, self._place, problems, reply_ns, reply))
+        asked.problems |= problems
+        asked.reply, asked.reply_ns = reply, reply_ns
+        self._log.append(asked)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -26,23 +26,6 @@ TAIL: Final = bytes(260)  # PairBatch: so that a gather of a whole PDU never ove
 UNJUDGED: Final = (int(Verdict.UNJUDGED), -1, 0)
 
 
-class Place(NamedTuple):
-    """Which device an exchange belongs to."""
-
-    link: int  # number of the link
-    server: int  # of its device in ``Peers``
-
-
-class Told(NamedTuple):
-    """One exchange, as the core has it. ``reply``: what the device itself said."""
-
-    asked: Asked
-    place: Place
-    problems: int  # of the reply, and of pairing
-    reply_ns: int  # 0 where none came
-    reply: bytes  # PDU, b"" where none came
-
-
 class ProxyLog:
     """The queue between the two threads."""
 
@@ -50,16 +33,16 @@ class ProxyLog:
         """Keep at most ``rows_max`` rows; ``lost`` counts those beyond."""
         self.lost = 0
         self.wake: Callable[[], None] | None = None
-        self._rows: deque[Told] = deque()
+        self._rows: deque[Asked] = deque()
         self._max = rows_max
 
-    def append(self, told: Told) -> None:
+    def append(self, row: Asked) -> None:
         """Add a row, and wake the flow where it is the first; the proxies' thread."""
         rows = self._rows
         if len(rows) >= self._max:
             self.lost += 1
             return
-        rows.append(told)
+        rows.append(row)
         if len(rows) == 1 and self.wake is not None:
             with contextlib.suppress(RuntimeError):  # the flow's loop has ended
                 self.wake()
@@ -76,36 +59,34 @@ class ProxyLog:
             return None
         if waiting and self.wake is not None:
             self.wake()  # more than a batch: come again
-        rows.sort(key=lambda told: told.asked.time_ns)
+        rows.sort(key=lambda row: row.time_ns)
         return _batch(rows)
 
 
-def _batch(rows: list[Told]) -> PairBatch:
-    asked = [told.asked for told in rows]
-    requests, replies = [one.pdu for one in asked], [told.reply for told in rows]
+def _batch(rows: list[Asked]) -> PairBatch:
+    requests, replies = [row.pdu for row in rows], [row.reply for row in rows]
     sizes = np.array([*map(len, requests), *map(len, replies)], np.int64)
     starts = np.cumsum(sizes) - sizes
     judged = [
         UNJUDGED
-        if (made := one.decision) is None
+        if (made := row.decision) is None
         else (made.verdict, made.rule, made.reason)
-        for one in asked
+        for row in rows
     ]
     verdict, rule, reason = np.array(judged, np.int64).T
     problems = [
-        told.problems | one.problems | (one.request.problems if one.request else 0)
-        for told, one in zip(rows, asked, strict=True)
+        row.problems | (row.request.problems if row.request else 0) for row in rows
     ]
     half = len(rows)
     return PairBatch(
         chars=np.frombuffer(b"".join([*requests, *replies, TAIL]), np.uint8),
-        time_ns=_column([one.time_ns for one in asked]),
-        reply_ns=_column([told.reply_ns for told in rows]),
-        client=_column([one.master.caller.number for one in asked]).astype(np.uint16),
-        server=_column([told.place.server for told in rows]).astype(np.uint16),
-        link=_column([told.place.link for told in rows]).astype(np.uint8),
-        unit=_column([one.unit for one in asked]).astype(np.uint8),
-        tid=_column([one.tid for one in asked]).astype(np.uint16),
+        time_ns=_column([row.time_ns for row in rows]),
+        reply_ns=_column([row.reply_ns for row in rows]),
+        client=_column([row.master.caller.number for row in rows]).astype(np.uint16),
+        server=_column([row.place.server for row in rows]).astype(np.uint16),
+        link=_column([row.place.link for row in rows]).astype(np.uint8),
+        unit=_column([row.unit for row in rows]).astype(np.uint8),
+        tid=_column([row.tid for row in rows]).astype(np.uint16),
         request_at=np.where(sizes[:half] > 0, starts[:half], NO_REQUEST),
         request_size=sizes[:half].astype(np.uint16),
         reply_at=np.where(sizes[half:] > 0, starts[half:], NO_REPLY),

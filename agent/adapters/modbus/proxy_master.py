@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,27 +18,35 @@ if TYPE_CHECKING:
 UNANSWERED_MAX: Final = 64
 
 
-class Asked:
-    """One request on its way."""
+class Place(NamedTuple):
+    """Which device an exchange belongs to."""
 
-    __slots__ = (
-        "answer", "deadline_ns", "decision", "master", "mono_ns", "pdu", "problems",
-        "request", "sent_ns", "tid", "time_ns", "unit",
-    )  # fmt: skip
+    link: int  # number of the link
+    server: int  # of its device in ``Peers``
 
-    def __init__(
-        self, master: Master, tid: int, unit: int, pdu: bytes, problems: int
-    ) -> None:
-        """``problems``: Problem bits found while framing."""
-        self.master = master
-        self.tid = tid
-        self.unit = unit
-        self.pdu = pdu
-        self.problems = problems
-        self.time_ns = self.mono_ns = self.sent_ns = self.deadline_ns = 0
-        self.request: Request | None = None
-        self.decision: Decision | None = None
-        self.answer: bytes | None = None  # b"": done, and nothing is said
+
+class Asked(msgspec.Struct, gc=False, eq=False):
+    """One request on its way, and then a row for the flow.
+
+    A structure in C, for there is one for every request. Garbage collection does not
+    look at it: ``Master.order`` is emptied when the master goes, so no ring stays.
+    """
+
+    master: Master
+    place: Place
+    tid: int
+    unit: int
+    pdu: bytes
+    time_ns: int  # wall clock
+    mono_ns: int
+    problems: int = 0  # Problem bits, of framing, pairing and the reply
+    request: Request | None = None
+    decision: Decision | None = None
+    sent_ns: int = 0
+    deadline_ns: int = 0
+    answer: bytes | None = None  # to the master; b"": done, and nothing is said
+    reply: bytes = b""  # what the device itself said: PDU
+    reply_ns: int = 0  # wall clock, 0 where none came
 
 
 class Master:

@@ -169,7 +169,7 @@ def test_silences_in_a_row_give_up_the_connection() -> None:
         bench.core.tick()
     assert heard == [adu(n, 1, b"\x83\x0b") for n in range(2)]
     assert bench.resets == 1
-    assert bench.judge.learnt == [None, None]
+    assert [*bench.judge.learnt] == [None, None]
 
 
 def test_a_tick_before_its_time_changes_nothing() -> None:
