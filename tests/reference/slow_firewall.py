@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import math
 import re
 import struct
 from dataclasses import dataclass, field
@@ -51,23 +52,38 @@ class Rules:
             return False, "MALFORMED"
         if self.section.get("mode") == "read-only" and is_write(pdu):
             return False, "READ_ONLY"
-        used: list[dict] = []
-        for part in parts:
-            verdict, why = self._part(now_ns, client, (link, unit), pdu, part)
-            if verdict is None:
-                return False, why
-            used.append(verdict)
-        for rule in used:
-            if "rate" in rule and is_write(pdu):
-                self.passed.setdefault(rule["name"], []).append(now_ns)
+        told = [self._part(now_ns, client, (link, unit), pdu, one) for one in parts]
+        whys = [why for rule, why in told if rule is None]
+        if "DENIED" in whys:
+            return False, "DENIED"
+        if whys:
+            return self.section.get("default") == "monitor", whys[0]
+        used = {rule["name"]: rule for rule, _ in told if rule is not None}
+        for name, rule in used.items():
+            if "rate" in rule:
+                self.passed.setdefault(name, []).append(now_ns)
         return True, ""
 
-    def answered(self, link: str, unit: int, pdu: bytes, reply: bytes) -> None:
-        """Remember what was read, and what was written and confirmed."""
-        if not reply or reply[0] != pdu[0]:
+    def answered(self, link: str, unit: int, pdu: bytes, reply: bytes | None) -> None:
+        """Remember what was read, and what was written and confirmed.
+
+        ``reply`` None: it may have been written, nobody knows.
+        """
+        if reply is not None and (not reply or reply[0] != pdu[0]):
             return
         for part in parse(pdu) or ():
+            if part.table is None or (reply is None and not part.writes):
+                continue
+            places = [(link, unit, part.table, part.address + i)
+                      for i in range(part.count)]  # fmt: skip
             values = part.values
+            if pdu[0] == 22 and places[0] in self.last:
+                keep, put = struct.unpack(">HH", pdu[3:7])
+                values = [self.last[places[0]] & keep | put & (65535 - keep)]
+            if reply is None:
+                for place in places:
+                    self.last.pop(place, None)
+                continue
             if not part.writes and part.table in {3, 4}:
                 values = [
                     int.from_bytes(reply[i : i + 2], "big")
@@ -76,8 +92,7 @@ class Rules:
             if not part.writes and part.table in {0, 1}:
                 bits = reply[2:]
                 values = [bits[i >> 3] >> (i & 7) & 1 for i in range(part.count)]
-            for i, value in enumerate(values or ()):
-                self.last[link, unit, part.table, part.address + i] = value
+            self.last.update(zip(places, values or (), strict=False))
 
     def _part(
         self, now_ns: int, client: str, place: tuple, pdu: bytes, part: Part
@@ -89,9 +104,9 @@ class Rules:
                 continue
             if not self._function(rule, pdu, part):
                 continue
-            touched, covered = self._places(rule, part)
+            touched, covered = self._places(rule, part, do)
             if do == "deny":
-                if touched:
+                if touched and not self._limits(rule, now_ns, place, Part(0)):
                     return None, "DENIED"
                 continue
             if not covered:
@@ -106,7 +121,7 @@ class Rules:
         link, unit = place
         if "item" in rule and (link, unit) != self.items[rule["item"]]["place"]:
             return False
-        if unit in {0, 255} and "unit" not in rule:
+        if unit in {0, 255} and "unit" not in rule and "item" not in rule:
             return False
         named = "unit" not in rule or within(unit, rule["unit"])
         told = rule.get("to")
@@ -129,7 +144,12 @@ class Rules:
         )
 
     def _function(self, rule: dict, pdu: bytes, part: Part) -> bool:
-        groups = {"reads": READS, "writes": WRITES, "public": PUBLIC}
+        groups = {
+            "reads": READS - {8, 43},  # they read or write by their sub-function
+            "writes": WRITES,
+            "public": PUBLIC,
+            "vendor": {*range(1, 128)} - PUBLIC,
+        }
         wanted: set[int] = set()
         for one in listed(rule.get("fc")):
             if one is None:
@@ -143,13 +163,16 @@ class Rules:
         sub = int.from_bytes(pdu[1:3], "big")
         return "sub" not in rule or within(sub, rule["sub"])
 
-    def _places(self, rule: dict, part: Part) -> tuple[bool, bool]:
+    def _places(self, rule: dict, part: Part, do: str) -> tuple[bool, bool]:
         """Tell whether the rule touches the part, and whether it covers it whole."""
         if "item" in rule:
             item = self.items[rule["item"]]
             first, last = item["address"], item["address"] + item["registers"] - 1
             if part.table != item["table"]:
                 return False, False
+            if part.writes and do == "allow":  # the whole item and nothing else
+                whole = (part.address, part.address + part.count - 1) == (first, last)
+                return whole, whole
             ranges = [(first, last)]
         else:
             if "table" in rule and part.table != rule["table"]:
@@ -166,9 +189,7 @@ class Rules:
     def _limits(self, rule: dict, now_ns: int, place: tuple, part: Part) -> str:
         if "when" in rule and not in_time(rule["when"], now_ns):
             return "TIME"
-        if not part.writes:
-            return ""
-        if "value" in rule or "max_delta" in rule:
+        if part.writes and ("value" in rule or "max_delta" in rule):
             wrong = self._values(rule, place, part)
             if wrong:
                 return wrong
@@ -195,7 +216,8 @@ class Rules:
             if not all(key in self.last for key in keys):
                 return "UNKNOWN_BEFORE"
             old = self._physical(rule, [self.last[key] for key in keys])
-            assert old is not None
+            if old is None:
+                return "UNKNOWN_BEFORE"
             pairs = zip(new, old, strict=True)
             if not all(abs(a - b) <= rule["max_delta"] for a, b in pairs):
                 return "DELTA"
@@ -205,13 +227,15 @@ class Rules:
         if "item" not in rule:
             return [float(one) for one in raw]
         item = self.items[rule["item"]]
+        if item["type"] == "i16":
+            raw = [one - 65536 if one > 32767 else one for one in raw]
         if len(raw) != item["registers"]:
             return None
         if item["type"] != "f32":
             return [raw[0] * item.get("scale", 1.0)]
         words = raw[::-1] if item.get("order") == "CDAB" else raw
         (value,) = struct.unpack(">f", struct.pack(">HH", *words))
-        return [value]
+        return [value] if math.isfinite(value) else None
 
 
 def bound(bindings: dict) -> dict[str, dict]:
@@ -261,7 +285,12 @@ def in_time(text: str, now_ns: int) -> bool:
     minute = now.hour * 60 + now.minute
     begin = int(match[3]) * 60 + int(match[4])
     end = int(match[5]) * 60 + int(match[6])
-    return first <= now.weekday() <= last and begin <= minute < end
+    if begin < end:
+        return first <= now.weekday() <= last and begin <= minute < end
+    yesterday = (now - dt.timedelta(days=1)).weekday()  # it began then
+    return (first <= now.weekday() <= last and minute >= begin) or (
+        first <= yesterday <= last and minute < end
+    )
 
 
 def is_write(pdu: bytes) -> bool:
@@ -274,22 +303,25 @@ def is_write(pdu: bytes) -> bool:
     return function not in READS
 
 
+def _by_sub(pdu: bytes) -> bool:
+    """Tell whether functions 8 and 43 are formed as their sub-function wants it."""
+    if pdu[0] == 8:
+        sub = int.from_bytes(pdu[1:3], "big")
+        if len(pdu) > 2 and sub == 0:
+            return len(pdu) >= 5 and len(pdu) % 2 == 1
+        return len(pdu) == 5
+    if len(pdu) < 2:
+        return False
+    return pdu[1] != 14 or (len(pdu) == 4 and 1 <= pdu[2] <= 4)
+
+
 def parse(pdu: bytes) -> list[Part] | None:
     """Return what a request touches; None where V1.1b3, clause 6, forbids its form."""
     function = pdu[0] if pdu else 0
     if not 1 <= function <= 127:
         return None
     if function in {1, 2, 3, 4, 5, 6}:
-        if len(pdu) != 5:
-            return None
-        address, word = struct.unpack(">HH", pdu[1:])
-        if function == 5:
-            good = word in {0, 0xFF00}
-            return [Part(5, 0, address, 1, [word >> 15], True)] if good else None
-        if function == 6:
-            return [Part(6, 4, address, 1, [word], True)]
-        good = 1 <= word <= QUANTITY[function] and address + word <= 65536
-        return [Part(function, TABLES[function], address, word)] if good else None
+        return _one(pdu)
     if function in {15, 16}:
         return _many(pdu)
     if function == 22:
@@ -301,9 +333,25 @@ def parse(pdu: bytes) -> list[Part] | None:
     lengths = {7: 1, 11: 1, 12: 1, 17: 1, 24: 3}
     if function in lengths and len(pdu) != lengths[function]:
         return None
+    if function in {8, 43} and not _by_sub(pdu):
+        return None
     if function == 24:
         return [Part(24, 4, int.from_bytes(pdu[1:3], "big"), 1)]
     return [Part(function, writes=is_write(pdu))]
+
+
+def _one(pdu: bytes) -> list[Part] | None:
+    function = pdu[0]
+    if len(pdu) != 5:
+        return None
+    address, word = struct.unpack(">HH", pdu[1:])
+    if function == 5:
+        good = word in {0, 0xFF00}
+        return [Part(5, 0, address, 1, [word >> 15], True)] if good else None
+    if function == 6:
+        return [Part(6, 4, address, 1, [word], True)]
+    good = 1 <= word <= QUANTITY[function] and address + word <= 65536
+    return [Part(function, TABLES[function], address, word)] if good else None
 
 
 def _many(pdu: bytes) -> list[Part] | None:
@@ -331,4 +379,4 @@ def _both(pdu: bytes) -> list[Part] | None:
     if len(pdu) != 10 + octets or at + count > 65536 or place + size > 65536:
         return None
     values = list(struct.unpack(f">{size}H", pdu[10:]))
-    return [Part(23, 4, at, count), Part(23, 4, place, size, values, True)]
+    return [Part(23, 4, place, size, values, True), Part(23, 4, at, count)]

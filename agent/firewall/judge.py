@@ -1,0 +1,357 @@
+"""The judge: may this master ask this device for this?
+
+Rules in order: the first `deny` that touches a request refuses it, the first `allow`
+that covers all of it and whose limits hold lets it through. What decides without
+looking at values, time or the past is decided once per kind of request and remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent.firewall.batch import judge_batch
+from agent.firewall.decision import Decision
+from agent.firewall.limits import broken_limit, holds_now
+from agent.firewall.lookup import Lookup
+from agent.firewall.places import Applicable, applicable, parts_of
+from policies.firewall.tables import Default, Do, Mode
+from protocols.modbus.exchanges import Problem, Reason, Verdict
+from protocols.modbus.functions import (
+    DEVICE_BUSY,
+    DEVICE_FAILURE,
+    FUNCTION_MAX,
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    MASK_WRITE,
+    NO_TABLE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.firewall.decision import Caller
+    from agent.firewall.memory import Memory
+    from agent.firewall.places import Part
+    from policies.firewall.tables import CompiledFirewall, FirewallRule
+    from protocols.modbus.exchanges import ExchangeBatch
+    from protocols.modbus.pdu import Request
+    from protocols.modbus.pdu_reply import Reply
+
+ADDRESS_MAX: Final = 65_535
+KINDS_MAX: Final = 65_536  # of requests, remembered; then all are looked up again
+TOLERATED: Final = int(Problem.UNKNOWN)  # a vendor's function is for the rules
+# What a bug here raises; what else comes is the caller's (agent/adapters/modbus).
+FAULTS: Final = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+CODES: Final = {
+    Reason.NO_RULE: ILLEGAL_FUNCTION,
+    Reason.DENIED: ILLEGAL_FUNCTION,
+    Reason.READ_ONLY: ILLEGAL_FUNCTION,
+    Reason.VALUE: ILLEGAL_VALUE,
+    Reason.DELTA: ILLEGAL_VALUE,
+    Reason.UNKNOWN_BEFORE: ILLEGAL_VALUE,
+    Reason.RATE: DEVICE_BUSY,
+    Reason.TIME: DEVICE_BUSY,
+    Reason.MALFORMED: ILLEGAL_VALUE,
+    Reason.FAULT: DEVICE_FAILURE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """All requests of one master to one device with the same function and addresses."""
+
+    parts: tuple[Applicable, ...]
+    alerts: tuple[int, ...]
+    fixed: Decision | None  # None: values, time or the past decide
+
+
+@dataclass(slots=True)
+class _Ruling:
+    """What the rules say of one part."""
+
+    rule: int
+    reason: Reason
+
+
+class Judge:
+    """One policy's firewall. Not for two threads at once."""
+
+    def __init__(self, firewall: CompiledFirewall, memory: Memory) -> None:
+        """Take the rules; ``memory`` goes from one judge to the next."""
+        self.firewall = firewall
+        self.memory = memory
+        self._rules = firewall.rules
+        self._lookup = Lookup(firewall)
+        self._kinds: dict[tuple[object, ...], _Kind] = {}
+        self._learns = any(
+            rule.max_delta is not None
+            or (rule.point is not None and rule.point.scale_factor is not None)
+            for rule in firewall.rules
+        )
+        memory.keep_only(frozenset(rule.name for rule in firewall.rules))
+
+    @property
+    def compared(
+        self,
+    ) -> tuple[tuple[tuple[int | None, int | None, int | None], int, int], ...]:
+        """Return where what came before matters: (link, unit, table), first, last."""
+        out = []
+        for rule in self._rules:
+            point = rule.point
+            scaled = point is not None and point.scale_factor is not None
+            if rule.max_delta is None and not scaled:
+                continue
+            links = [None] if rule.links is None else [*rule.links]
+            unit = rule.units[0][0] if point is not None and rule.units else None
+            spans = rule.addresses or ((0, ADDRESS_MAX),)
+            if point is not None and point.scale_factor is not None:
+                spans = (*spans, (point.scale_factor, point.scale_factor))
+            out += [
+                ((link, unit, rule.table), first, last)
+                for link in links
+                for first, last in spans
+            ]
+        return tuple(out)
+
+    @property
+    def learns(self) -> bool:
+        """Tell whether any rule compares with what was read or written before."""
+        return self._learns
+
+    def judge(
+        self,
+        caller: Caller,
+        link: int,
+        unit: int,
+        request: Request,
+        now_ns: int,
+        *,
+        clock_ok: bool,
+    ) -> Decision:
+        """Decide on one request; ``now_ns``: wall clock. Never raises."""
+        try:
+            return self._judge(caller, link, unit, request, now_ns, clock_ok=clock_ok)
+        except FAULTS:
+            passes = self.firewall.pass_reads_on_failure and not request.is_write
+            return self._decision(
+                Verdict.ALLOWED if passes else Verdict.REFUSED, -1, Reason.FAULT, ()
+            )
+
+    def answered(
+        self, link: int, unit: int, request: Request, reply: Reply | None
+    ) -> None:
+        """Remember what was read, and what was written and confirmed.
+
+        ``reply`` None: a write may have been carried out, what is there is not known.
+        """
+        if not self._learns or request.problems or request.table == NO_TABLE:
+            return
+        place = (link, unit, request.table)
+        if reply is None:
+            if request.write_count:
+                unknown = (-1,) * request.write_count
+                self.memory.learn(place, request.write_address, unknown)
+            return
+        if reply.exception or reply.problems:
+            return
+        if request.function == MASK_WRITE:
+            self._masked(place, request)
+        elif request.write_count:
+            self.memory.learn(place, request.write_address, request.write_values)
+        if reply.values:  # function 23 writes before it reads (clause 6.17)
+            self.memory.learn(place, request.address, reply.values)
+
+    def _masked(self, place: tuple[int, int, int], request: Request) -> None:
+        """Function 22: (what was there AND and) OR (or AND NOT and), clause 6.16."""
+        had = self.memory.last(place, request.write_address, 1)
+        keep, put = request.write_values
+        now = -1 if had is None else had[0] & keep | put & ~keep & 0xFFFF
+        self.memory.learn(place, request.write_address, (now,))
+
+    def known(
+        self, caller: Caller, link: int, unit: int, request: Request
+    ) -> tuple[Decision | None, tuple[int, ...]]:
+        """Return what is decided whatever the values and the time, and the alerts."""
+        kind = self._of(caller, link, unit, request)
+        return kind.fixed, kind.alerts
+
+    def judge_batch(
+        self, exchanges: ExchangeBatch, names: Sequence[str], *, clock_ok: bool
+    ) -> ExchangeBatch:
+        """Judge what a tap saw; ``batch.judge_batch`` says how."""
+        return judge_batch(self, exchanges, names, clock_ok=clock_ok)
+
+    # --- deciding ---------------------------------------------------------------------
+
+    def _judge(
+        self,
+        caller: Caller,
+        link: int,
+        unit: int,
+        request: Request,
+        now_ns: int,
+        *,
+        clock_ok: bool,
+    ) -> Decision:
+        kind = self._of(caller, link, unit, request)
+        if kind.fixed is not None:
+            return kind.fixed
+        place = (link, unit, request.table)
+        rulings = [
+            self._ruled(found, part, place, now_ns, clock_ok=clock_ok)
+            for part, found in zip(parts_of(request), kind.parts, strict=True)
+        ]
+        decision = self._all(rulings, kind.parts, kind.alerts)
+        if not decision.reason:
+            for number in dict.fromkeys(one.rule for one in rulings):
+                rule = self._rules[number]
+                if rule.rate is not None:
+                    self.memory.passed(rule.name, rule.rate, now_ns)
+        return decision
+
+    def _all(
+        self,
+        rulings: list[_Ruling],
+        parts: tuple[Applicable, ...],
+        alerts: tuple[int, ...],
+    ) -> Decision:
+        """Return the decision on all parts: a denied one refuses, then any other."""
+        told = [
+            (one, found)
+            for one, found in zip(rulings, parts, strict=True)
+            if one.reason
+        ]
+        for one, found in told:
+            if one.reason is Reason.DENIED:
+                return self._refused(one, found, alerts)
+        if told:
+            return self._refused(*told[0], alerts)
+        return self._decision(Verdict.ALLOWED, rulings[0].rule, Reason.NONE, alerts)
+
+    def _ruled(
+        self,
+        found: Applicable,
+        part: Part,
+        place: tuple[int, int, int],
+        now_ns: int,
+        *,
+        clock_ok: bool,
+    ) -> _Ruling:
+        """Go through the rules of one part, in order."""
+        failed = _Ruling(-1, Reason.NO_RULE)
+        for number in found.rules:
+            rule = self._rules[number]
+            if rule.do is Do.DENY:
+                # Where the clock is not believed, a deny for some hours holds.
+                if not clock_ok or holds_now(rule, now_ns, clock_ok=True):
+                    return _Ruling(number, Reason.DENIED)
+                continue
+            wrong = broken_limit(
+                rule, place, part, self.memory, now_ns, clock_ok=clock_ok
+            )
+            if not wrong:
+                return _Ruling(number, Reason.NONE)
+            if failed.reason is Reason.NO_RULE:
+                failed = _Ruling(number, wrong)
+        return failed
+
+    def _refused(
+        self, ruling: _Ruling, found: Applicable, alerts: tuple[int, ...]
+    ) -> Decision:
+        monitors = self.firewall.default is Default.MONITOR
+        if monitors and ruling.reason is not Reason.DENIED:
+            return self._decision(Verdict.ALLOWED, ruling.rule, ruling.reason, alerts)
+        code = CODES[ruling.reason]
+        if ruling.reason is Reason.NO_RULE and found.names_function:
+            code = ILLEGAL_ADDRESS
+        return self._decision(Verdict.REFUSED, ruling.rule, ruling.reason, alerts, code)
+
+    def _decision(
+        self,
+        verdict: Verdict,
+        rule: int,
+        reason: Reason,
+        alerts: tuple[int, ...],
+        code: int = 0,
+    ) -> Decision:
+        if verdict is Verdict.ALLOWED:
+            return Decision(verdict, rule, reason, True, 0, alerts)
+        forward = self.firewall.mode is Mode.DRY_RUN and reason is not Reason.MALFORMED
+        answer = 0 if self.firewall.silent else code or CODES[reason]
+        return Decision(verdict, rule, reason, forward, answer, alerts)
+
+    def _of(self, caller: Caller, link: int, unit: int, request: Request) -> _Kind:
+        clients = self._lookup.clients(caller)
+        key = (
+            clients, link, unit, request.function, request.sub, request.address,
+            request.count, request.write_address, request.write_count,
+            request.problems,
+        )  # fmt: skip
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kind(key, clients, link, unit, request)
+        return kind
+
+    # --- what is decided once ---------------------------------------------------------
+
+    def _kind(
+        self,
+        key: tuple[object, ...],
+        clients: frozenset[int],
+        link: int,
+        unit: int,
+        request: Request,
+    ) -> _Kind:
+        if len(self._kinds) >= KINDS_MAX:
+            self._kinds.clear()
+        kind = self._kinds[key] = self._looked_up(clients, link, unit, request)
+        return kind
+
+    def _looked_up(
+        self, clients: frozenset[int], link: int, unit: int, request: Request
+    ) -> _Kind:
+        wrong = request.problems & ~TOLERATED
+        if wrong or not 0 < request.function <= FUNCTION_MAX:
+            refused = self._decision(Verdict.REFUSED, -1, Reason.MALFORMED, ())
+            return _Kind((), (), refused)
+        about = self._lookup.rules_about(clients, link, unit)
+        parts = parts_of(request)
+        found = tuple(applicable(about, part, request.sub) for part in parts)
+        alerts = tuple(dict.fromkeys(n for one in found for n in one.alerts))
+        if self.firewall.mode is Mode.READ_ONLY and request.is_write:
+            refused = self._decision(Verdict.REFUSED, -1, Reason.READ_ONLY, alerts)
+            return _Kind(found, alerts, refused)
+        return _Kind(found, alerts, self._fixed(parts, found, alerts))
+
+    def _fixed(
+        self,
+        parts: tuple[Part, ...],
+        found: tuple[Applicable, ...],
+        alerts: tuple[int, ...],
+    ) -> Decision | None:
+        """Return the decision where nothing but the kind of request matters."""
+        rulings = []
+        for part, one in zip(parts, found, strict=True):
+            if not one.rules:
+                rulings.append(_Ruling(-1, Reason.NO_RULE))
+                continue
+            first = one.rules[0]
+            if self._depends(self._rules[first], part):
+                return None
+            denied = self._rules[first].do is Do.DENY
+            reason = Reason.DENIED if denied else Reason.NONE
+            rulings.append(_Ruling(first, reason))
+        return self._all(rulings, found, alerts)
+
+    def _depends(self, rule: FirewallRule, part: Part) -> bool:
+        limited = rule.value is not None or rule.max_delta is not None
+        return (
+            rule.hours is not None
+            or rule.rate is not None
+            or (part.writes and limited and rule.do is Do.ALLOW)
+        )

@@ -1,0 +1,86 @@
+"""What a judge remembers, bounded: last values of registers, and what passed when.
+
+It outlives a change of policy: a new rule counts what passed under an old rule of its
+name, and a limited change is compared with what was read before.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.firewall.tables import Rate
+
+PAGE: Final = 256  # addresses
+PAGES_MAX: Final = 16_384  # 1 KiB each; beyond them the eldest is forgotten
+UNKNOWN: Final = -1
+
+Place: TypeAlias = tuple[int, int, int]  # link, unit, table
+
+
+class Memory:
+    """One writer: a judge in its thread."""
+
+    def __init__(self, pages_max: int = PAGES_MAX) -> None:
+        """Begin with nothing."""
+        self._pages: dict[tuple[Place, int], array[int]] = {}
+        self._pages_max = pages_max
+        self._passed: dict[str, deque[int]] = {}
+        self.forgotten = 0  # pages: what they held is unknown again
+
+    def learn(self, place: Place, address: int, values: Sequence[int]) -> None:
+        """Remember registers (or coils) from ``address`` on; UNKNOWN forgets one."""
+        at = 0
+        while at < len(values):
+            number, first = divmod(address + at, PAGE)
+            size = min(PAGE - first, len(values) - at)
+            page = self._page(place, number)
+            page[first : first + size] = array("i", values[at : at + size])
+            at += size
+
+    def last(self, place: Place, address: int, count: int) -> list[int] | None:
+        """Return what was last seen there, None where one of them is not known."""
+        out: list[int] = []
+        while len(out) < count:
+            number, first = divmod(address + len(out), PAGE)
+            page = self._pages.get((place, number))
+            if page is None:
+                return None
+            out += page[first : first + count - len(out)]
+        return None if UNKNOWN in out else out
+
+    def is_full(self, name: str, rate: Rate, now_ns: int) -> bool:
+        """Tell whether one more request would be too many for a rule."""
+        passed = self._passed.get(name)
+        if not passed:
+            return False
+        if passed[-1] > now_ns:  # the clock went back: as if it had been just now
+            passed = self._passed[name] = deque(min(at, now_ns) for at in passed)
+        while passed and now_ns - passed[0] >= rate.window_ns:
+            passed.popleft()
+        return len(passed) >= rate.count
+
+    def passed(self, name: str, rate: Rate, now_ns: int) -> None:
+        """Count a request that passed under a rule."""
+        passed = self._passed.setdefault(name, deque())
+        passed.append(now_ns)
+        while len(passed) > rate.count:
+            passed.popleft()
+
+    def keep_only(self, names: frozenset[str]) -> None:
+        """Forget the rates of rules that are no more."""
+        self._passed = {n: one for n, one in self._passed.items() if n in names}
+
+    def _page(self, place: Place, number: int) -> array[int]:
+        key = (place, number)
+        page = self._pages.get(key)
+        if page is None:
+            if len(self._pages) >= self._pages_max:
+                del self._pages[next(iter(self._pages))]
+                self.forgotten += 1
+            page = self._pages[key] = array("i", [UNKNOWN]) * PAGE
+        return page
