@@ -14,6 +14,7 @@ import numpy as np
 
 from protocols.modbus.exchanges import ExchangeBatch, PairBatch, Problem
 from protocols.modbus.functions import FUNCTION_MAX, WRITE_COIL, WRITE_COILS
+from protocols.modbus.pair_rows import NO_RULE, TAIL
 from protocols.modbus.pairs_reply import Answered, answer
 from protocols.modbus.pairs_request import ask
 from protocols.modbus.ragged import Bytes, bytes_of, gather, offsets
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 
     from protocols.frames import I64, U16, Bool
 
-TAIL: Final = 260  # zeros behind ``PairBatch.chars``
 FRAMING: Final = int(Problem.PROTOCOL | Problem.LENGTH | Problem.CHECKSUM)
-_NO_RULE: Final = -1
 
 
 def decode_pairs(pairs: PairBatch) -> ExchangeBatch:
@@ -65,7 +64,7 @@ def decode_pairs(pairs: PairBatch) -> ExchangeBatch:
         is_write=asked.is_write, malformed=malformed, exception=told.exception,
         problems=pairs.problems | asked.problems | told.problems,
         verdict=pairs.verdict, rule=pairs.rule, reason=pairs.reason,
-        alert=np.full(len(pairs), _NO_RULE, np.int16),
+        alert=np.full(len(pairs), NO_RULE, np.int16),
         read_offset=read_offset,
         read_values=_read_values(data, told, asked.table <= 1, came, read_offset),
         write_offset=write_offset,

@@ -75,14 +75,16 @@ def parse_rtu(frame: bytes) -> Adu:
 class RtuFramer:
     """One direction of RTU over TCP. Holds less than 256 bytes between two calls.
 
-    Where no frame begins it goes on by one byte, and counts it in ``skipped``. A
+    Where no frame begins it goes on by one byte, and counts it in ``skipped``; until
+    it has found one again it believes no length, and takes the first whole frame. A
     function whose length nobody knows (vendors' codes, 43/13, 8/0 with more than two
     bytes) cannot be framed without silence: its bytes are skipped.
     """
 
-    def __init__(self, *, replies: bool) -> None:
-        """Begin at the first byte; ``replies``: they come from the device."""
-        self._size = _reply_size if replies else _request_size
+    def __init__(self, *, replies: bool, synced: bool = True) -> None:
+        """Begin; ``replies``: they come from the device; ``synced``: at a frame."""
+        self._synced = synced
+        self._size = reply_size if replies else request_size
         self._rest = b""
         self.skipped = 0
 
@@ -99,16 +101,36 @@ class RtuFramer:
         while len(held) - at >= 2:
             size = self._size(held, at)
             if at + size > len(held):
-                break
+                ahead = 0 if self._synced else self._ahead(held, at + 1)
+                if not ahead:
+                    break
+                self.skipped += ahead - at
+                at = ahead
+                continue
             frame = held[at : at + size]
             if size and not crc16(frame):
                 found.append(Adu(0, frame[0], frame[1:-2]))
                 at += size
+                self._synced = True
             else:
                 self.skipped += 1
                 at += 1
+                self._synced = False
         self._rest = held[at:]
         return found
+
+    def _ahead(self, held: bytes, begin: int) -> int:
+        """Return where the next whole frame lies, 0 where none does."""
+        for at in range(begin, len(held) - ADU_BYTES_MIN + 1):
+            size = self._size(held, at)
+            if 0 < size <= len(held) - at and not crc16(held[at : at + size]):
+                return at
+        return 0
+
+
+def is_reply_sized(pdu: bytes) -> bool:
+    """Tell whether a PDU has the length that a reply of its function has."""
+    return reply_size(b"\0" + pdu + b"\0\0", 0) == len(pdu) + 3
 
 
 def _counted(held: bytes, at: int, place: int, more: int) -> int:
@@ -119,7 +141,7 @@ def _counted(held: bytes, at: int, place: int, more: int) -> int:
     return size if size <= RTU_BYTES_MAX else 0
 
 
-def _request_size(held: bytes, at: int) -> int:
+def request_size(held: bytes, at: int) -> int:
     """Return a request's size, more than there is where it is open, 0 where unknown."""
     function = held[at + 1]
     fixed = _REQUEST_FIXED.get(function)
@@ -134,7 +156,7 @@ def _request_size(held: bytes, at: int) -> int:
     return 0
 
 
-def _reply_size(held: bytes, at: int) -> int:
+def reply_size(held: bytes, at: int) -> int:
     """Return a reply's size, more than there is where it is open, 0 where unknown."""
     function = held[at + 1]
     if function & EXCEPTION_BIT:

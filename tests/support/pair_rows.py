@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from protocols.modbus.exchanges import NO_REPLY, NO_REQUEST, PairBatch
-from protocols.modbus.pairs import TAIL
+from protocols.modbus.pair_rows import TAIL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
