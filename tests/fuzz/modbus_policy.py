@@ -1,32 +1,46 @@
-"""The policy of the fuzz for the agent's side, decided on parsed requests."""
+"""The policy of the fuzz as a ``modbus:`` section, for the agent's own judge."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
 
+from agent.firewall.judge import Judge
+from agent.firewall.memory import Memory
+from policies.firewall.compile import compile_firewall
+from policies.parse import parse_policy
 from tests.fuzz.modbus_masters import COILS, READ_MAX, REGISTERS, UNITS, VALUES
-from tests.support.proxying import ALLOW, DENY, Asking
 
-if TYPE_CHECKING:
-    from agent.firewall.decision import Caller, Decision
-    from protocols.modbus.pdu import Request
+_UNITS = [UNITS[0], UNITS[-1]]
+SECTION = {
+    "rules": [
+        {"name": "read", "unit": _UNITS, "fc": [1, 2, 3, 4], "addr": [0, READ_MAX]},
+        {
+            "name": "coils",
+            "unit": _UNITS,
+            "fc": [5, 15],
+            "addr": [COILS[0], COILS[-1]],
+        },
+        {
+            "name": "registers",
+            "unit": _UNITS,
+            "fc": [6, 16, 23],
+            "addr": [REGISTERS[0], REGISTERS[-1]],
+            "value": [VALUES[0], VALUES[-1]],
+        },
+    ]
+}
 
 
-def _decide(_: Caller, unit: int, asked: object) -> Decision:
-    request: Request = asked  # type: ignore[assignment]  # what a proxy gives
-    cells = range(request.write_address, request.write_address + request.write_count)
-    where = COILS if request.table == 0 else REGISTERS
-    reads = request.function in {1, 2, 3, 4, 23}
-    allowed = (
-        unit in UNITS
-        and request.function in {1, 2, 3, 4, 5, 6, 15, 16, 23}
-        and not (reads and request.address + request.count - 1 > READ_MAX)
-        and all(cell in where for cell in cells)
-        and all(value in VALUES for value in request.write_values)
-    )
-    return ALLOW if allowed else DENY
-
-
-def judge() -> Asking:
+def judge() -> Judge:
     """Return a judge by that policy."""
-    return Asking(_decide)
+    policy = {
+        "schema": "sluicegate/policy/1",
+        "name": "fuzz",
+        "version": 1,
+        "catalogues": ["cn-industrial"],
+        "modbus": SECTION,
+    }
+    document = parse_policy(json.dumps(policy).encode())
+    firewall = compile_firewall(document, (), (), ("plc",))
+    assert firewall is not None
+    return Judge(firewall, Memory())

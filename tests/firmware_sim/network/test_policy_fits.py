@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from agent.firewall.judge import Judge
+from agent.firewall.memory import Memory
 from firmware_sim.network.model import NetworkScenario
 from firmware_sim.network.simulation import Run, simulate
 from firmware_sim.scenario import load_scenario
 from firmware_sim.schema import nanoseconds, start_ns
+from policies.files import load_text
+from protocols.modbus.exchanges import Reason, Verdict
+from protocols.modbus.pairs import decode_pairs
 from tests.reference.slow_firewall import Rules, bound
+from tests.support.network_pairs import network_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +106,32 @@ def test_every_attack_that_the_rules_declare_is_refused(root: Path) -> None:
     assert "RATE" in reasons["replay"]
     for name in ("frozen", "changed", "dropped", "injected"):
         assert refused[name] == 0, name  # only the answers were altered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["enforce", "dry-run"])
+def test_the_agents_judge_says_the_same_of_every_row(root: Path, mode: str) -> None:
+    pairs, truth = network_pairs("plant-attacks-short")
+    scenario = network("plant-attacks-short")
+    run = simulate(scenario, nanoseconds(scenario.duration))
+    assert len(run.transactions) == len(truth.rows)
+    text = (root / "policies" / "examples" / "sim-network.yaml").read_bytes()
+    changed = text.replace(b"mode: enforce", f"mode: {mode}".encode())
+    loaded = load_text(changed, "sim-network.yaml", ["sim-network"])
+    firewall = loaded.compiled.policy.firewall
+    assert firewall is not None
+    found = Judge(firewall, Memory()).judge_batch(
+        decode_pairs(pairs), truth.peers.names, clock_ok=True
+    )
+    told = []
+    for number, row in enumerate(truth.rows):
+        if row.has_request:
+            reason = Reason(int(found.reason[number]))
+            passes = found.verdict[number] == Verdict.ALLOWED
+            told.append((passes, "" if reason is Reason.NONE else reason.name))
+        else:
+            assert found.verdict[number] == Verdict.UNJUDGED
+            told.append((True, ""))
+    slow = judged(root, run)
+    assert Counter(told) == Counter(slow)
+    assert told == slow
