@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from agent.config_modbus import modbus_problems
 from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MIN
 from protocols.acks import GROUPS_MAX
@@ -23,6 +24,7 @@ BUSES_MAX: Final = 256  # FrameBatch.bus is a byte
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Baudrate = Annotated[int, msgspec.Meta(ge=50, le=10_000_000)]
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -53,19 +55,57 @@ class Can(Strict, frozen=True, kw_only=True):
     options: dict[str, str | int | bool] = {}
 
 
+class ListenTls(Strict, frozen=True, kw_only=True):
+    """Modbus/TCP Security towards masters: PEM files, all three needed."""
+
+    cert_file: str
+    key_file: str
+    ca_file: str
+
+
+class DeviceTls(Strict, frozen=True, kw_only=True):
+    """Modbus/TCP Security towards the device: PEM files."""
+
+    ca_file: str
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""  # in the device's certificate; "": the host
+
+
 class Modbus(Strict, frozen=True, kw_only=True):
-    """One polled device link."""
+    """One device link: polled by us, only seen by taps, or with us in between."""
 
     name: str
+    mode: Literal["poll", "watch", "proxy"] = "poll"
     kind: Literal["tcp", "rtu", "rtu-tcp"] = "tcp"
     host: str = "127.0.0.1"
     port: Port = 502
     device: str = ""
-    baudrate: Annotated[int, msgspec.Meta(ge=50, le=10_000_000)] = 9600
+    baudrate: Baudrate = 9600
     parity: Literal["N", "E", "O"] = "E"
     stopbits: Literal[1, 2] = 1
     timeout_s: Seconds = 1.0
-    pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.01
+    # Silence after a reply; by default 10 ms where we poll, none where we stand between.
+    pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
+    # Of a proxy only: checked by ``agent.config_modbus``.
+    listen: str = ""  # address:port; "": LISTEN_DEFAULT
+    without_policy: Literal["refuse", "pass-reads"] = "refuse"
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    masters: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 64
+    listen_tls: ListenTls | None = None
+    device_tls: DeviceTls | None = None
+
+
+class Tap(Strict, frozen=True, kw_only=True):
+    """Listens to what others say: an interface's Modbus TCP, or a serial line."""
+
+    name: str
+    interface: str = ""
+    ports: list[Port] = [502]
+    device: str = ""
+    baudrate: Baudrate = 9600
+    parity: Literal["N", "E", "O"] = "E"
+    stopbits: Literal[1, 2] = 1
 
 
 class Spool(Strict, frozen=True, kw_only=True):
@@ -102,6 +142,7 @@ class Config(Strict, frozen=True, kw_only=True):
     recipients: str = ""
     can: list[Can] = []
     modbus: list[Modbus] = []
+    tap: list[Tap] = []
     mqtt: Mqtt = Mqtt()
     spool: Spool = Spool()
     metrics: Metrics = Metrics()
@@ -150,20 +191,23 @@ def _check(config: Config, file: str) -> None:
         ("fleet", config.fleet),
         *((f"can[{i}].name", can.name) for i, can in enumerate(config.can)),
         *((f"modbus[{i}].name", link.name) for i, link in enumerate(config.modbus)),
+        *((f"tap[{i}].name", tap.name) for i, tap in enumerate(config.tap)),
         *((f"trust.groups[{i}]", name) for i, name in enumerate(config.trust.groups)),
     ]:
         if not re.fullmatch(NAME, name):
             raise BadInput(file, place, f"not a name of the form {NAME}")
-    names = [can.name for can in config.can] + [link.name for link in config.modbus]
+    names = [one.name for one in (*config.can, *config.modbus, *config.tap)]
     for name in names:
         if names.count(name) > 1:
-            raise BadInput(file, "can, modbus", f"two buses are named {name}")
+            raise BadInput(file, "can, modbus, tap", f"two sources are named {name}")
     if len(config.can) > BUSES_MAX:
         raise BadInput(file, "can", f"more than {BUSES_MAX} buses")
     if config.spool.max_bytes < SPOOL_BYTES_MIN:
         raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
     if not 0.0 < config.spool.live_share < 1.0:
         raise BadInput(file, "spool.live_share", "must lie between 0 and 1")
+    for place, reason in modbus_problems(config.modbus, config.tap):
+        raise BadInput(file, place, reason)
     _check_trust(config, file)
     mqtt = config.mqtt
     if not (mqtt.ca_file or mqtt.allow_plaintext or is_loopback(mqtt.host)):
