@@ -10,6 +10,7 @@ from agent.classification.ignition import Ignition
 from agent.classification.stage import Classifier
 from agent.decoding import Decoder
 from agent.events import Events
+from agent.firewall.stage import Firewall
 from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
 from agent.inspection.frames import UnknownIdentifier, WrongShape
@@ -18,6 +19,7 @@ from agent.inspection.modbus import modbus_detectors
 from agent.inspection.stage import Inspector
 from agent.protection.protector import Protector
 from agent.protection.sealer import Sealer
+from policies.firewall.tables import Mode
 from policies.inspection import CompiledInspection
 from policies.rows import EVENT_ITEM
 from protocols.can.isotp import Diagnostics
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from agent.protection.keyring import KeyRing
     from agent.tally import ItemTally
     from policies.compile import Compiled
+    from policies.tables import CompiledPolicy
     from protocols.can.plan import DecodePlan
     from protocols.modbus.values import Point
     from protocols.recipients import RecipientCard
@@ -61,6 +64,8 @@ def assemble(
     lost: Callable[[], int] = lambda: 0,
     tally: ItemTally | None = None,
     volumes: Volumes | None = None,
+    firewall: Firewall | None = None,
+    held: frozenset[int] = frozenset(),
 ) -> Flow:
     """Return the flow of a policy.
 
@@ -68,7 +73,9 @@ def assemble(
     destinations that may get nothing now (a card has expired): what is for them is
     kept back, counted. ``points``: Modbus points with those that SunSpec discovery
     found; by default the policy's own. ``lost``: frames lost so far. ``volumes``: how
-    much left so far, by default nothing. Refused where a recipient has no card.
+    much left so far, by default nothing. ``firewall``: judges Modbus exchanges, by
+    default nobody does; ``held``: links that a proxy stands before. Refused where a
+    recipient has no card.
     """
     policy = compiled.policy
     context = ocsf.Context(
@@ -78,6 +85,7 @@ def assemble(
         clock,
         identity.version,
         compiled.links,
+        held if _is_enforced(policy) else frozenset(),
     )
     names = policy.items.name
     event_item = names.index(EVENT_ITEM) if EVENT_ITEM in names else -1
@@ -88,6 +96,7 @@ def assemble(
             _identifiers(compiled),
             compile_points(compiled.modbus if points is None else points),
         ),
+        firewall=firewall or Firewall(),
         inspector=_inspector(compiled.plan, compiled),
         events=Events(event_item, context, lost),
         context=Context(policy, volumes),
@@ -108,6 +117,11 @@ def assemble(
         evidence=evidence,
     )  # fmt: skip
     return Flow(policy, stages, tally)
+
+
+def _is_enforced(policy: CompiledPolicy) -> bool:
+    """Tell whether a proxy holds back what this policy refuses."""
+    return policy.firewall is None or policy.firewall.mode is not Mode.DRY_RUN
 
 
 def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:

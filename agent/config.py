@@ -101,7 +101,7 @@ class Tap(Strict, frozen=True, kw_only=True):
 
     name: str
     interface: str = ""
-    ports: list[Port] = [502]
+    ports: list[Port] = msgspec.field(default_factory=lambda: [502])
     device: str = ""
     baudrate: Baudrate = 9600
     parity: Literal["N", "E", "O"] = "E"
@@ -196,7 +196,8 @@ def _check(config: Config, file: str) -> None:
     ]:
         if not re.fullmatch(NAME, name):
             raise BadInput(file, place, f"not a name of the form {NAME}")
-    names = [one.name for one in (*config.can, *config.modbus, *config.tap)]
+    sources: list[Can | Modbus | Tap] = [*config.can, *config.modbus, *config.tap]
+    names = [one.name for one in sources]
     for name in names:
         if names.count(name) > 1:
             raise BadInput(file, "can, modbus, tap", f"two sources are named {name}")

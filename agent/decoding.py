@@ -1,6 +1,7 @@
-"""From what the sources brought to samples and texts: both buses meet here.
+"""From what the sources brought to samples and texts: all buses meet here.
 
-Pure composition of the decoders in ``protocols/``; state is ISO-TP reassembly only.
+Exchanges of others are decoded first and judged (``agent/firewall``) before their
+registers become samples. Pure composition of the decoders in ``protocols/``; state is ISO-TP reassembly only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from protocols.can.decode import decode as decode_can
 from protocols.can.uds import identifiers
 from protocols.modbus.decode import compile_points
 from protocols.modbus.decode import decode as decode_modbus
+from protocols.modbus.pairs import decode_pairs
+from protocols.modbus.readings import readings
 from protocols.samples import (
     TextBatch,
     concat_samples,
@@ -23,7 +26,7 @@ from protocols.samples import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.records import Arrival
     from protocols.can.isotp import DiagnosticMessage, Diagnostics
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
     from protocols.can.uds import Identifier
     from protocols.frames import I32
     from protocols.modbus.decode import ModbusPlan
+    from protocols.modbus.exchanges import ExchangeBatch
     from protocols.modbus.values import Point
-    from protocols.samples import SampleBatch
+    from protocols.samples import SampleBatch, TransactionBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,17 @@ class Decoder:
         """Decode these Modbus points from now on (SunSpec discovery found more)."""
         self._modbus = compile_points(points)
 
-    def decode(self, arrival: Arrival) -> Decoded:
-        """Return samples and texts of one batch, in order of arrival."""
+    @staticmethod
+    def exchanges(arrival: Arrival) -> ExchangeBatch | None:
+        """Return what passed between others, decoded; not judged yet."""
+        return None if arrival.exchanges is None else decode_pairs(arrival.exchanges)
+
+    def decode(self, arrival: Arrival, exchanges: ExchangeBatch | None) -> Decoded:
+        """Return samples and texts of one batch, in order of arrival.
+
+        ``exchanges``: those of the arrival, judged; what they say of registers counts
+        as read.
+        """
         samples: list[SampleBatch] = []
         texts: list[TextBatch] = []
         message: I32 = np.empty(0, np.int32)
@@ -85,8 +98,8 @@ class Decoder:
             heard = self._diagnostics.feed(arrival.frames)
             seen = [found for said in heard for found in identifiers(said)]
             texts.append(self._bound(seen))
-        if arrival.transactions is not None and len(arrival.transactions):
-            modbus = decode_modbus(self._modbus, arrival.transactions)
+        for transactions in _transactions(arrival, exchanges):
+            modbus = decode_modbus(self._modbus, transactions)
             samples.append(modbus.samples)
             texts.append(modbus.texts)
             unbound += modbus.unmapped
@@ -114,3 +127,12 @@ class Decoder:
         return TextBatch(
             np.array(times, np.int64), np.array(items, np.uint32), tuple(texts)
         )
+
+
+def _transactions(
+    arrival: Arrival, exchanges: ExchangeBatch | None
+) -> Iterator[TransactionBatch]:
+    if arrival.transactions is not None and len(arrival.transactions):
+        yield arrival.transactions
+    if exchanges is not None and len(read := readings(exchanges)):
+        yield read

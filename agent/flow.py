@@ -1,6 +1,7 @@
 """THE DATA PATH, on one page.
 
-    decode -> inspect -> classify -> [per destination: transform -> seal] -> commit
+    decode -> judge -> inspect -> classify -> [each destination: transform -> seal]
+    -> commit
 
 ``Flow.process`` turns what the sources brought into one ``Commit``. It does no I/O and
 awaits nothing; ``agent/runtime.py`` feeds it and hands its commits to the store. A flow
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agent.decoding import Decoder
     from agent.events import Events
     from agent.evidence import Evidence
+    from agent.firewall.stage import Firewall
     from agent.inspection.stage import InspectionStatistics, Inspector
     from agent.protection.protector import Protected, Protector
     from agent.protection.sealer import Sealer
@@ -56,6 +58,7 @@ class Stages:
     """The stages of one policy, in the order in which data meets them."""
 
     decoder: Decoder
+    firewall: Firewall
     inspector: Inspector
     events: Events
     context: Context
@@ -88,10 +91,16 @@ class Flow:
     ) -> Commit:
         """Return all that one batch makes durable: nothing leaves without it."""
         stages, now_ns = self._stages, arrival.now_ns
-        decoded = stages.decoder.decode(arrival)
+        exchanges = stages.firewall.judged(
+            stages.decoder.exchanges(arrival), clock_ok=clock_ok
+        )
+        decoded = stages.decoder.decode(arrival, exchanges)
 
         frames = arrival.frames if arrival.frames is not None else empty_frames()
-        view = View(frames, decoded.message, decoded.diagnostics, decoded.identifiers)
+        view = View(
+            frames, decoded.message, decoded.diagnostics, decoded.identifiers,
+            exchanges, stages.firewall.names,
+        )  # fmt: skip
         findings = stages.inspector.inspect(view, now_ns)
         texts = concat_texts([decoded.texts, stages.events.texts(findings, now_ns)])
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from protocols.frames import I16, FrameBatch
+    from protocols.modbus.exchanges import PairBatch
     from protocols.samples import SampleBatch, TextBatch, TransactionBatch
 
 
@@ -52,7 +53,8 @@ class Arrival:
 
     now_ns: int  # wall clock when the batch closed
     frames: FrameBatch | None = None
-    transactions: TransactionBatch | None = None
+    transactions: TransactionBatch | None = None  # that our pollers made
+    exchanges: PairBatch | None = None  # between others: seen by a tap, or by a proxy
 
 
 @dataclass(frozen=True, slots=True)

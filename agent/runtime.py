@@ -21,10 +21,9 @@ from agent.adapters.status_server import serve_status
 from agent.adapters.steering import Steering
 from agent.adapters.watch import LinkWatch
 from agent.errors import Unavailable
-from agent.limits import BATCH_FRAMES_MAX, BATCH_WINDOW_S
+from agent.limits import BATCH_WINDOW_S
 from agent.merging import join_commits
-from agent.records import Arrival
-from agent.sources.batcher import Batcher
+from agent.sources.gathering import Gathering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,13 +37,11 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.control import Accepted
     from agent.ports import FrameSource
+    from agent.records import Arrival
     from protocols.frames import FrameBatch
-    from protocols.samples import TransactionBatch
 
 TICK_S: Final = 1.0  # windows and trips close with the clock, data or not
 CLOCKWORK_S: Final = 5.0
-BATCHES_A_COMMIT_MAX: Final = 8
-TRANSACTIONS_WAITING_MAX: Final = 1024  # of Modbus links; beyond it the eldest go
 DRAIN_S: Final = 3.0  # how long a clean stop waits for the uplink
 
 
@@ -70,11 +67,10 @@ class Agent:
         self._parts = parts
         self._desk = parts.desk
         self._now = parts.desk.now
-        self._batcher = Batcher(BATCH_FRAMES_MAX, int(BATCH_WINDOW_S * 1e9))
-        self._transactions: list[TransactionBatch] = []
-        self._transactions_lost = 0
+        self._gathering = Gathering(parts.desk.losses)
         self._arrived = asyncio.Event()
         self._stop = asyncio.Event()
+        self._ended = False  # the sources; what has arrived is all there is
         self._watch = parts.desk.watch
         self._steering = Steering(parts.desk, self._snapshot, self._arrived.set)
         self._links_watch = LinkWatch()
@@ -84,8 +80,7 @@ class Agent:
         self._told: tuple[str, ...] = ()
         self._passes = 0
         self._flow = self._steering.assembled(self._now.accepted)
-        parts.desk.losses.watch("batcher", lambda: self._batcher.lost)
-        parts.desk.losses.watch("modbus queue", lambda: self._transactions_lost)
+        parts.desk.losses.watch("modbus proxy", parts.desk.between.lost)
 
     # --- life -----------------------------------------------------------------------
 
@@ -96,6 +91,8 @@ class Agent:
         if parts.feed is not None:
             await parts.feed.begin(self._steering)
         await self._steering.activated("start")
+        firewall = self._now.accepted.compiled.policy.firewall
+        desk.between.adopt(firewall, clock_ok=self._watch.ok)
         await parts.consenting.begin(clock_ok=self._watch.ok)
         async with (
             serve_status(parts.outside.pages(), metrics.socket, metrics.port),
@@ -118,6 +115,7 @@ class Agent:
             if parts.feed is not None:
                 running.append(tasks.create_task(parts.feed.run(), name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
+            desk.between.start(self._arrived.set)
             parts.notifier.ready(self._now.accepted.compiled.policy.name)
             try:
                 await self._stop.wait()
@@ -125,10 +123,13 @@ class Agent:
                 desk.keeper.hurry()
                 for task in (*running, *self._links):
                     task.cancel()
+                await desk.between.stop()  # before the last pass, which takes the rest
+                self._ended = True
                 self._arrived.set()
                 await flow
                 await self._drained()
             finally:
+                await desk.between.stop()
                 await ended(uplink)
 
     def stop(self) -> None:
@@ -146,7 +147,7 @@ class Agent:
         name = parts.config.can[number].name
 
         def take(batch: FrameBatch) -> None:
-            self._batcher.add(batch, desk.clock.monotonic_ns())
+            self._gathering.add_frames(batch, desk.clock.monotonic_ns())
             self._arrived.set()
 
         def open_bus() -> FrameSource:
@@ -169,16 +170,14 @@ class Agent:
     async def _link(self, poller: ModbusPoller) -> None:
         async with contextlib.aclosing(poller.batches()) as batches:  # type: ignore[type-var]  # an async generator, declared as an iterator
             async for batch in batches:
-                if len(self._transactions) >= TRANSACTIONS_WAITING_MAX:
-                    self._transactions_lost += len(self._transactions.pop(0))
-                self._transactions.append(batch)
+                self._gathering.add_transactions(batch)
                 self._arrived.set()
 
     # --- the flow -------------------------------------------------------------------
 
     async def _run_flow(self, tasks: asyncio.TaskGroup) -> None:
         """Feed the flow; swaps happen here, between two batches."""
-        while not self._stop.is_set():
+        while not self._ended:
             await self._gathered()
             while self._steering.waiting:
                 self._flow = await self._steering.swap(self._flow)
@@ -201,7 +200,7 @@ class Agent:
             async with asyncio.timeout(TICK_S):
                 await self._arrived.wait()
         self._arrived.clear()
-        if self._batcher.waiting < BATCH_FRAMES_MAX and not self._stop.is_set():
+        if self._gathering.has_room and not self._stop.is_set():
             await self._desk.clock.sleep(BATCH_WINDOW_S)
 
     async def _pass(self, *, last: bool = False) -> None:
@@ -231,23 +230,27 @@ class Agent:
         now_ns = self._desk.clock.now_ns()
         due_ns = self._desk.clock.monotonic_ns()
         self._rediscovered()
-        transactions, self._transactions = self._transactions, []
-        found = [Arrival(now_ns, None, batch) for batch in transactions]
-        for _ in range(BATCHES_A_COMMIT_MAX):
-            frames = self._batcher.flush() if last else self._batcher.ready(due_ns)
-            if frames is None:
-                break
-            found.append(Arrival(now_ns, frames))
-        if self._batcher.waiting:
+        for batch in self._desk.between.take():
+            self._gathering.add_exchanges(batch)
+        found = self._gathering.arrivals(now_ns, due_ns, last=last)
+        if self._gathering.has_frames:
             self._arrived.set()
-        return found or [Arrival(now_ns)]
+        return found
 
     def _rediscovered(self) -> None:
         """SunSpec discovery found points: the decoder is made anew, nothing is held."""
         revision = sum(poller.revision for poller in self._pollers)
         if revision != self._revision:
             self._revision = revision
-            self._flow.use_points([p for one in self._pollers for p in one.points])
+            polled = [p for one in self._pollers for p in one.points]
+            links = {
+                number
+                for number, one in enumerate(self._parts.config.modbus)
+                if one.mode == "poll"
+            }
+            bound = self._now.accepted.compiled.modbus
+            seen = [p for p in bound if p.link not in links]
+            self._flow.use_points([*polled, *seen])
 
     # --- clockwork ------------------------------------------------------------------
 
@@ -257,6 +260,7 @@ class Agent:
         next_snapshot_ns = 0
         while True:
             self._watch.look(self._now)
+            desk.between.believe_clock(self._watch.ok)
             self._links_watch.look(self._pollers, self._now)
             self._steering.look_at_cards()
             mono_ns = desk.clock.monotonic_ns()

@@ -1,21 +1,32 @@
-"""Opens the sources that the configuration names. One function per kind of bus."""
+"""Opens what the configuration names, one function per kind: buses, links, proxies."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.adapters.modbus.link import LinkConfig
 from agent.adapters.modbus.poll import ModbusPoller
+from agent.adapters.modbus.proxy_settings import (
+    ClientTls,
+    ProxyLimits,
+    ProxyLink,
+    ServerTls,
+)
 from agent.adapters.pythoncan import open_pythoncan
 from agent.adapters.socketcan import open_socketcan
+from agent.config_modbus import listen_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.adapters.pythoncan import PythonCanSource
     from agent.adapters.socketcan import SocketCanSource
-    from agent.config import Can, Modbus
+    from agent.config import Can, DeviceTls, ListenTls, Modbus
     from agent.ports import Clock
     from policies.compile import Compiled
+
+PAUSE_S: Final = 0.01  # of polled links: after a reply, before the next request
 
 
 def open_bus(can: Can, number: int) -> SocketCanSource | PythonCanSource:
@@ -37,7 +48,60 @@ def open_link(
     modbus: Modbus, number: int, compiled: Compiled, clock: Clock
 ) -> ModbusPoller:
     """Return the poller of one Modbus link; it connects when something is due."""
-    config = LinkConfig(
+    return ModbusPoller(
+        number,
+        _device(modbus),
+        compiled.modbus,
+        clock=clock,
+        chance=random.random,  # jitter of a retry, nothing secret
+        sunspec=compiled.sunspec,
+    )
+
+
+def proxy_link(modbus: Modbus, number: int, resolve: Callable[[str], str]) -> ProxyLink:
+    """Return what a proxied link is told; ``resolve`` finds its files."""
+    host, port = listen_address(modbus)
+    masters = modbus.masters
+    return ProxyLink(
+        name=modbus.name,
+        number=number,
+        device=_device(modbus),
+        listen_host=host,
+        listen_port=port,
+        in_flight=modbus.in_flight,
+        pause_s=modbus.pause_s or 0.0,
+        without_policy=modbus.without_policy,
+        listen_tls=_towards_masters(modbus.listen_tls, resolve),
+        device_tls=_towards_device(modbus.device_tls, resolve),
+        limits=ProxyLimits(clients=masters, clients_an_address=min(masters, 32)),
+    )
+
+
+def _towards_masters(
+    tls: ListenTls | None, resolve: Callable[[str], str]
+) -> ServerTls | None:
+    if tls is None:
+        return None
+    return ServerTls(
+        resolve(tls.cert_file), resolve(tls.key_file), resolve(tls.ca_file)
+    )
+
+
+def _towards_device(
+    tls: DeviceTls | None, resolve: Callable[[str], str]
+) -> ClientTls | None:
+    if tls is None:
+        return None
+    return ClientTls(
+        resolve(tls.ca_file),
+        resolve(tls.cert_file),
+        resolve(tls.key_file),
+        tls.server_name,
+    )
+
+
+def _device(modbus: Modbus) -> LinkConfig:
+    return LinkConfig(
         name=modbus.name,
         kind=modbus.kind,
         host=modbus.host,
@@ -47,13 +111,5 @@ def open_link(
         parity=modbus.parity,
         stopbits=modbus.stopbits,
         timeout_s=modbus.timeout_s,
-        pause_s=modbus.pause_s,
-    )
-    return ModbusPoller(
-        number,
-        config,
-        compiled.modbus,
-        clock=clock,
-        chance=random.random,  # jitter of a retry, nothing secret
-        sunspec=compiled.sunspec,
+        pause_s=PAUSE_S if modbus.pause_s is None else modbus.pause_s,
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent.adapters.keeper import Keeper
+    from agent.adapters.modbus.between import Between
     from agent.adapters.outside import Now
     from agent.adapters.publisher import Publisher
     from agent.adapters.uplink import Uplink
@@ -55,6 +56,7 @@ class Desk:
     publisher: Publisher
     losses: Losses
     volumes: Volumes  # what left so far; outlives policies
+    between: Between  # proxied links: who judges there changes with the flow
     load: Callable[[Accepted], Accepted]  # the same again; reads files: in a thread
     adopt: Callable[[Accepted], None]  # whose receipts settle what, from now on
 
@@ -184,6 +186,8 @@ class Steering:
             if not self.on_trial:
                 self.confirmed = one.accepted
             desk.adopt(one.accepted)
+            firewall = one.accepted.compiled.policy.firewall
+            desk.between.adopt(firewall, clock_ok=desk.watch.ok)
             if one.reason == "reload":
                 self._now.troubles.pop("policy", None)
             await self.activated("" if one.record is not None else one.reason)
@@ -204,6 +208,8 @@ class Steering:
             clock=now.clock_level,
             lost=desk.losses.total,
             volumes=desk.volumes,
+            firewall=desk.between.stage(accepted.compiled.policy.firewall),
+            held=desk.between.held,
         )
 
     def _stale(self, accepted: Accepted) -> dict[str, str]:

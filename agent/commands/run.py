@@ -29,7 +29,8 @@ from agent.adapters.files import read_limited, read_secret, write_durably
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
 from agent.adapters.mqtt import MqttOptions
-from agent.adapters.opening import open_bus, open_link
+from agent.adapters.modbus.between import Between
+from agent.adapters.opening import open_bus, open_link, proxy_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import (
@@ -219,6 +220,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         publisher=publisher,
         losses=losses,
         volumes=volumes_of(store),
+        between=_between(paths, clock),
         load=partial(accept_again, paths),
         adopt=adopt,
     )
@@ -235,8 +237,19 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         open_links=lambda taken: [
             open_link(link, number, taken.compiled, clock)
             for number, link in enumerate(config.modbus)
+            if link.mode == "poll"
         ],
     )
+
+
+def _between(paths: Paths, clock: WallClock) -> Between:
+    """Return the proxied links: not open yet, and nobody decides there."""
+    links = [
+        proxy_link(link, number, paths.of)
+        for number, link in enumerate(paths.config.modbus)
+        if link.mode == "proxy"
+    ]
+    return Between(links, clock)
 
 
 def _feed(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:

@@ -14,6 +14,7 @@ device = "gw-1"
 fleet = "demo"
 state_dir = "/var/lib/sluicegate"
 """
+PROXY = "[[modbus]]\nname='p'\nmode='proxy'\n"
 
 
 def test_defaults_are_safe() -> None:
@@ -30,7 +31,24 @@ def test_defaults_are_safe() -> None:
         (GOOD + "colour = 1", ["a.toml", "colour"]),
         (GOOD + "[mqtt]\nhost = 'broker.example'", ["mqtt.host", "TLS"]),
         (GOOD + "[mqtt]\ncert_file = 'x'", ["mqtt", "go together"]),
-        (GOOD + "[[can]]\nname='a'\n[[can]]\nname='a'", ["two buses"]),
+        (GOOD + "[[can]]\nname='a'\n[[can]]\nname='a'", ["two sources"]),
+        (GOOD + "[[modbus]]\nname='m'\nlisten='0.0.0.0:502'", ["modbus[0].listen"]),
+        (GOOD + PROXY + "listen='plc:502'", ["modbus[0].listen", "IP address"]),
+        (GOOD + PROXY + "listen='::1:502'", ["modbus[0].listen"]),
+        (GOOD + PROXY + "listen='[::1]:0'", ["modbus[0].listen", "1 to 65535"]),
+        (GOOD + PROXY + PROXY.replace("'p'", "'q'"), ["modbus[1].listen", "p listens"]),
+        (GOOD + PROXY + "kind='rtu'\nin_flight=2", ["modbus[0].in_flight"]),
+        (GOOD + PROXY + "masters=0", ["modbus[0].masters"]),
+        (GOOD + PROXY + "listen_tls={cert_file='a'}", ["modbus[0].listen_tls"]),
+        (GOOD + PROXY + "device_tls={ca_file='a',key_file='b'}", ["go together"]),
+        (GOOD + "[[tap]]\nname='t'", ["tap[0].interface", "and not both"]),
+        (GOOD + "[[tap]]\nname='t'\ninterface='a/b'", ["tap[0].interface"]),
+        (GOOD + "[[tap]]\nname='t'\ninterface='e'\nports=[]", ["tap[0].ports"]),
+        (
+            GOOD + "[[tap]]\nname='t'\ndevice='/d'\n[[modbus]]\nname='m'\nkind='rtu'\n"
+            "device='/d'",
+            ["tap[0].device", "link m"],
+        ),
         (GOOD + "[[can]]\nname='a/b'", ["can[0].name"]),
         (GOOD + "[spool]\nmax_bytes = 5", ["spool.max_bytes"]),
         ("device = = 3", ["a.toml", "line 1"]),

@@ -1,0 +1,82 @@
+"""All that has arrived and waits for the flow: bounded, shed and counted beyond.
+
+Frames wait in the batcher until a batch is full or its window over; transactions of our
+pollers and exchanges of taps come in batches already and wait for the next pass.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from agent.limits import BATCH_FRAMES_MAX, BATCH_WINDOW_S
+from agent.records import Arrival
+from agent.sources.batcher import Batcher
+
+if TYPE_CHECKING:
+    from agent.sources.losses import Losses
+    from protocols.frames import FrameBatch
+    from protocols.modbus.exchanges import PairBatch
+    from protocols.samples import TransactionBatch
+
+BATCHES_A_PASS_MAX: Final = 8
+TRANSACTIONS_WAITING_MAX: Final = 1024  # batches of polled links; the eldest go
+EXCHANGES_WAITING_MAX: Final = 65_536  # of all taps, and of proxies at a pass
+
+
+class Gathering:
+    """Between the sources and the flow. No clock: time is given."""
+
+    def __init__(self, losses: Losses) -> None:
+        """Hold nothing yet; ``losses`` is told what is shed here."""
+        self._batcher = Batcher(BATCH_FRAMES_MAX, int(BATCH_WINDOW_S * 1e9))
+        self._transactions: deque[TransactionBatch] = deque()
+        self._transactions_lost = 0
+        self._exchanges: deque[PairBatch] = deque()
+        self._exchanges_waiting = self._exchanges_lost = 0
+        losses.watch("batcher", lambda: self._batcher.lost)
+        losses.watch("modbus queue", lambda: self._transactions_lost)
+        losses.watch("exchange queue", lambda: self._exchanges_lost)
+
+    def add_frames(self, batch: FrameBatch, mono_ns: int) -> None:
+        """Take frames of a bus, as far as there is room."""
+        self._batcher.add(batch, mono_ns)
+
+    def add_transactions(self, batch: TransactionBatch) -> None:
+        """Take what a poller read; where there is no room, the eldest go."""
+        if len(self._transactions) >= TRANSACTIONS_WAITING_MAX:
+            self._transactions_lost += len(self._transactions.popleft())
+        self._transactions.append(batch)
+
+    def add_exchanges(self, batch: PairBatch) -> None:
+        """Take what a tap or a proxy saw; where there is no room, the eldest go."""
+        self._exchanges.append(batch)
+        self._exchanges_waiting += len(batch)
+        while self._exchanges_waiting > EXCHANGES_WAITING_MAX:
+            gone = len(self._exchanges.popleft())
+            self._exchanges_waiting -= gone
+            self._exchanges_lost += gone
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether a whole batch of frames can still be waited for."""
+        return self._batcher.waiting < BATCH_FRAMES_MAX
+
+    @property
+    def has_frames(self) -> bool:
+        """Tell whether frames wait, in a window that is still open or beyond it."""
+        return self._batcher.waiting > 0
+
+    def arrivals(self, now_ns: int, mono_ns: int, *, last: bool) -> list[Arrival]:
+        """Return what has arrived; one empty arrival where nothing has."""
+        found = [Arrival(now_ns, None, batch) for batch in self._transactions]
+        self._transactions.clear()
+        found += [Arrival(now_ns, exchanges=batch) for batch in self._exchanges]
+        self._exchanges.clear()
+        self._exchanges_waiting = 0
+        for _ in range(BATCHES_A_PASS_MAX):
+            frames = self._batcher.flush() if last else self._batcher.ready(mono_ns)
+            if frames is None:
+                break
+            found.append(Arrival(now_ns, frames))
+        return found or [Arrival(now_ns)]
