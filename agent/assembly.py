@@ -102,21 +102,27 @@ def assemble(
         context=Context(policy, volumes),
         ignition=Ignition(policy),
         classifier=Classifier(policy),
-        gates=tuple(
-            Gate(
-                number,
-                destination,
-                Protector(policy, number, identity.keyring),
-                destination.name not in closed,
-            )
-            for number, destination in enumerate(policy.destinations)
-        ),
+        gates=_gates(policy, identity.keyring, closed),
         sealer=Sealer(
             policy, identity.signer, identity.entropy, identity.boot, cards
         ),
         evidence=evidence,
     )  # fmt: skip
     return Flow(policy, stages, tally)
+
+
+def _gates(
+    policy: CompiledPolicy, keyring: KeyRing, closed: frozenset[str]
+) -> tuple[Gate, ...]:
+    return tuple(
+        Gate(
+            number,
+            destination,
+            Protector(policy, number, keyring),
+            destination.name not in closed,
+        )
+        for number, destination in enumerate(policy.destinations)
+    )
 
 
 def _is_enforced(policy: CompiledPolicy) -> bool:

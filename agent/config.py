@@ -85,7 +85,7 @@ class Modbus(Strict, frozen=True, kw_only=True):
     parity: Literal["N", "E", "O"] = "E"
     stopbits: Literal[1, 2] = 1
     timeout_s: Seconds = 1.0
-    # Silence after a reply; by default 10 ms where we poll, none where we stand between.
+    # Silence after a reply; by default 10 ms where we poll, none as a proxy.
     pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
     # Of a proxy only: checked by ``agent.config_modbus``.
     listen: str = ""  # address:port; "": LISTEN_DEFAULT

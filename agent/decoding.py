@@ -1,7 +1,8 @@
 """From what the sources brought to samples and texts: all buses meet here.
 
 Exchanges of others are decoded first and judged (``agent/firewall``) before their
-registers become samples. Pure composition of the decoders in ``protocols/``; state is ISO-TP reassembly only.
+registers become samples. Pure composition of the decoders in ``protocols/``; state is
+ISO-TP reassembly only.
 """
 
 from __future__ import annotations

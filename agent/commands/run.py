@@ -28,8 +28,8 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited, read_secret, write_durably
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
-from agent.adapters.mqtt import MqttOptions
 from agent.adapters.modbus.between import Between
+from agent.adapters.mqtt import MqttOptions
 from agent.adapters.opening import open_bus, open_link, proxy_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox

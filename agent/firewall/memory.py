@@ -72,8 +72,13 @@ class Memory:
             passed.popleft()
 
     def keep_only(self, names: frozenset[str]) -> None:
-        """Forget the rates of rules that are no more."""
-        self._passed = {n: one for n, one in self._passed.items() if n in names}
+        """Forget the rates of rules that are no more.
+
+        Any thread: a new judge is made while the one before it still decides.
+        """
+        for name in [*self._passed]:
+            if name not in names:
+                self._passed.pop(name, None)
 
     def _page(self, place: Place, number: int) -> array[int]:
         key = (place, number)

@@ -9,7 +9,7 @@ from pymodbus.client import ModbusTcpClient
 
 from tests.support.broker import free_port
 from tests.support.plant_gateway import plant, policy, values
-from tests.support.proxying import Client, Device, read, write
+from tests.support.proxying import Device
 
 if TYPE_CHECKING:
     from pathlib import Path

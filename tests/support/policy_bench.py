@@ -27,6 +27,7 @@ from agent.adapters.counting import volumes_of
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
+from agent.adapters.modbus.between import Between
 from agent.adapters.outside import Now
 from agent.adapters.policy.feed import PolicyFeed
 from agent.adapters.policy.floors import newest_entries
@@ -114,6 +115,7 @@ class PolicyBench:
         self.fleet = fleet or FleetTrust(name=FLEET)
         self.root = self.fleet.roots[0]
         self.clock = Timeline(self.fleet.now_s * NS)
+        self.between = Between([], self.clock)
         self.wire = Wire()
         self.acks: list[Ack] = []
         self.loads = 0
@@ -198,6 +200,7 @@ class PolicyBench:
             publisher=self.publisher,
             losses=Losses(),
             volumes=volumes_of(self.store),
+            between=self.between,
             load=lambda now: accept_again(self.paths, now),
             adopt=lambda _: None,
         )  # fmt: skip
