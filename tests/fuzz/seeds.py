@@ -15,6 +15,7 @@ from protocols.acks import Ack, encode_ack
 from protocols.bundle import encode_bundle
 from protocols.recipients import SCHEMA, RecipientCard, encode_card
 from protocols.telemetry import State
+from tests.fuzz import seeds_modbus
 from tests.fuzz.mutate import world
 from tests.fuzz.targets import BINDINGS
 from tests.policies.test_policy_hostile import FLOOR, POLICY
@@ -133,4 +134,7 @@ _SEEDS: Final = {
     "state": _state,
     "rollout": lambda: iter([world().fleet.rollout_text]),
     "consents": _consents,
+    "modbus_pairs": seeds_modbus.pairs,
+    "modbus_frames": seeds_modbus.frames,
+    "modbus_line": seeds_modbus.lines,
 }
