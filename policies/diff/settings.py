@@ -10,6 +10,7 @@ from policies.catalogue import is_under
 from policies.compile import DEVICE
 from policies.diff.columns import place
 from policies.diff.difference import Kind, Line, is_guarded
+from policies.diff.firewall import firewall_lines
 from policies.diff.strength import SUITES
 from policies.words import span
 
@@ -26,7 +27,7 @@ NAMES_MAX: Final = 3
 COMPARED: Final = frozenset({
     "schema", "name", "version", "note", "catalogues", "destinations", "custodian",
     "zones", "rules", "combinations", "volumes",
-    "retention", "telemetry", "min_version", "consents", "ignition",
+    "retention", "telemetry", "min_version", "consents", "ignition", "modbus",
 })  # fmt: skip
 
 
@@ -154,6 +155,7 @@ def settings(pair: Pair) -> Iterator[Line]:
             kind = Kind.LOOSER if have > had else Kind.TIGHTER
             why = "is seen more rarely" if have > had else ""
             yield _of(kind, "", f"{what} {span(had)}", f"{what} {span(have)}", why)
+    yield from firewall_lines(old, new)
     before, after = old.document.model, new.document.model
     if before.min_version != after.min_version:
         lower = after.min_version < before.min_version

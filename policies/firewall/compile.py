@@ -158,6 +158,7 @@ class _Reader:
 
     def _rule(self, rule: FirewallRuleFile, path: Path) -> list[FirewallRule]:
         """Return one rule, or one for each point where an item is bound often."""
+        self._limits_only_on_allow(rule, path)
         table: int | None = rule.table
         addresses = None
         if rule.addr is not None:
@@ -194,6 +195,12 @@ class _Reader:
             note=rule.note,
         )
         return [plain] if rule.item is None else self._bound(rule, plain, path)
+
+    def _limits_only_on_allow(self, rule: FirewallRuleFile, path: Path) -> None:
+        for field in ("value", "max_delta", "rate"):
+            if rule.do != "allow" and getattr(rule, field) is not None:
+                reason = f"a rule that does {rule.do} has no limits"
+                raise self._document.error((*path, field), reason, "do: allow")
 
     def _bound(
         self, rule: FirewallRuleFile, plain: FirewallRule, path: Path

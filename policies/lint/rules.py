@@ -33,7 +33,7 @@ def _warning(duty: str, about: str) -> LintRule:
     return LintRule(is_error=False, duty=duty, about=about)
 
 
-# SG030 to SG039 are for consents.
+# SG030 to SG039 are for consents, SG040 to SG049 for the Modbus firewall.
 LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG001": _error("GOV-07, AUTO 4", "a rule lets data leave without a purpose"),
     "SG002": _error(
@@ -95,4 +95,15 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG037": _warning(
         "AUTO 6(2), COL-02", "the ignition item is not bound: only a start is a cycle"
     ),
+    "SG040": _warning("DSL 27, ours", "a Modbus write is allowed to anybody"),
+    "SG041": _warning("DSL 27, ours", "a Modbus write is allowed to any address"),
+    "SG042": _warning("ours", "a Modbus rule that can never decide"),
+    "SG043": _warning("ours", "a Modbus rule names what this gateway does not have"),
+    "SG044": _warning(
+        "DSL 27, ours", "a Modbus rule allows restarts, or vendors' functions"
+    ),
+    "SG045": _warning("ours", "the Modbus firewall lets through what no rule allows"),
+    "SG046": _warning("ours", "read-only, and a Modbus rule allows writes"),
+    "SG047": _warning("ours", "a limit on Modbus writes that has nothing to limit"),
+    "SG048": _warning("DSL 27, ours", "a Modbus client as wide as anybody"),
 }

@@ -59,6 +59,13 @@ def turning(*steps: Any, **more: Any) -> dict[str, Any]:
     return rule_of("angle", match={"item": ANGLE, **more}, do=[*steps, "encrypt"])
 
 
+def wall(*rules: dict[str, Any], **fields: Any) -> Case:
+    """Return a case with a Modbus firewall of these rules."""
+    named = [{"name": f"r{n}", **rule} for n, rule in enumerate(rules)]
+    return {"modbus": {**fields, "rules": named}}, (PEDAL,)
+
+
+READ, WRITE = {"fc": 3}, {"fc": 6, "addr": 1, "from": "10.0.0.7"}
 BOTH = (SPEED, ANGLE)
 FAST = rule_of("speed", match={"item": SPEED})
 CASES: dict[str, tuple[Case, Case]] = {
@@ -113,4 +120,15 @@ CASES: dict[str, tuple[Case, Case]] = {
               agreed(consent_of("location"))),
     "SG037": (({"ignition": {"item": STATE}}, (PEDAL,)),
               ({"ignition": {"item": STATE}}, (PEDAL, STATE))),
+    "SG040": (wall({"fc": 6, "addr": 1}), wall(WRITE)),
+    "SG041": (wall({"fc": 6, "from": "10.0.0.7"}), wall(WRITE)),
+    "SG042": (wall({**READ, "do": "deny"}, {**READ, "addr": 1}),
+              wall({**READ, "do": "deny", "addr": 2}, {**READ, "addr": 1})),
+    "SG043": (wall({**READ, "to": "plc9"}), wall({**READ, "to": "plc"})),
+    "SG044": (wall({"fc": 8}), wall({"fc": 8, "sub": 0})),
+    "SG045": (wall(READ, mode="dry-run"), wall(READ)),
+    "SG046": (wall(WRITE, mode="read-only"), wall(WRITE)),
+    "SG047": (wall({**READ, "value": [0, 1]}), wall({**WRITE, "value": [0, 1]})),
+    "SG048": (wall({**READ, "from": "0.0.0.0/0"}),
+              wall({**READ, "from": "10.0.0.0/8"})),
 }  # fmt: skip

@@ -57,7 +57,7 @@ def test_a_section_with_everything(compile_text: Compile) -> None:
             {"name": "a", "from": ["hmi", "10.9.9.9"], "to": "plc", "unit": [1, 9],
              "fc": [3, "write-single-coil"], "addr": ["40001", "40010"],
              "rate": "6/min", "when": "Mon-Fri 22:00-06:00 +08:00"},
-            {"name": "b", "do": "deny", "item": "Plant.L.R.Level", "fc": "writes",
+            {"name": "b", "item": "Plant.L.R.Level", "fc": "writes",
              "value": [0, 4.5], "max_delta": 0.5},
             {"name": "c", "do": "alert", "to": "elsewhere"},
             {"name": "d", "item": "Plant.L.R.Nowhere"},
@@ -76,7 +76,7 @@ def test_a_section_with_everything(compile_text: Compile) -> None:
     assert a.rate == Rate(6, 60_000_000_000)
     assert a.hours is not None
     assert (a.hours.begin_min, a.hours.end_min, a.hours.offset_min) == (1320, 360, 480)
-    assert b.do is Do.DENY
+    assert b.do is Do.ALLOW
     assert b.point is not None
     assert (b.links, b.units, b.table, b.addresses) == (
         {0},
@@ -114,6 +114,7 @@ def test_no_section_no_firewall(compile_text: Compile) -> None:
         ({"when": "always"}, "modbus.rules[0].when"),
         ({"value": [5, 1]}, "modbus.rules[0].value"),
         ({"max_delta": -1}, "modbus.rules[0].max_delta"),
+        ({"do": "deny", "rate": "1/s"}, "modbus.rules[0].rate"),
         ({"item": "Plant.L.R.Level", "addr": 3}, "modbus.rules[0].addr"),
         ({"colour": "red"}, "modbus.rules[0].colour"),
     ],

@@ -379,7 +379,7 @@ def test_sections_that_are_not_compared_in_words_are_guarded() -> None:
     known = diff_settings.COMPARED
     assert known <= set(Policy.__struct_fields__)
     rest = set(Policy.__struct_fields__) - known
-    assert rest == {"home_region", "inspection", "modbus"}
+    assert rest == {"home_region", "inspection"}
 
 
 def test_a_candidate_is_guarded_like_important_data() -> None:
