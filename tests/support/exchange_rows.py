@@ -54,7 +54,7 @@ def exchanges(rows: list[Row]) -> ExchangeBatch:
     ]
     read = [[] if w else row.values for row, w in zip(rows, write, strict=True)]
     written = [row.values if w else [] for row, w in zip(rows, write, strict=True)]
-    wrote = np.array(write) & (np.array(table) != NO_TABLE)
+    wrote = np.array(write, np.bool_) & (np.array(table) != NO_TABLE)
     return ExchangeBatch(
         time_ns=column("time_ns", np.int64),
         reply_ns=np.array(

@@ -1,0 +1,68 @@
+"""The EVE log on disk: appended to, bounded, one old file kept.
+
+What cannot be written is counted and never holds up the data path: the log is a copy
+for other people's tools, evidence is kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+OLD: Final = ".1"
+MODE: Final = 0o640  # a log shipper in the group may read it
+
+
+class EveFile:
+    """Writes lines to one file; at ``bytes_max`` it becomes the old one."""
+
+    def __init__(self, path: Path, bytes_max: int) -> None:
+        """Open the file; BadInput where that cannot be."""
+        self.lost = 0  # lines that could not be written
+        self._path = path
+        self._max = bytes_max
+        try:
+            self._handle = self._opened()
+        except OSError as error:
+            reason = error.strerror or "cannot be opened"
+            hint = "set eve.file to a place that the agent may write to"
+            raise BadInput(str(path), "", reason, hint) from None
+        self._size = os.fstat(self._handle).st_size
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append whole lines; what does not fit the disk is counted."""
+        if not lines:
+            return
+        block = b"".join(lines)
+        try:
+            if self._size and self._size + len(block) > self._max:
+                self._turn()
+            written = os.write(self._handle, block)
+            if written == len(block):
+                self._size += written
+                return
+            os.ftruncate(self._handle, self._size)  # a full disk: no half line stays
+        except OSError:
+            pass
+        self.lost += len(lines)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._handle)
+
+    def _turn(self) -> None:
+        """Make the file the old one, and begin anew."""
+        self._path.replace(self._path.with_name(self._path.name + OLD))
+        old, self._handle = self._handle, self._opened()
+        os.close(old)
+        self._size = 0
+
+    def _opened(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._path, flags, MODE)

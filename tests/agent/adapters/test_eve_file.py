@@ -1,0 +1,56 @@
+"""The EVE log: whole lines, two files at most, no disk stops the agent."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.adapters.eve_file import EveFile
+from agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINE = b'{"a":1}\n'
+
+
+def test_lines_are_appended_and_the_file_turns(tmp_path: Path) -> None:
+    place = tmp_path / "eve.json"
+    file = EveFile(place, 20)
+    for _ in range(5):
+        file.write([LINE])
+    file.close()
+    assert place.read_bytes() == LINE
+    assert (tmp_path / "eve.json.1").read_bytes() == LINE * 2
+    assert place.stat().st_mode & 0o777 & ~0o640 == 0
+    assert file.lost == 0
+
+
+def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    place = tmp_path / "eve.json"
+    for _ in range(2):
+        file = EveFile(place, 1000)
+        file.write([LINE, LINE])
+        file.close()
+    assert place.read_bytes() == LINE * 4
+
+
+def test_a_place_that_cannot_be_opened_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"eve\.file"):
+        EveFile(tmp_path / "absent" / "eve.json", 1000)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput):
+        EveFile(tmp_path / "link", 1000)
+
+
+def test_a_disk_that_takes_nothing_loses_lines_and_counts_them() -> None:
+    if not os.path.exists("/dev/full"):  # noqa: PTH110  # a device, not a file
+        pytest.skip("no /dev/full")
+    from pathlib import Path
+
+    file = EveFile(Path("/dev/full"), 10**6)
+    file.write([LINE, LINE])
+    assert file.lost == 2
+    file.close()
