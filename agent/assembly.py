@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from agent.classification.volumes import Volumes
     from agent.evidence import Evidence
+    from agent.inspection.eve import EveLines
+    from agent.inspection.modbus import Learned
     from agent.ports import Signer
     from agent.protection.keyring import KeyRing
     from agent.tally import ItemTally
@@ -66,6 +68,8 @@ def assemble(
     volumes: Volumes | None = None,
     firewall: Firewall | None = None,
     held: frozenset[int] = frozenset(),
+    learned: Learned | None = None,
+    eve: EveLines | None = None,
 ) -> Flow:
     """Return the flow of a policy.
 
@@ -74,8 +78,9 @@ def assemble(
     kept back, counted. ``points``: Modbus points with those that SunSpec discovery
     found; by default the policy's own. ``lost``: frames lost so far. ``volumes``: how
     much left so far, by default nothing. ``firewall``: judges Modbus exchanges, by
-    default nobody does; ``held``: links that a proxy stands before. Refused where a
-    recipient has no card.
+    default nobody does; ``held``: links that a proxy stands before. ``learned``: what
+    detectors know already; ``eve``: the owner's own log. Refused where a recipient has
+    no card.
     """
     policy = compiled.policy
     context = ocsf.Context(
@@ -97,8 +102,8 @@ def assemble(
             compile_points(compiled.modbus if points is None else points),
         ),
         firewall=firewall or Firewall(),
-        inspector=_inspector(compiled.plan, compiled),
-        events=Events(event_item, context, lost),
+        inspector=_inspector(compiled.plan, compiled, learned),
+        events=Events(event_item, context, lost, eve),
         context=Context(policy, volumes),
         ignition=Ignition(policy),
         classifier=Classifier(policy),
@@ -130,7 +135,9 @@ def _is_enforced(policy: CompiledPolicy) -> bool:
     return policy.firewall is None or policy.firewall.mode is not Mode.DRY_RUN
 
 
-def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:
+def _inspector(
+    plan: DecodePlan, compiled: Compiled, learned: Learned | None
+) -> Inspector:
     """Return the detectors in the order in which they look; new ones go here."""
     watched = frozenset(
         bus for bus, databases in compiled.databases.items() if databases
@@ -141,7 +148,7 @@ def _inspector(plan: DecodePlan, compiled: Compiled) -> Inspector:
             UnknownIdentifier(watched),
             WrongShape(plan.messages.length, plan.messages.kind, watched),
             IdentifierSeen(),
-            *modbus_detectors(compiled.policy.firewall, told),
+            *modbus_detectors(compiled.policy.firewall, told, learned),
         ],
         off=told.off,
         repeat_ns=told.repeat_ns,

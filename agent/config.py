@@ -122,6 +122,14 @@ class Metrics(Strict, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # 0: none
 
 
+class Eve(Strict, frozen=True, kw_only=True):
+    """A log of findings and Modbus exchanges as Suricata writes it; none by default."""
+
+    file: str
+    max_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**40)] = 16 * 1024 * 1024
+    modbus: Literal["none", "odd", "all"] = "odd"  # odd: all but answered reads
+
+
 class Trust(Strict, frozen=True, kw_only=True):
     """Policies come signed over MQTT. ``root``: the fleet's first root metadata."""
 
@@ -147,6 +155,7 @@ class Config(Strict, frozen=True, kw_only=True):
     spool: Spool = Spool()
     metrics: Metrics = Metrics()
     trust: Trust = Trust()
+    eve: Eve | None = None
 
 
 def parse_config(text: bytes, file: str) -> Config:

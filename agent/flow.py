@@ -102,6 +102,7 @@ class Flow:
             exchanges, stages.firewall.names,
         )  # fmt: skip
         findings = stages.inspector.inspect(view, now_ns)
+        stages.events.seen(view)
         texts = concat_texts([decoded.texts, stages.events.texts(findings, now_ns)])
 
         stages.context.volumes.look(now_ns, clock_ok=clock_ok)

@@ -212,6 +212,7 @@ class Agent:
                     arrival, clock_ok=self._watch.ok, consents=consenting.consents
                 )
             )
+            self._log()
             await asyncio.sleep(0)  # the control plane answers between two batches
         commit = self._watch.dated(join_commits(commits))
         await self._desk.keeper.keep(await consenting.remembered(commit))
@@ -224,6 +225,14 @@ class Agent:
         if losses:
             await self._desk.keeper.testify(*losses)
         self._passes += 1
+
+    def _log(self) -> None:
+        """Write the owner's own log; where that fails, status says so."""
+        eve = self._desk.eve
+        if eve is not None:
+            eve.write()
+            if eve.trouble:
+                self._now.troubles["eve"] = eve.trouble
 
     def _arrivals(self, *, last: bool) -> list[Arrival]:
         """Return what has arrived; one empty arrival where nothing has."""

@@ -15,8 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from agent.inspection.eve import EveLines
+
 OLD: Final = ".1"
 MODE: Final = 0o640  # a log shipper in the group may read it
+
+
+class EveLog:
+    """Lines that wait, and the file that they go to."""
+
+    def __init__(self, file: EveFile, lines: EveLines) -> None:
+        """Take both ends."""
+        self.lines = lines
+        self._file = file
+
+    def write(self) -> None:
+        """Write what waits."""
+        self._file.write(self.lines.take())
+
+    @property
+    def trouble(self) -> str:
+        """Return what went wrong so far, in words; "" nothing did."""
+        lost = self._file.lost
+        return f"EVE log: {lost} lines could not be written" if lost else ""
 
 
 class EveFile:

@@ -11,7 +11,7 @@ destroyed when the trial is confirmed, and leaves after all when it is taken bac
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.cards import stale_cards
@@ -19,11 +19,13 @@ from agent.adapters.sqlite_sending import Held
 from agent.assembly import assemble
 from agent.control import IN_THE_OPEN, permitted
 from agent.errors import BadInput, Refused
+from agent.inspection.modbus import Learned
 from agent.leftovers import is_left, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from agent.adapters.eve_file import EveLog
     from agent.adapters.keeper import Keeper
     from agent.adapters.modbus.between import Between
     from agent.adapters.outside import Now
@@ -59,6 +61,8 @@ class Desk:
     between: Between  # proxied links: who judges there changes with the flow
     load: Callable[[Accepted], Accepted]  # the same again; reads files: in a thread
     adopt: Callable[[Accepted], None]  # whose receipts settle what, from now on
+    learned: Learned = field(default_factory=Learned)  # by detectors; outlives policies
+    eve: EveLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +214,8 @@ class Steering:
             volumes=desk.volumes,
             firewall=desk.between.stage(accepted.compiled.policy.firewall),
             held=desk.between.held,
+            learned=desk.learned,
+            eve=None if desk.eve is None else desk.eve.lines,
         )
 
     def _stale(self, accepted: Accepted) -> dict[str, str]:

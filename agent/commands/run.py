@@ -25,6 +25,7 @@ from agent.adapters.clock import ClockConfidence, SystemClock
 from agent.adapters.consenting import Consenting
 from agent.adapters.counting import volumes_of
 from agent.adapters.device_key import load_or_create
+from agent.adapters.eve_file import EveFile, EveLog
 from agent.adapters.files import read_limited, read_secret, write_durably
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
@@ -51,6 +52,7 @@ from agent.assembly import Identity
 from agent.config import parse_config
 from agent.errors import BadInput
 from agent.evidence import Evidence
+from agent.inspection.eve import EveLines
 from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT
 from agent.protection.keyring import KeyRing
 from agent.runtime import Agent, Parts
@@ -223,6 +225,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         between=_between(paths, clock),
         load=partial(accept_again, paths),
         adopt=adopt,
+        eve=_eve(paths),
     )
     socket = paths.of(config.metrics.socket)
     return Parts(
@@ -240,6 +243,15 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
             if link.mode == "poll"
         ],
     )
+
+
+def _eve(paths: Paths) -> EveLog | None:
+    """Return the owner's own log, open; BadInput where its place is no place."""
+    told = paths.config.eve
+    if told is None:
+        return None
+    file = EveFile(Path(paths.of(told.file)), told.max_bytes)
+    return EveLog(file, EveLines(told.modbus))
 
 
 def _between(paths: Paths, clock: WallClock) -> Between:

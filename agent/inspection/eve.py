@@ -20,7 +20,7 @@ import numpy as np
 
 from agent.inspection.attack import TECHNIQUES
 from agent.inspection.eve_words import access_type, category, function_code
-from agent.inspection.findings import CanId, Level
+from agent.inspection.findings import CanId
 from agent.inspection.kinds import kind_of
 from agent.inspection.modbus_groups import name_of
 from agent.inspection.ocsf import action_of, subject_of
@@ -55,19 +55,20 @@ FLAGS: Final = (
 class EveLines:
     """Collects lines, bounded, until an adapter takes them."""
 
-    def __init__(self, context: Context, exchanges: str = "odd") -> None:
+    def __init__(self, exchanges: str = "odd") -> None:
         """Take which exchanges become records: ``none``, ``odd`` or ``all``."""
-        self._context = context
         self._exchanges = exchanges
         self._lines: list[bytes] = []
         self._id = 0
         self.left_out = 0  # records beyond the bounds
 
-    def add(self, findings: Sequence[Finding], view: View) -> None:
-        """Make records of what became an event, and of exchanges of the batch."""
+    def alerts(self, findings: Sequence[Finding], context: Context) -> None:
+        """Make records of findings that became events."""
         for finding in findings:
-            if finding.level is Level.ALERT:
-                self._append(alert(finding, self._context))
+            self._append(alert(finding, context))
+
+    def seen(self, view: View) -> None:
+        """Make records of the batch's exchanges, as many as may be."""
         exchanges = view.exchanges
         if exchanges is None or self._exchanges == "none":
             return

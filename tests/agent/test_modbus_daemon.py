@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,3 +41,36 @@ def test_reads_become_readings_and_forbidden_writes_stop(tmp_path: Path) -> None
         assert gateway.stop() == 0
         assert [pdu[0] for _, pdu in plc.adus] == [3, 6]
         assert values(gateway) == [7.0, 300.0]
+
+
+def test_what_is_refused_stands_in_the_owners_log_without_its_value(
+    tmp_path: Path,
+) -> None:
+    port, place = free_port(), tmp_path / "eve.json"
+    more = proxied(0, port, f'[eve]\nfile = "{place}"\n')
+    with (
+        Device() as plc,
+        plant(
+            tmp_path, more.replace("port = 0", f"port = {plc.port}"), policy()
+        ) as gateway,
+    ):
+        gateway.start()
+        master = ModbusTcpClient("127.0.0.1", port=port)
+        assert master.connect()
+        assert master.write_register(7, 54_321, device_id=1).exception_code == 3
+        master.close()
+        assert gateway.stop() == 0
+    text = place.read_text(encoding="utf-8")
+    told = [json.loads(line) for line in text.splitlines()]
+    kinds = {one["event_type"] for one in told}
+    assert kinds == {"alert", "modbus"}
+    (alert,) = [
+        one["alert"]
+        for one in told
+        if one["event_type"] == "alert"
+        and one["alert"]["metadata"]["detector"] == ["M3"]
+    ]
+    assert alert["action"] == "blocked"
+    (write,) = [one["modbus"]["request"] for one in told if "modbus" in one]
+    assert write["write"] == {"address": 7, "quantity": 1}
+    assert "54321" not in text

@@ -21,11 +21,11 @@ def lines(eve: EveLines) -> list[dict]:
 
 
 def test_a_finding_is_an_alert_that_dashboards_understand() -> None:
-    eve = EveLines(CONTEXT)
+    eve = EveLines()
     who = Conversation("10.0.0.66", "10.0.0.20", 0, 1)
     said = Finding("M2", Level.ALERT, who, 3, 1_772_431_200 * S, 1_772_431_201 * S,
                    "write-single-register at 100", refused=True)  # fmt: skip
-    eve.add([said, Finding("M11", Level.NOTICE, who, 1, 0, 0)], seen([]))
+    eve.alerts([said], CONTEXT)
     (told,) = lines(eve)
     assert told["event_type"] == "alert"
     assert told["timestamp"] == "2026-03-02T06:00:00.000000+0000"
@@ -39,15 +39,15 @@ def test_a_finding_is_an_alert_that_dashboards_understand() -> None:
 
 
 def test_a_finding_about_can_has_no_addresses() -> None:
-    eve = EveLines(CONTEXT)
-    eve.add([Finding("D1", Level.ALERT, CanId(0, 0x123), 1, S, S)], seen([]))
+    eve = EveLines()
+    eve.alerts([Finding("D1", Level.ALERT, CanId(0, 0x123), 1, S, S)], CONTEXT)
     (told,) = lines(eve)
     assert "src_ip" not in told
     assert told["in_iface"] == "can0"
 
 
 def test_exchanges_that_are_not_ordinary_are_told_and_never_their_values() -> None:
-    eve = EveLines(CONTEXT)
+    eve = EveLines()
     rows = [
         Row(S, values=[CANARY]),
         Row(2 * S, function=6, address=100, values=[CANARY]),
@@ -57,7 +57,7 @@ def test_exchanges_that_are_not_ordinary_are_told_and_never_their_values() -> No
             answered=False),
         Row(6 * S, function=1, address=1, count=3, problems=Problem.LENGTH),
     ]  # fmt: skip
-    eve.add([], seen(rows))
+    eve.seen(seen(rows))
     taken = eve.take()
     assert str(CANARY).encode() not in b"".join(taken)
     write, exception, unsolicited, mask, coils = (json.loads(one) for one in taken)
@@ -78,15 +78,15 @@ def test_exchanges_that_are_not_ordinary_are_told_and_never_their_values() -> No
 def test_what_the_owner_wants_and_no_more_than_the_bound() -> None:
     rows = [Row(i) for i in range(ROWS_MAX + 5)]
     for wanted, count, left in (("none", 0, 0), ("odd", 0, 0), ("all", ROWS_MAX, 5)):
-        eve = EveLines(CONTEXT, wanted)
-        eve.add([], seen(rows))
+        eve = EveLines(wanted)
+        eve.seen(seen(rows))
         assert (len(eve.take()), eve.left_out) == (count, left)
 
 
 def test_lines_that_nobody_takes_are_bounded() -> None:
-    eve = EveLines(CONTEXT, "all")
+    eve = EveLines("all")
     for _ in range(40):
-        eve.add([], seen([Row(i) for i in range(ROWS_MAX)]))
+        eve.seen(seen([Row(i) for i in range(ROWS_MAX)]))
     assert len(eve.take()) == 8192
     assert eve.left_out == 40 * ROWS_MAX - 8192
 

@@ -126,11 +126,11 @@ def test_no_register_value_is_in_an_event_or_an_eve_line(name: str) -> None:
     found = detected(name, alter=canaried)
     assert {one.detector for one in found.events} >= {"M1", "M2", "M3", "M7"}
     said = [json.loads(event(one, found.context, 0)) for one in found.events]
-    eve = EveLines(found.context)
-    eve.add(found.events, seen([]))
+    eve = EveLines()
+    eve.alerts(found.events, found.context)
     view = replace(seen([]), exchanges=found.exchanges, names=found.truth.peers.names)
     for _ in range(3):
-        eve.add([], view)
+        eve.seen(view)
     said += [json.loads(line) for line in eve.take()]
     assert any(one.get("event_type") == "modbus" for one in said)
     told = {number for one in said for number in numbers(one)}
