@@ -267,7 +267,7 @@ class Judge:
         if monitors and ruling.reason is not Reason.DENIED:
             return self._decision(Verdict.ALLOWED, ruling.rule, ruling.reason, alerts)
         code = CODES[ruling.reason]
-        if ruling.reason is Reason.NO_RULE and found.names_function:
+        if ruling.reason is Reason.NO_RULE and found.is_named:
             code = ILLEGAL_ADDRESS
         return self._decision(Verdict.REFUSED, ruling.rule, ruling.reason, alerts, code)
 
@@ -321,7 +321,15 @@ class Judge:
             return _Kind((), (), refused)
         about = self._lookup.rules_about(clients, link, unit)
         parts = parts_of(request)
-        found = tuple(applicable(about, part, request.sub) for part in parts)
+        found = tuple(
+            applicable(
+                about.near(part),
+                part,
+                request.sub,
+                is_named=about.names(part, request.sub),
+            )
+            for part in parts
+        )
         alerts = tuple(dict.fromkeys(n for one in found for n in one.alerts))
         if self.firewall.mode is Mode.READ_ONLY and request.is_write:
             refused = self._decision(Verdict.REFUSED, -1, Reason.READ_ONLY, alerts)

@@ -133,23 +133,25 @@ class Applicable:
 
     rules: tuple[int, ...]  # denies that touch, allows that cover
     alerts: tuple[int, ...]
-    names_function: bool  # an allow does, whatever its addresses
+    is_named: bool  # an allow names the function, whatever its addresses
 
 
 def applicable(
-    numbered: Iterable[tuple[int, FirewallRule]], part: Part, sub: int
+    numbered: Iterable[tuple[int, FirewallRule]],
+    part: Part,
+    sub: int,
+    *,
+    is_named: bool,
 ) -> Applicable:
     """Return what applies to a part, of rules about its master and device."""
     rules: list[int] = []
     alerts: list[int] = []
-    named = False
     for number, rule in numbered:
         if not names_function(rule, part, sub):
             continue
         if rule.do is Do.ALLOW:
-            named = True
             if covers(rule, part):
                 rules.append(number)
         elif touches(rule, part):
             (rules if rule.do is Do.DENY else alerts).append(number)
-    return Applicable(tuple(rules), tuple(alerts), named)
+    return Applicable(tuple(rules), tuple(alerts), is_named)
