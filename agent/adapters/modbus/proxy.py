@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.adapters.modbus.proxy_counts import ProxyStatistics
 from agent.adapters.modbus.proxy_line import Line
 from agent.adapters.modbus.proxy_log import ProxyLog
-from agent.adapters.modbus.proxy_pipes import Sockets
+from agent.adapters.modbus.proxy_loop import ProxyLoop
 from agent.adapters.modbus.proxy_rules import Judging, Rules
 from agent.errors import Fatal
 
@@ -62,7 +62,7 @@ class ModbusProxy:
         )
         self._started = threading.Event()
         self._stop: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: ProxyLoop | None = None
         self._failure = ""
         self._switch_s = 0.0
 
@@ -121,7 +121,9 @@ class ModbusProxy:
     def _main(self) -> None:
         finished = False
         try:
-            asyncio.run(self._serve())
+            loop = ProxyLoop()
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(self._serve(loop))
             finished = True
         finally:
             if not finished:  # a bug: the sockets are closed, the runtime is told
@@ -130,16 +132,15 @@ class ModbusProxy:
                     self._log.wake()
             self._started.set()
 
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_odd)
+    async def _serve(self, loop: ProxyLoop) -> None:
+        self._loop = loop
+        loop.set_exception_handler(_odd)
         self._stop = asyncio.Event()
         for line in self._lines:
             line.listen()
-        sockets = Sockets(linger=all(line.is_plain for line in self._lines))
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(line.run(sockets), name=f"proxy.{line.link.name}")
+                tasks.create_task(line.run(loop), name=f"proxy.{line.link.name}")
                 for line in self._lines
             ]
             self._started.set()
@@ -147,7 +148,6 @@ class ModbusProxy:
             await asyncio.gather(*(line.drain() for line in self._lines))
             for task in running:
                 task.cancel()
-        sockets.close()
 
 
 def _odd(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

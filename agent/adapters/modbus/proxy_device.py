@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from agent.adapters.modbus.link import LinkConfig
     from agent.adapters.modbus.proxy_core import LinkCore
-    from agent.adapters.modbus.proxy_pipes import Pipe, Sockets
+    from agent.adapters.modbus.proxy_loop import ProxyLoop
+    from agent.adapters.modbus.proxy_pipes import Pipe
     from agent.adapters.modbus.proxy_settings import ProxyLink
 
 BUFFER_BYTES: Final = 4096
@@ -135,7 +136,7 @@ class DeviceKeeper:
 
     def __init__(self, link: ProxyLink, core: LinkCore) -> None:
         """BadInput where a file of the device's TLS cannot be used."""
-        self.sockets: Sockets | None = None  # in the proxies' thread
+        self.loop: ProxyLoop | None = None  # in the proxies' thread
         self.problem = ""  # why there is no connection
         self._link = link
         self._core = core
@@ -205,9 +206,9 @@ class DeviceKeeper:
             )
             side.pipe = tls
             return tls
-        assert self.sockets is not None
+        assert self.loop is not None
         sock = await self._socket(device)
-        side.pipe = SocketPipe(self.sockets, sock, lambda _: side, UNSENT_BYTES_MAX)
+        side.pipe = SocketPipe(self.loop, sock, lambda _: side, UNSENT_BYTES_MAX)
         return side.pipe
 
     @staticmethod

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.adapters.modbus.proxy_log import ProxyLog
-    from agent.adapters.modbus.proxy_pipes import Pipe, Sockets
+    from agent.adapters.modbus.proxy_loop import ProxyLoop
+    from agent.adapters.modbus.proxy_pipes import Pipe
     from agent.adapters.modbus.proxy_rules import Rules
     from agent.adapters.modbus.proxy_settings import ProxyLink
     from protocols.modbus.peers import Peers
@@ -86,7 +87,7 @@ class Line:
         self._peers = peers
         self._mono = clocks[1]
         self._tls = server_context(link.listen_tls) if link.listen_tls else None
-        self._sockets: Sockets | None = None
+        self._loop: ProxyLoop | None = None
         self._listener: socket.socket | None = None
         self._problem = "not started"
         self._sides: set[MasterSide] = set()
@@ -94,12 +95,6 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._stopping = False
-
-    @property
-    def is_plain(self) -> bool:
-        """Tell whether all of its connections are plain sockets."""
-        secured = self.link.listen_tls or self.link.device_tls
-        return secured is None and self.link.device.kind != "rtu"
 
     # --- life -------------------------------------------------------------------------
 
@@ -128,10 +123,9 @@ class Line:
         self.port = sock.getsockname()[1]
         return True
 
-    async def run(self, sockets: Sockets) -> None:
+    async def run(self, loop: ProxyLoop) -> None:
         """Serve until cancelled; ``drain`` first for a clean end."""
-        self._sockets = self._device.sockets = sockets
-        loop = asyncio.get_running_loop()
+        self._loop = self._device.loop = loop
         device = asyncio.create_task(
             self._device.run(), name=f"device.{self.link.name}"
         )
@@ -245,9 +239,9 @@ class Line:
         return few and taken.count(address) < limits.clients_an_address
 
     def _plain(self, sock: socket.socket, address: str) -> None:
-        assert self._sockets is not None
+        assert self._loop is not None
         SocketPipe(
-            self._sockets,
+            self._loop,
             sock,
             lambda pipe: self._joined(pipe, address, ()),
             self.link.limits.unsent_bytes,

@@ -1,10 +1,4 @@
-"""Connections of a proxy: plain sockets by the shortest way, TLS through asyncio.
-
-A round trip through a proxy is two wake-ups. asyncio's way from ``epoll`` to a protocol
-and back costs as much as all that we do with an ADU, so plain sockets hang on an
-``epoll`` of their own. It is one file descriptor in the event loop; once it is ready we
-stay with it while there is something to do, and 1 ms longer, asleep in the kernel.
-"""
+"""Connections of a proxy: plain sockets by the shortest way, TLS through asyncio."""
 
 from __future__ import annotations
 
@@ -12,18 +6,17 @@ import asyncio
 import contextlib
 import select
 import socket
-import time
 from typing import TYPE_CHECKING, Final, Protocol
+
+from agent.adapters.modbus.proxy_loop import READ, WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.adapters.modbus.proxy_loop import ProxyLoop
+
 RECEIVE_BYTES: Final = 4096  # some 15 of the largest ADUs
 KEEPALIVE_S: Final = 10  # a peer without power says no goodbye
-SLICE_S: Final = 0.005  # then asyncio has its turn: accepting, timers, TLS, the end
-LINGER_S: Final = 0.001
-EVENTS_MAX: Final = 64  # at once: epoll.poll makes room for as many
-READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 ENDED: Final = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -66,59 +59,12 @@ def prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
-class Sockets:
-    """The plain sockets of all links."""
-
-    def __init__(self, *, linger: bool = True) -> None:
-        """Make the ``epoll``; a running event loop is needed.
-
-        ``linger``: False where something else in the loop is in a hurry, too.
-        """
-        self.loop = asyncio.get_running_loop()
-        self._linger_s = LINGER_S if linger else 0.0
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
-        self.loop.add_reader(self._epoll.fileno(), self._ready)
-
-    def add(self, descriptor: int, handler: Callable[[int], None]) -> None:
-        """Call ``handler`` with the events of a socket."""
-        self._handlers[descriptor] = handler
-        self._epoll.register(descriptor, READ)
-
-    def change(self, descriptor: int, events: int) -> None:
-        """Wait for other events."""
-        self._epoll.modify(descriptor, events)
-
-    def remove(self, descriptor: int) -> None:
-        """Forget a socket; before it is closed."""
-        del self._handlers[descriptor]
-        self._epoll.unregister(descriptor)
-
-    def close(self) -> None:
-        """End; the sockets are their pipes' to close."""
-        self.loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
-
-    def _ready(self) -> None:
-        poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
-        linger_s, until_s = self._linger_s, clock() + SLICE_S
-        events = poll(0, EVENTS_MAX)
-        while events:
-            for descriptor, event in events:
-                handler = handlers.get(descriptor)  # the one before may have closed it
-                if handler is not None:
-                    handler(event)
-            if clock() > until_s:
-                return
-            events = poll(linger_s, EVENTS_MAX)
-
-
 class SocketPipe:
     """A plain connection."""
 
     def __init__(
         self,
-        sockets: Sockets,
+        loop: ProxyLoop,
         sock: socket.socket,
         made: Callable[[SocketPipe], End],
         unsent_max: int,
@@ -129,7 +75,8 @@ class SocketPipe:
         """
         sock.setblocking(False)
         prepare(sock)
-        self._sockets = sockets
+        self._loop = loop
+        self._sockets = sockets = loop.sockets
         self._sock = sock
         self._receive, self._send = sock.recv, sock.send
         self._unsent = b""
@@ -227,7 +174,7 @@ class SocketPipe:
             self._gone = True
             self._sockets.remove(self._sock.fileno())
             self._sock.close()
-            self._sockets.loop.call_soon(self._end.lost)
+            self._loop.call_soon(self._end.lost)
 
     def close(self) -> None:
         """Close once all is sent."""
