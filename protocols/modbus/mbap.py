@@ -8,7 +8,9 @@ transaction identifier u16, protocol identifier u16 (0), length u16 (unit and PD
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from protocols.errors import WireError
 
@@ -17,9 +19,10 @@ HEADER_BYTES: Final = 7
 LENGTH_MIN: Final = 2
 LENGTH_MAX: Final = 254
 ADU_BYTES_MAX: Final = 6 + LENGTH_MAX
+_pack, _unpack = HEADER.pack, HEADER.unpack_from
 
 
-class Adu(NamedTuple):
+class Adu(msgspec.Struct, frozen=True, gc=False):
     """One ADU. ``problems``: bits of ``exchanges.Problem``; 0 from this framer."""
 
     tid: int
@@ -46,12 +49,24 @@ class MbapFramer:
         WireError where no ADU can begin: nothing behind that place can be trusted, and
         the connection is to be closed. The ADUs before it are lost with it.
         """
-        found, rest, lost = split(self._rest + data if self._rest else data)
+        if not self._rest and (adu := single(data)) is not None:
+            return [adu]
+        found, rest, lost = split(self._rest + data)
         if lost:
             self._rest = b""
             raise WireError("MBAP header", lost)
         self._rest = rest
         return found
+
+
+def single(data: bytes) -> Adu | None:
+    """Return the ADU where ``data`` is exactly one, as it mostly is; else None."""
+    size = len(data)
+    if HEADER_BYTES < size <= ADU_BYTES_MAX:
+        tid, protocol, length, unit = _unpack(data)
+        if length == size - 6 and not protocol:
+            return Adu(tid, unit, data[HEADER_BYTES:])
+    return None
 
 
 def split(data: bytes) -> tuple[list[Adu], bytes, str]:
@@ -60,12 +75,8 @@ def split(data: bytes) -> tuple[list[Adu], bytes, str]:
     "" where it is not. A header is judged as soon as its six bytes are there, so that a
     length that lies is not waited for.
     """
-    end = len(data)
-    if HEADER_BYTES < end <= ADU_BYTES_MAX:  # mostly: one ADU, whole, and no more
-        tid, protocol, length, unit = HEADER.unpack_from(data)
-        if not protocol and length == end - 6:
-            return [Adu(tid, unit, data[HEADER_BYTES:])], b"", ""
     found: list[Adu] = []
+    end = len(data)
     at = 0
     while end - at >= HEADER_BYTES - 1:
         protocol = data[at + 2] << 8 | data[at + 3]
@@ -85,6 +96,7 @@ def split(data: bytes) -> tuple[list[Adu], bytes, str]:
 
 def build_adu(tid: int, unit: int, pdu: bytes) -> bytes:
     """Return a PDU with its MBAP header; ValueError where its length is no PDU's."""
-    if not 1 <= len(pdu) <= LENGTH_MAX - 1:
+    length = len(pdu) + 1
+    if not LENGTH_MIN <= length <= LENGTH_MAX:
         raise ValueError("a PDU has 1 to 253 bytes")
-    return HEADER.pack(tid, 0, len(pdu) + 1, unit) + pdu
+    return _pack(tid, 0, length, unit) + pdu

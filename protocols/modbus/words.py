@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from struct import pack, unpack_from
+from struct import Struct, pack
+from typing import Final
+
+_WORDS: Final = [Struct(f">{count}H").unpack_from for count in range(128)]  # of a PDU
 
 
 def words(data: bytes) -> tuple[int, ...]:
     """Return registers, which travel big-endian (V1.1b3 clause 4.2)."""
-    return unpack_from(f">{len(data) // 2}H", data)
+    return _WORDS[len(data) // 2](data)
 
 
 def packed(registers: tuple[int, ...]) -> bytes:

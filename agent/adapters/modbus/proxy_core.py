@@ -15,10 +15,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.modbus.proxy_counts import Counts
-from agent.adapters.modbus.proxy_master import UNANSWERED_MAX, Asked, Master, Place
+from agent.adapters.modbus.proxy_books import UNANSWERED, Books
+from agent.adapters.modbus.proxy_master import (
+    NOBODY,
+    UNANSWERED_MAX,
+    Asked,
+    Master,
+    Place,
+    nobody,
+)
 from agent.adapters.modbus.proxy_rules import TOLERATED, WRONG, answered, decide
-from agent.firewall.decision import Caller
 from protocols.errors import WireError
 from protocols.modbus.exchanges import Problem, Reason
 from protocols.modbus.functions import (
@@ -27,9 +33,9 @@ from protocols.modbus.functions import (
     PATH_UNAVAILABLE,
     TARGET_SILENT,
 )
-from protocols.modbus.mbap import build_adu, split
+from protocols.modbus.mbap import build_adu, single, split
 from protocols.modbus.pdu import parse_request
-from protocols.modbus.pdu_reply import encode_exception, parse_reply
+from protocols.modbus.pdu_reply import parse_reply
 from protocols.modbus.peers import OTHERS
 
 if TYPE_CHECKING:
@@ -44,7 +50,6 @@ if TYPE_CHECKING:
 LATE_MAX: Final = 256  # timed out identifiers that we still recognise
 TURNAROUND_NS: Final = 100_000_000  # serial line guide V1.02, 2.4.1: after a broadcast
 # Plain numbers: comparing enumerations costs more than the comparison.
-UNANSWERED: Final = int(Problem.UNANSWERED)
 UNSOLICITED: Final = int(Problem.UNSOLICITED)
 REPEATED: Final = int(Problem.REPEATED)
 FAULT: Final = int(Reason.FAULT)
@@ -55,14 +60,7 @@ WRONG_REPLY: Final = WRONG & ~int(Problem.EXCEPTION)
 CONNECTING, UP, DOWN = range(3)
 
 
-def _nobody(*_: object) -> None:
-    """Before there is a shell."""
-
-
-NOBODY: Final = Master(Caller("", OTHERS), _nobody, _nobody)
-
-
-class LinkCore:
+class LinkCore(Books):
     """The link. The shell gives it ``to_device``, ``reset`` and ``alarm``."""
 
     def __init__(
@@ -75,20 +73,19 @@ class LinkCore:
         server: int = OTHERS,
     ) -> None:
         """``clocks``: wall and monotonic, ns. ``server``: the device in ``Peers``."""
-        self.counts = Counts()
+        super().__init__(log, Place(link.number, server))
         self.state = CONNECTING
         self.queued = 0
         self.in_flight: dict[int, Asked] = {}  # by our identifier, eldest first
-        self.to_device: Callable[[bytes], None] = _nobody
-        self.reset: Callable[[], None] = _nobody  # give up the connection
-        self.alarm: Callable[[int], None] = _nobody  # call ``tick`` then, or before
-        self._link = link
+        self.to_device: Callable[[bytes], None] = nobody
+        self.reset: Callable[[], None] = nobody  # give up the connection
+        self.alarm: Callable[[int], None] = nobody  # call ``tick`` then, or before
+        self._link = link.number
         self._rules = rules
-        self._log = log
         self._wire = wire
         self._wall, self._mono = clocks
-        self._place = Place(link.number, server)
         self._limits = link.limits
+        self._in_flight = link.in_flight
         self._pass_reads = link.without_policy == "pass-reads"
         self._stale_ns = int(link.limits.stale_s * 1e9)
         self._timeout_ns = int(link.device.timeout_s * 1e9)
@@ -99,30 +96,41 @@ class LinkCore:
         self._writing = False
         self._connected = False
         self._silences = 0
+        self._alarm_ns = 0  # when ``tick`` comes at the latest; 0: it does not
         self._late: dict[int, None] = {}
 
     # --- masters ----------------------------------------------------------------------
 
     def heard(self, master: Master, data: bytes) -> bool:
         """Take bytes of a master; False where they are no Modbus: close it."""
-        mono_ns = self._mono()
-        master.heard_ns = mono_ns
-        adus, rest, lost = split(master.rest + data if master.rest else data)
-        master.rest = rest
+        mono_ns = master.heard_ns = self._mono()
+        if not master.rest and (adu := single(data)) is not None:
+            asked = self._made(master, adu, self._wall(), mono_ns)
+            if self._turns or master.order or not self._at_once(master, asked):
+                self._enqueue(master, asked)
+                self.pump()
+            return True
+        adus, master.rest, lost = split(master.rest + data)
         if adus:
             master.partial_ns = 0
             time_ns = self._wall()
-            place = self._place
-            for tid, unit, pdu, problems in adus:
-                self._enqueue(
-                    master,
-                    Asked(master, place, tid, unit, pdu, time_ns, mono_ns, problems),
-                )
+            for adu in adus:
+                self._enqueue(master, self._made(master, adu, time_ns, mono_ns))
             self.pump()
-        if rest and not master.partial_ns:
+        if master.rest and not master.partial_ns:
             master.partial_ns = mono_ns
         self.counts.framing_lost += bool(lost)
         return not lost
+
+    def _at_once(self, master: Master, asked: Asked) -> bool:
+        """Serve a request that waits for nobody, mostly so; False where it has to."""
+        request = asked.request = parse_request(asked.pdu)
+        if self.state != UP or self._is_busy(request.is_write):
+            return False
+        self.counts.requests += 1
+        master.order.append(asked)
+        self._decide(asked, request, asked.mono_ns)
+        return True
 
     def _enqueue(self, master: Master, asked: Asked) -> None:
         self.counts.requests += 1
@@ -175,95 +183,102 @@ class LinkCore:
             request = asked.request
             if request is None:
                 request = asked.request = parse_request(asked.pdu)
-            if self.state == UP and not self._may_send(request.is_write):
+            if self.state == UP and self._is_busy(request.is_write):
                 return
             turns.popleft()
             master.waiting.popleft()
             self.queued -= 1
             if master.waiting:
                 turns.append(master)
-            self._decide(asked, request)
+            mono_ns = self._mono()
+            if mono_ns - asked.mono_ns > self._stale_ns:
+                self.counts.stale += 1
+                self._unsent(asked, DEVICE_BUSY)
+            else:
+                self._decide(asked, request, mono_ns)
 
-    def _may_send(self, is_write: bool) -> bool:
+    def _is_busy(self, is_write: bool) -> bool:
+        """Tell whether a request cannot be sent to the device now."""
         in_flight = len(self.in_flight)
-        if in_flight and (
-            is_write or self._writing or in_flight >= self._link.in_flight
-        ):
-            return False
+        if in_flight and (is_write or self._writing or in_flight >= self._in_flight):
+            return True
         if self._pause_ns and self._mono() < self._not_before_ns:
             self.alarm(self._not_before_ns)
-            return False
-        return True
+            return True
+        return False
 
-    def _decide(self, asked: Asked, request: Request) -> None:
-        mono_ns = self._mono()
-        waited_ns = mono_ns - asked.mono_ns
-        if waited_ns > self._stale_ns:
-            self.counts.stale += 1
-            self._unsent(asked, DEVICE_BUSY)
-            return
+    def _decide(self, asked: Asked, request: Request, mono_ns: int) -> None:
+        counts = self.counts
         asked.decision = decision = decide(
             self._rules,
-            (asked.master.caller, self._place.link, asked.unit),
+            self._link,
+            asked,
             request,
-            asked.problems & ~REPEATED,
-            asked.time_ns + waited_ns,
+            asked.time_ns + mono_ns - asked.mono_ns,
             pass_reads=self._pass_reads,
         )
         if decision.forward and self.state == UP:
             self._send(asked, request, mono_ns)
         elif decision.forward:
-            self.counts.unreachable += 1
+            counts.unreachable += 1
             self._unsent(asked, PATH_UNAVAILABLE)
         else:
-            self.counts.refused += 1
-            self.counts.dropped += not decision.exception
+            counts.refused += 1
+            counts.dropped += not decision.exception
             self._answer(asked, decision.exception)
             self._tell(asked, 0)
-        self.counts.add_decision(decision, asked.problems | request.problems)
+        problems = asked.problems | request.problems
+        if problems or decision.reason or decision.alerts:
+            counts.add_decision(decision, problems)
 
     def _send(self, asked: Asked, request: Request, mono_ns: int) -> None:
         tid = self._tid
         self._tid = (tid + 1) & 0xFFFF
+        wire = self._wire
         asked.sent_ns = mono_ns
-        self.to_device(self._wire.request(tid, asked.unit, asked.pdu))
+        self.to_device(wire.request(tid, asked.unit, asked.pdu))
         self.counts.sent += 1
-        if asked.unit == 0 and self._wire.is_serial:
+        if wire.is_serial and asked.unit == 0:
             self.counts.broadcasts += 1
             self.counts.answered += 1
             self._not_before_ns = mono_ns + max(self._pause_ns, TURNAROUND_NS)
             self._tell(asked, 0)
             asked.master.done(asked, b"")
             return
-        asked.deadline_ns = mono_ns + self._timeout_ns
+        asked.deadline_ns = deadline_ns = mono_ns + self._timeout_ns
         self.in_flight[tid] = asked
         self._writing = request.is_write
-        self.alarm(asked.deadline_ns)
+        if not 0 < self._alarm_ns <= deadline_ns:
+            self._alarm_ns = deadline_ns
+            self.alarm(deadline_ns)
 
     # --- the device -------------------------------------------------------------------
 
     def said(self, data: bytes) -> bool:
         """Take bytes of the device; False where they are no Modbus: connect anew."""
+        wire = self._wire
         try:
-            adus = self._wire.feed(data)
+            adus = wire.feed(data)
         except WireError:
             self.counts.framing_lost_device += 1
             self._give_up()
             return False
-        self.counts.skipped = self._wire.skipped
-        for tid, unit, pdu, problems in adus:
-            asked = self._asked(tid, unit)
-            if asked is None:
-                self._odd(tid, unit, pdu)
+        self.counts.skipped = wire.skipped
+        for adu in adus:
+            if wire.has_tid:
+                asked = self.in_flight.pop(adu.tid, None)
             else:
-                self._replied(asked, unit, pdu, problems)
-        self.pump()
+                asked = self._asked_of(adu.unit)
+            if asked is None:
+                self._odd(adu.tid, adu.unit, adu.pdu)
+            else:
+                self._replied(asked, adu.unit, adu.pdu, adu.problems)
+        if self._turns:
+            self.pump()
         return True
 
-    def _asked(self, tid: int, unit: int) -> Asked | None:
-        """Return what a reply answers, and take it from what is in flight."""
-        if self._wire.has_tid:
-            return self.in_flight.pop(tid, None)
+    def _asked_of(self, unit: int) -> Asked | None:
+        """Return what a reply without identifier answers, and take it out."""
         for ours, asked in self.in_flight.items():
             if asked.unit == unit:  # else it comes too late, from somebody else
                 return self.in_flight.pop(ours)
@@ -289,7 +304,8 @@ class LinkCore:
             counts.answered += 1
             asked.master.done(asked, build_adu(asked.tid, unit, pdu))
         # All that follows comes after the answer: it costs the round trip nothing.
-        counts.judge_faults += answered(self._rules, self._place.link, asked, reply)
+        if answered(self._rules, self._link, asked, reply):
+            counts.judge_faults += 1
         counts.round_trips += 1
         counts.device_ns += mono_ns - asked.sent_ns
         counts.total_ns += mono_ns - asked.mono_ns
@@ -336,11 +352,12 @@ class LinkCore:
     def _give_up(self) -> None:
         """Send nothing more on this connection; ``down`` follows."""
         self.state = CONNECTING
-        self.to_device = _nobody
+        self.to_device = nobody
 
     def tick(self) -> None:
         """Time has come that ``alarm`` asked for."""
         mono_ns = self._mono()
+        self._alarm_ns = 0
         over = [t for t, a in self.in_flight.items() if a.deadline_ns <= mono_ns]
         for tid in over:
             self._late[tid] = None
@@ -359,32 +376,12 @@ class LinkCore:
                 self._give_up()
                 self.reset()
         for asked in self.in_flight.values():
+            self._alarm_ns = asked.deadline_ns
             self.alarm(asked.deadline_ns)
             break  # the eldest: all wait equally long
         self.pump()
 
     def _silent(self, asked: Asked) -> None:
         self.counts.unanswered += 1
-        self.counts.judge_faults += answered(self._rules, self._place.link, asked, None)
+        self.counts.judge_faults += answered(self._rules, self._link, asked, None)
         self._unsent(asked, TARGET_SILENT)
-
-    # --- answers ----------------------------------------------------------------------
-
-    def _unsent(self, asked: Asked, code: int) -> None:
-        self._answer(asked, code)
-        self._tell(asked, UNANSWERED)
-
-    def _answer(self, asked: Asked, code: int) -> None:
-        """Answer in place of the device; 0: say nothing."""
-        adu = b""
-        if code:
-            adu = build_adu(asked.tid, asked.unit, encode_exception(asked.pdu[0], code))
-        asked.master.done(asked, adu)
-
-    def _tell(
-        self, asked: Asked, problems: int, reply: bytes = b"", reply_ns: int = 0
-    ) -> None:
-        """Hand the exchange over to the flow."""
-        asked.problems |= problems
-        asked.reply, asked.reply_ns = reply, reply_ns
-        self._log.append(asked)

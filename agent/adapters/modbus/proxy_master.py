@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from agent.firewall.decision import Caller
+from protocols.modbus.peers import OTHERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.firewall.decision import Caller, Decision
+    from agent.firewall.decision import Decision
     from protocols.modbus.pdu import Request
 
 # Requests of a master that are not answered yet, busy ones included: beyond them we
@@ -90,3 +93,12 @@ class Master:
         if self.held and len(order) <= UNANSWERED_MAX // 2:
             self.held = False
             self.hold(False)
+
+
+def nobody(*_: object) -> None:
+    """Take what there is nobody for."""
+
+
+NOBODY: Final = Master(
+    Caller("", OTHERS), nobody, nobody
+)  # asked for what came unasked

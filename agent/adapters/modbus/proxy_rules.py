@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # A vendor's function is unknown, not wrong: whether it passes is for the rules to say.
 TOLERATED: Final = int(Problem.UNKNOWN)
 WRONG: Final = sum(Problem) & ~TOLERATED
+# An identifier that a master uses twice is odd: its answers go by their order.
+WRONG_REQUEST: Final = WRONG & ~int(Problem.REPEATED)
 # What a bug in a judge raises. (No bare ``except``: what else comes closes the
 # connection, which forwards nothing either.)
 FAULTS: Final = (
@@ -81,28 +83,30 @@ class Rules:
 
 def decide(
     rules: Rules,
-    asker: tuple[Caller, int, int],
+    link: int,
+    asked: Asked,
     request: Request,
-    problems: int,
     now_ns: int,
     *,
     pass_reads: bool,
 ) -> Decision:
-    """Return the decision on one request; ``asker``: caller, link, unit.
+    """Return the decision on one request.
 
-    ``problems``: found while framing. ``pass_reads``: what the link does with a read
-    while no policy decides.
+    ``pass_reads``: what the link does with a read while no policy decides.
     """
-    judge = rules.judge
     # Function codes are 1 to 127 (V1.1b3, 4.1): the others are no vendor's either.
-    wrong = (request.problems | problems) & WRONG or not (
+    wrong = (request.problems | asked.problems) & WRONG_REQUEST or not (
         0 < request.function <= FUNCTION_MAX
     )
+    judge = rules.judge
     if judge is None:
         decision = NO_POLICY
     else:
+        caller, unit, clock_ok = asked.master.caller, asked.unit, rules.clock_ok
         try:
-            decision = judge.judge(*asker, request, now_ns, clock_ok=rules.clock_ok)
+            decision = judge.judge(
+                caller, link, unit, request, now_ns, clock_ok=clock_ok
+            )
         except FAULTS:
             decision = FAULT
     if decision.forward:

@@ -53,11 +53,11 @@ class TcpWire:
 
     def feed(self, data: bytes) -> list[Adu]:
         """Return the ADUs that are whole now; WireError where framing is lost."""
-        return self._framer.feed(data)
+        return self._feed(data)
 
     def forget(self) -> None:
         """Begin anew, with a new connection."""
-        self._framer = MbapFramer()
+        self._feed = MbapFramer().feed
 
 
 class RtuWire:

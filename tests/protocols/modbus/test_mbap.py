@@ -77,7 +77,7 @@ def test_a_header_that_cannot_be_is_refused_before_its_body(
 def test_the_shortest_and_the_longest() -> None:
     short, long = Adu(7, 1, b"\x07"), Adu(8, 255, bytes(range(253)))
     assert MbapFramer().feed(stream([short, long])) == [short, long]
-    assert len(build_adu(*long[:3])) == ADU_BYTES_MAX
+    assert len(build_adu(long.tid, long.unit, long.pdu)) == ADU_BYTES_MAX
     for wrong in (b"", bytes(254)):
         with pytest.raises(ValueError, match="1 to 253"):
             build_adu(0, 0, wrong)

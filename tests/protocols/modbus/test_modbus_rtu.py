@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pymodbus.framer.rtu import FramerRTU
 
 from protocols.modbus.exchanges import Problem
+from protocols.modbus.mbap import Adu
 from protocols.modbus.rtu import (
     RTU_BYTES_MAX,
     RtuFramer,
@@ -99,7 +100,7 @@ def test_framer_finds_the_next_frame_behind_noise() -> None:
 
 def test_between_silences_every_function_is_a_frame() -> None:
     frame = build_rtu(9, b"\x5a\x00\x01")  # a vendor's code
-    assert parse_rtu(frame) == (0, 9, b"\x5a\x00\x01", 0)
+    assert parse_rtu(frame) == Adu(0, 9, b"\x5a\x00\x01")
     assert parse_rtu(frame[:-1] + b"\x00").problems == Problem.CHECKSUM
     for size in (0, 3, 257):
         assert parse_rtu(bytes(size)).problems == Problem.LENGTH
