@@ -1,4 +1,4 @@
-"""The loop: sockets are served within its wait, and asyncio has its turn all the same."""
+"""The loop: sockets are served within its wait, and asyncio has its turn."""
 
 from __future__ import annotations
 
