@@ -1,15 +1,16 @@
-"""pcap and pcapng with CAN: LINKTYPE_CAN_SOCKETCAN (227), LINKTYPE_LINUX_SLL (113).
+"""pcap and pcapng: packets of the link types asked for, and the CAN frames of them.
 
 Formats: draft-ietf-opsawg-pcap and -pcapng; packets: tcpdump.org/linktypes.
 Both byte orders, us and ns. Records are a linked list: their places are followed one by
-one, their fields are gathered all at once (`pcap_packets`).
+one, their fields are gathered all at once: LINKTYPE_CAN_SOCKETCAN (227) and
+LINKTYPE_LINUX_SLL (113) in `pcap_packets`, TCP in `ethernet`.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from protocols.capture.pcap_packets import (
 )
 from protocols.errors import WireError
 from protocols.frames import FrameBatch, concat_frames, empty_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PCAP_MAGICS: Final = {  # first four bytes: byte order, ns in one unit of the fraction
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -48,6 +52,14 @@ class _Interface:
     offset_s: int
 
 
+class Run(NamedTuple):
+    """Packets that follow one another in a file and have one link type."""
+
+    link: int
+    order: str  # the file's byte order, "<" or ">"
+    packets: Packets
+
+
 class PcapParser:
     """pcap or pcapng bytes in, frames out; `error` tells where the file breaks.
 
@@ -56,6 +68,50 @@ class PcapParser:
 
     def __init__(self) -> None:
         """Start before the file header."""
+        self._reader = PacketReader(LINKS, "CAN")
+        self.skipped = self._reader.skipped
+
+    @property
+    def error(self) -> WireError | None:
+        """Return where and why the file breaks; None while it does not."""
+        return self._reader.error
+
+    @error.setter
+    def error(self, error: WireError | None) -> None:
+        self._reader.error = error
+
+    @property
+    def buses(self) -> list[str]:
+        """Names of the buses that ``FrameBatch.bus`` indexes; grows."""
+        return self._reader.buses
+
+    def feed(self, data: bytes) -> FrameBatch:
+        """Return the frames of the records that ``data`` completes."""
+        return concat_frames(
+            [
+                decode_packets(run.packets, run.link, run.order, self.skipped)
+                for run in self._reader.feed(data)
+            ]
+        )
+
+    def finish(self) -> FrameBatch:
+        """Return no frames; `error` tells where the file ends inside a record."""
+        self._reader.finish()
+        return empty_frames()
+
+
+class PacketReader:
+    """pcap or pcapng bytes in, packets out, in runs of one link type.
+
+    ``links``: the link types that are wanted, ``carries`` what they carry, in words.
+    `error` tells where the file breaks; packets of other link types are counted in
+    `skipped`. A pcap of another link type, and a pcapng without any, is an error.
+    """
+
+    def __init__(self, links: Collection[int], carries: str) -> None:
+        """Start before the file header."""
+        self._links = frozenset(links)
+        self._carries = carries
         self.skipped: dict[str, int] = {}
         self.error: WireError | None = None
         self._table = BusTable()
@@ -64,19 +120,19 @@ class PcapParser:
         self._order = ""  # "<" or ">" once it is known
         self._classic: tuple[int, int] | None = None  # link, ns per unit
         self._interfaces: list[_Interface] = []
-        self._any_can = False
+        self._any_wanted = False
 
     @property
     def buses(self) -> list[str]:
-        """Names of the buses that ``FrameBatch.bus`` indexes; grows."""
+        """Names of the interfaces that ``Packets.bus`` indexes; grows."""
         return self._table.names
 
-    def feed(self, data: bytes) -> FrameBatch:
-        """Return the frames of the records that ``data`` completes."""
+    def feed(self, data: bytes) -> list[Run]:
+        """Return the packets of the records that ``data`` completes."""
         if self.error is not None:
             raise self.error
         self._data += data
-        parts: list[FrameBatch] = []
+        parts: list[Run] = []
         place = 0
         try:
             if not self._order and len(self._data) >= 24:
@@ -89,10 +145,10 @@ class PcapParser:
             self.error = error
         self._data = self._data[place:]
         self._offset += place
-        return concat_frames(parts)
+        return parts
 
-    def finish(self) -> FrameBatch:
-        """Return no frames; `error` tells where the file ends inside a record."""
+    def finish(self) -> None:
+        """Take the end of the file: `error` tells where it is inside a record."""
         if self.error is not None:
             raise self.error
         if not self._order:
@@ -100,12 +156,11 @@ class PcapParser:
         elif self._data:
             reason = f"file ends inside it, after {len(self._data)} bytes"
             self.error = WireError("pcap record", reason, self._offset)
-        elif self._classic is None and not self._any_can:
+        elif self._classic is None and not self._any_wanted:
             links = sorted({interface.link for interface in self._interfaces})
             named = ", ".join(map(_link_name, links)) or "none"
-            reason = f"no CAN interface in the file (link types: {named})"
+            reason = f"no {self._carries} interface in the file (link types: {named})"
             self.error = WireError("pcapng", reason)
-        return empty_frames()
 
     def _header(self) -> int:
         """Learn the format; return where records begin."""
@@ -117,14 +172,14 @@ class PcapParser:
             raise WireError("pcap header", "neither pcap nor pcapng", 0)
         self._order, unit = PCAP_MAGICS[magic]
         link = struct.unpack_from(f"{self._order}I", self._data, 20)[0] & 0xFFFF
-        if link not in LINKS:
-            reason = f"link type {_link_name(link)} carries no CAN frames"
+        if link not in self._links:
+            reason = f"link type {_link_name(link)} carries no {self._carries} frames"
             raise WireError("pcap header", reason, 20)
         self._classic = (link, unit)
         self._table.index("can0")
         return 24
 
-    def _records(self, place: int, parts: list[FrameBatch]) -> int:
+    def _records(self, place: int, parts: list[Run]) -> int:
         """Collect the whole records behind ``place``; return where they end."""
         data, end = self._data, len(self._data)
         captured_at = struct.Struct(f"{self._order}I").unpack_from
@@ -148,11 +203,11 @@ class PcapParser:
             time_ns = head[:, 0] * NS + head[:, 1] * unit
             bus = np.zeros(len(at), np.uint8)
             packets = Packets(chars, at + 16, head[:, 2], time_ns, bus)
-            parts.append(decode_packets(packets, link, self._order, self.skipped))
+            parts.append(Run(link, self._order, packets))
         self.error = broken
         return place
 
-    def _blocks(self, place: int, parts: list[FrameBatch]) -> int:
+    def _blocks(self, place: int, parts: list[Run]) -> int:
         """Follow the whole pcapng blocks behind ``place``; return where they end."""
         data, end = self._data, len(self._data)
         packets: list[int] = []
@@ -217,14 +272,14 @@ class PcapParser:
         )
         if exponent > (32 if base == 2 else 18) or abs(offset_s) > 2**33:
             raise WireError("pcapng interface", "time resolution is out of range")
-        is_can = link in LINKS
-        self._any_can |= is_can
+        is_wanted = link in self._links
+        self._any_wanted |= is_wanted
         default = f"can{len(self._interfaces)}"
         usable = name if name.isprintable() and " " not in name else ""
-        bus = self._table.index(usable or default) if is_can else 0
+        bus = self._table.index(usable or default) if is_wanted else 0
         self._interfaces.append(_Interface(link, bus, base, exponent, offset_s))
 
-    def _packets(self, places: list[int], parts: list[FrameBatch]) -> None:
+    def _packets(self, places: list[int], parts: list[Run]) -> None:
         """Decode the enhanced packet blocks at ``places``, in runs of one link type."""
         if not places:
             return
@@ -251,16 +306,16 @@ class PcapParser:
         usable &= ~late
         for kind in np.unique(link[usable]).tolist():
             rows = usable & (link == kind)
-            if kind not in LINKS:
+            if kind not in self._links:
                 self._count(f"link type {_link_name(kind)}", int(rows.sum()))
         edges = np.flatnonzero(np.diff(np.where(usable, link, -1))) + 1
         for run in np.split(np.arange(len(at)), edges):  # runs of one link type
             kind = int(link[run[0]])
-            if usable[run[0]] and kind in LINKS:
+            if usable[run[0]] and kind in self._links:
                 packets = Packets(
                     chars, at[run] + 28, head[run, 5], time_ns[run], bus[run]
                 )
-                parts.append(decode_packets(packets, kind, self._order, self.skipped))
+                parts.append(Run(kind, self._order, packets))
 
     def _count(self, cause: str, packets: int) -> None:
         if packets:
