@@ -16,7 +16,7 @@ from protocols.capture.ethernet import ACK, SYN
 from protocols.modbus.exchanges import UNLISTED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from protocols.capture.ethernet import SegmentBatch
     from protocols.frames import I64, U8, U64, Bool
@@ -52,6 +52,7 @@ class Connections:
         self._keys: list[bytes] = [b""] * rows_max
         self._free = list(range(rows_max - 1, -1, -1))
         self._born = 0
+        self.told: list[Callable[[int], None]] = []  # whom a row that is freed concerns
         rows, slots = rows_max, 2 * rows_max
         self.serial: I64 = np.zeros(rows, np.int64)  # of the connection; 0 no such row
         self.seen_ns: I64 = np.zeros(rows, np.int64)
@@ -79,8 +80,8 @@ class Connections:
         )
         return found
 
-    def rows_of(self, segments: SegmentBatch) -> tuple[I64, list[int]]:
-        """Return the slot [N] of each segment, and serials that had to make room.
+    def rows_of(self, segments: SegmentBatch) -> tuple[I64, int]:
+        """Return the slot [N] of each segment, and how many had to make room.
 
         At most ``rows_max - EVICT_AT_ONCE`` segments at once.
         """
@@ -91,7 +92,7 @@ class Connections:
         key[:, 18:] = np.where(swap, segments.source, segments.target)
         first, which = _distinct(key)
         rows = np.empty(len(first), np.int64)
-        evicted: list[int] = []
+        evicted = 0
         fresh: list[int] = []
         for index, at in enumerate(first.tolist()):  # connections, not segments
             name = key[at].tobytes()
@@ -108,13 +109,13 @@ class Connections:
         self._find_clients(segments, slot)
         return slot, evicted
 
-    def forget(self, row: int) -> int:
-        """Free a row; return the serial of its connection."""
-        serial = int(self.serial[row])
+    def forget(self, row: int) -> None:
+        """Free a row, and tell those who hold something of it."""
         del self._rows[self._keys[row]]
         self.serial[row] = 0
         self._free.append(row)
-        return serial
+        for tell in self.told:
+            tell(row)
 
     def idle(self, before_ns: int) -> list[int]:
         """Return rows of which nothing was seen since ``before_ns``."""
@@ -152,8 +153,8 @@ class Connections:
                 break
         return row
 
-    def _evict(self, in_use: I64, needed: int) -> list[int]:
-        """Free rows: what ended first, then what was silent longest."""
+    def _evict(self, in_use: I64, needed: int) -> int:
+        """Free what ended, then what was silent longest; return how many rows."""
         age = self.seen_ns.copy()
         ended = self.ended.reshape(-1, 2).all(axis=1)
         age[ended] = -1
@@ -161,7 +162,9 @@ class Connections:
         age[in_use] = np.iinfo(np.int64).max
         count = min(len(self._rows) - len(in_use), max(needed, EVICT_AT_ONCE))
         oldest = np.argsort(age, kind="stable")[:count]
-        return [self.forget(row) for row in oldest.tolist()]
+        for row in oldest.tolist():
+            self.forget(row)
+        return len(oldest)
 
     def _find_clients(self, segments: SegmentBatch, slot: I64) -> None:
         """Learn from SYN, else from the first data, who asks on which connections."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from protocols.capture.ethernet import ACK, FIN, SYN
+from protocols.capture.ethernet import ACK, FIN, RST, SYN
 
 if TYPE_CHECKING:
     from protocols.capture.ethernet import SegmentBatch
@@ -60,6 +60,7 @@ class Pieces:
     size: I64  # [N]
     time_ns: I64  # [N]
     order: I64  # [N] place of the segment in the batch
+    sequence: I64  # [N] of its first byte
     acked: I64  # [N] what its sender had of the other side's bytes; -1 not told
     broken: Bool  # [N] bytes before it are missing
 
@@ -80,6 +81,7 @@ class _Out:
     slot: list[int] = field(default_factory=list)
     time_ns: list[int] = field(default_factory=list)
     order: list[int] = field(default_factory=list)
+    sequence: list[int] = field(default_factory=list)
     acked: list[int] = field(default_factory=list)
     broken: list[bool] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
@@ -104,6 +106,7 @@ class Reassembly:
         fin = (segments.flags & FIN) != 0
         rows = np.flatnonzero((segments.size > 0) | syn | fin)
         rows = rows[np.argsort(slot[rows], kind="stable")]
+        reset = slot[(segments.flags & RST) != 0]
         out = _Out()
         regular = self._regular(segments, slot, rows, syn, fin)
         careful = regular.careful
@@ -112,6 +115,7 @@ class Reassembly:
             self._careful(segments, one, mine, fin, out)
         for one in list(self._waiting):
             self._give_up(one, now_ns, out)
+        table.ended[reset] = table.ended[reset ^ 1] = True
         return _joined(segments, slot, regular, out)
 
     def forget(self, row: int) -> None:
@@ -160,7 +164,9 @@ class Reassembly:
             careful |= np.isin(slots, np.array(list(self._waiting), np.int64))
         table.next[slots[is_new]] = base[is_new]
         good = ~careful
-        last = np.append(starts[1:], len(rows)) - 1
+        fresh = (end > before) & (segments.size[rows] > 0)
+        table.ended[mine[fresh]] = False  # what still talks has not ended
+        last = np.append(starts, len(rows))[1:] - 1
         table.next[slots[good]] = (base + reach[last])[good] % _WRAP
         closes = fin[rows] & good[group]
         table.ended[mine[closes]] = True
@@ -173,7 +179,7 @@ class Reassembly:
         partly = use & (cut > 0) & (cut < size)
         counts.overlaps += int(np.count_nonzero(partly))
         keep = use & (cut < size)
-        return _Regular(rows[keep], cut[keep], careful[group])
+        return _Regular(rows[keep], cut[keep], begun[keep], careful[group])
 
     def _careful(
         self, segments: SegmentBatch, slot: int, rows: I64, fin: Bool, out: _Out
@@ -185,6 +191,8 @@ class Reassembly:
             sequence = int(segments.sequence[row])
             flags = int(segments.flags[row])
             if flags & SYN:
+                if not self._ahead(slot, sequence):
+                    self._table.next[slot] = (sequence + 1) % _WRAP
                 sequence = (sequence + 1) % _WRAP
             data = segments.chars[at : at + size].tobytes()
             time_ns = int(segments.time_ns[row])
@@ -219,6 +227,7 @@ class Reassembly:
         out.slot.append(slot)
         out.time_ns.append(time_ns)
         out.order.append(0)
+        out.sequence.append(sequence)
         out.acked.append(-1)
         out.broken.append(True)
         out.data.append(b"")
@@ -244,6 +253,7 @@ class Reassembly:
         out.slot.append(slot)
         out.time_ns.append(time_ns)
         out.order.append(order)
+        out.sequence.append((sequence + old) % _WRAP)
         out.acked.append(acked)
         out.broken.append(is_broken)
         out.data.append(data[old:])
@@ -334,6 +344,7 @@ class _Regular:
 
     rows: I64
     cut: I64  # bytes at the front that were there before
+    begun: Bool  # it is a SYN, which takes a number
     careful: Bool
 
 
@@ -343,6 +354,7 @@ def _joined(segments: SegmentBatch, slot: I64, regular: _Regular, out: _Out) -> 
     columns = [
         slot[rows], segments.at[rows] + cut, segments.size[rows] - cut,
         segments.time_ns[rows], rows,
+        (segments.sequence[rows].astype(np.int64) + regular.begun + cut) % _WRAP,
         np.where(acks, segments.acknowledged[rows].astype(np.int64), -1),
         np.zeros(len(rows), np.bool_),
     ]  # fmt: skip
@@ -353,8 +365,8 @@ def _joined(segments: SegmentBatch, slot: I64, regular: _Regular, out: _Out) -> 
     at = np.cumsum(size) - size + len(segments.chars)
     careful = [
         np.array(out.slot, np.int64), at, size, np.array(out.time_ns, np.int64),
-        np.array(out.order, np.int64), np.array(out.acked, np.int64),
-        np.array(out.broken, np.bool_),
+        np.array(out.order, np.int64), np.array(out.sequence, np.int64),
+        np.array(out.acked, np.int64), np.array(out.broken, np.bool_),
     ]  # fmt: skip
     both = [np.concatenate(pair) for pair in zip(columns, careful, strict=True)]
     order = np.argsort(both[0], kind="stable")
