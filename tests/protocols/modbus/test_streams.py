@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from protocols.capture.ethernet import SegmentParser
 from protocols.modbus.exchanges import ExchangeBatch, Problem
 from protocols.modbus.pairs import concat_pairs, decode_pairs
@@ -32,7 +34,9 @@ def test_every_request_of_a_real_capture_has_its_reply(data: Path) -> None:
     streams = Streams(links={("127.0.0.1", 502): 3})
     found = exchanges_of(segments_of(path.read_bytes()), streams)
     assert len(found) == 24
-    assert (found.problems == 0).all()
+    # Requests of 20 and 21 are shorter than any can be; the capture's maker knew.
+    odd = (found.function == 20) | (found.function == 21)
+    assert (found.problems == np.where(odd, int(Problem.LENGTH), 0)).all()
     assert (found.reply_ns > found.time_ns).all()
     assert found.link.tolist() == [3] * 23 + [255]
     names = [streams.peers.name(number) for number in found.server]
