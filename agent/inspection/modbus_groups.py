@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.inspection.findings import Conversation, Finding
-from protocols.modbus.exchanges import Verdict
+from agent.inspection.findings import NO_HOST, Conversation, Finding
+from protocols.modbus.exchanges import UNLISTED, Verdict
 from protocols.modbus.functions import NO_TABLE, function_name
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from protocols.modbus.exchanges import ExchangeBatch
 
 FUNCTIONS_TOLD_MAX: Final = 4  # names in one detail
+GROUPS_MAX: Final = 256  # of one detector and batch
 BITS: Final = np.uint64(16)
+EXTRA: Final = np.uint64(0xFFFF)
+UNTOLD: Final = ~EXTRA  # no peer has this number: ``PEERS_MAX`` is far below
+OTHERS: Final = "others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ def conversation_key(exchanges: ExchangeBatch, rows: Index) -> U64:
 
 def subject_of_key(key: int, names: Sequence[str]) -> Conversation:
     """Return who talks to whom by a number of ``conversation_key``."""
+    if key | 0xFFFF == int(UNTOLD | EXTRA):
+        return Conversation(OTHERS, NO_HOST, UNLISTED)
     return Conversation(
         name_of(key >> 48, names), name_of(key >> 32 & 0xFFFF, names),
         key >> 24 & 0xFF, key >> 16 & 0xFF,
@@ -66,17 +72,34 @@ def groups(
     key = conversation_key(exchanges, rows)
     if extra is not None:
         key |= extra[rows]
-    for head, part in split(key, rows):
+    for head, part in split(bounded(key, GROUPS_MAX), rows):
         yield Group(subject_of_key(head, names), head & 0xFFFF, part)
 
 
 def split(key: U64, rows: Index) -> Iterator[tuple[int, Index]]:
     """Yield every value of ``key`` ([N]) with its ``rows`` ([N]), in their order."""
+    if not len(key):
+        return
     order = np.argsort(key, kind="stable")
     key = key[order]
     cuts = np.flatnonzero(key[1:] != key[:-1]) + 1
     heads = key[np.concatenate(([0], cuts))].tolist()
     yield from zip(heads, np.split(rows[order], cuts), strict=True)
+
+
+def bounded(key: U64, most: int) -> U64:
+    """Return the keys ([N]) with only the ``most`` frequent ones told apart.
+
+    Whoever sends every request under another name makes as many groups as rows: the
+    smallest are told together, each ``extra`` for itself.
+    """
+    unique, group, count = np.unique(key, return_inverse=True, return_counts=True)
+    if len(unique) <= most:
+        return key
+    few = np.argsort(count, kind="stable")[: len(unique) - most]
+    unique[few] = UNTOLD | (unique[few] & EXTRA)
+    told: U64 = unique[group]
+    return told
 
 
 def all_refused(exchanges: ExchangeBatch, rows: Index) -> bool:

@@ -11,20 +11,37 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from agent.inspection.findings import Conversation, Finding, Level
+from agent.inspection.findings import NO_HOST, Conversation, Finding, Level
 from agent.inspection.modbus_clients import belongs
-from agent.inspection.modbus_groups import all_refused, asked, name_of, split
+from agent.inspection.modbus_groups import (
+    BITS,
+    GROUPS_MAX,
+    OTHERS,
+    UNTOLD,
+    all_refused,
+    asked,
+    bounded,
+    name_of,
+    split,
+)
 from agent.inspection.modbus_learning import LEARN_S, Learning, Phase
 from agent.inspection.modbus_seconds import KEYS_MAX, NS
 from policies.firewall.tables import Do
 from protocols.modbus.exchanges import UNLISTED, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.inspection.findings import View
     from policies.firewall.tables import CompiledFirewall
     from protocols.frames import Index
     from protocols.modbus.exchanges import ExchangeBatch
 
+# What a pair is; the low bits of a group's key.
+BELONGS: Final = 0
+UNDECLARED: Final = 1
+NEW: Final = 2
+EARLY: Final = 3  # new while calibrating
 NEW_S: Final = 3600  # for so long a learned pair is new
 UNSOLICITED: Final = np.uint32(Problem.UNSOLICITED)
 
@@ -70,43 +87,43 @@ class NewPair:
         rows: Index = np.flatnonzero((exchanges.problems & UNSOLICITED) == 0)
         if not len(rows):
             return []
-        key = exchanges.client[rows].astype(np.uint64) << np.uint64(32)
-        key |= exchanges.server[rows].astype(np.uint64) << np.uint64(16)
-        key |= exchanges.link[rows].astype(np.uint64) << np.uint64(8)
-        key |= exchanges.is_write[rows].astype(np.uint64)
-        said = []
-        for one, mine in sorted(split(key, rows), key=lambda group: group[1][0]):
-            pair = Conversation(
-                name_of(one >> 32, view.names), name_of(one >> 16 & 0xFFFF, view.names),
-                one >> 8 & 0xFF,
-            )  # fmt: skip
-            found = self._judge(exchanges, mine, pair, "write" if one & 1 else "")
-            if found is not None:
-                said.append(found)
-        return said
+        pair = exchanges.client[rows].astype(np.uint64) << np.uint64(32)
+        pair |= exchanges.server[rows].astype(np.uint64) << np.uint64(16)
+        pair |= exchanges.link[rows].astype(np.uint64) << np.uint64(8)
+        unique, first, group = np.unique(pair, return_index=True, return_inverse=True)
+        seconds = exchanges.time_ns[rows[first]] // NS
+        level = np.zeros(len(unique), np.uint8)
+        for i in np.argsort(first).tolist():
+            told = pair_of(int(unique[i]), view.names)
+            level[i] = self._judge(told, int(seconds[i]))
+        odd: Index = np.flatnonzero(level[group] != BELONGS)
+        key = pair[odd] | exchanges.is_write[rows[odd]].astype(np.uint64)
+        key = bounded((key << BITS) | level[group[odd]], GROUPS_MAX)
+        return [
+            self._say(exchanges, mine, one, view.names)
+            for one, mine in split(key, rows[odd])
+        ]
 
-    def _judge(
-        self,
-        exchanges: ExchangeBatch,
-        mine: Index,
-        pair: Conversation,
-        variant: str,
-    ) -> Finding | None:
+    def _judge(self, pair: Conversation, second: int) -> int:
+        """Return BELONGS, or how a pair is told of."""
         if self._pairs is not None and pair.link != UNLISTED:
-            if self._is_declared(pair):
-                return None
-            level, bound = Level.ALERT, None
-        else:
-            second = int(exchanges.time_ns[mine[0]]) // NS
-            phase = self._learn(pair, second)
-            if phase is None:
-                return None
-            level = Level.ALERT if phase is Phase.ARMED else Level.NOTICE
-            bound = self._learning.bound(second) if phase is Phase.ARMED else None
+            return BELONGS if self._is_declared(pair) else UNDECLARED
+        phase = self._learn(pair, second)
+        if phase is None:
+            return BELONGS
+        return NEW if phase is Phase.ARMED else EARLY
+
+    def _say(
+        self, exchanges: ExchangeBatch, mine: Index, key: int, names: Sequence[str]
+    ) -> Finding:
+        level = key & 0xFFFF
+        first, last = (int(exchanges.time_ns[mine[i]]) for i in (0, -1))
         return Finding(
-            "M1", level, pair, len(mine), int(exchanges.time_ns[mine[0]]),
-            int(exchanges.time_ns[mine[-1]]), asked(exchanges, mine),
-            variant, bound=bound, refused=all_refused(exchanges, mine),
+            "M1", Level.NOTICE if level == EARLY else Level.ALERT,
+            pair_of(key >> 16, names), len(mine), first, last, asked(exchanges, mine),
+            "write" if exchanges.is_write[mine].any() else "",
+            refused=all_refused(exchanges, mine),
+            bound=self._learning.bound(first // NS) if level == NEW else None,
         )  # fmt: skip
 
     def _is_declared(self, pair: Conversation) -> bool:
@@ -134,3 +151,12 @@ class NewPair:
         if phase is Phase.CALIBRATE:
             self._learning.not_silent(second)
         return None if phase is Phase.FIT else phase
+
+
+def pair_of(key: int, names: Sequence[str]) -> Conversation:
+    """Return who asks whom, whatever the unit; many of them under one name."""
+    if key == int(UNTOLD) >> 16:
+        return Conversation(OTHERS, NO_HOST, UNLISTED)
+    return Conversation(
+        name_of(key >> 32, names), name_of(key >> 16 & 0xFFFF, names), key >> 8 & 0xFF
+    )

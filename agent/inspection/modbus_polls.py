@@ -87,22 +87,31 @@ class PollDeadline:
         return said
 
     def _take(self, exchanges: ExchangeBatch, rows: Index) -> None:
-        for key, mine in split(poll_key(exchanges, rows), rows):
-            poll = self._polls.get(key)
+        every = poll_key(exchanges, rows)
+        wanted = self._wanted(np.unique(every), int(exchanges.time_ns[rows[-1]]))
+        of_them = np.isin(every, wanted)
+        for key, mine in split(every[of_them], rows[of_them]):
             last = mine[-1]
             asked = int(exchanges.time_ns[last])
             times = exchanges.time_ns[mine]
             good = (exchanges.reply_ns[mine] > 0) & (exchanges.exception[mine] == 0)
             answered = times[good & (exchanges.problems[mine] == 0)]
-            if poll is None:
-                if len(self._polls) >= KEYS_MAX and not self._room(asked):
-                    self.ignored += 1
-                    continue
-                poll = self._new(exchanges, key, int(mine[0]))
+            poll = self._polls.get(key) or self._new(exchanges, key, int(mine[0]))
             poll.asked_ns = asked
             self._asked[poll.key >> 32] = asked
             if len(answered):
                 self._answered(poll, answered)
+
+    def _wanted(self, keys: U64, now_ns: int) -> U64:
+        """Return the polls that are known, or that there is room for."""
+        known, polls = keys.tolist(), self._polls
+        fresh = [key for key in known if key not in polls]
+        room = KEYS_MAX - len(polls)
+        if len(fresh) > room and self._room(now_ns):
+            room = KEYS_MAX - len(polls)
+        self.ignored += max(len(fresh) - room, 0)
+        taken = {*fresh[: max(room, 0)]}
+        return np.array([key for key in known if key in polls or key in taken], "u8")
 
     def _room(self, now_ns: int) -> bool:
         """Forget what was asked for once or twice: a scan must not push out clocks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.inspection.findings import Level
 from agent.inspection.modbus_clients import belongs
+from agent.inspection.modbus_groups import GROUPS_MAX
 from agent.inspection.modbus_learning import bound_of
 from agent.inspection.modbus_pairs import NewPair
 from policies.firewall.tables import (
@@ -60,9 +61,9 @@ def test_a_pair_that_no_rule_names_alarms_and_a_write_of_it_more() -> None:
         Row(3 * S, client=STRANGER, function=6),
     ]
     found = detector.inspect(seen([*rows, Row(4 * S, link=1)]))
-    assert [(f.subject.client, f.subject.link, f.variant) for f in found] == [
+    assert {(f.subject.client, f.subject.link, f.variant) for f in found} == {
         ("10.0.0.66", 0, ""), ("10.0.0.66", 0, "write"), ("10.0.0.7", 1, ""),
-    ]  # fmt: skip
+    }  # fmt: skip
     assert all(f.level is Level.ALERT and f.bound is None for f in found)
 
 
@@ -103,5 +104,13 @@ def test_a_reply_to_nothing_makes_no_pair() -> None:
 def test_pairs_are_bounded() -> None:
     detector = NewPair(None, learn_s=0)
     rows = [Row(S, server=i) for i in range(5000)]
-    assert len(detector.inspect(seen(rows))) == 5000
+    found = detector.inspect(seen(rows))
+    assert len(found) == GROUPS_MAX + 1
+    assert sum(one.count for one in found) == 5000
+    assert max(found, key=lambda one: one.count).subject.client == "others"
     assert len(detector._learned) == 4096
+
+
+def test_many_pairs_that_belong_here_are_no_flood_of_names() -> None:
+    rows = [Row(S + i, link=i % 200, server=i) for i in range(2000)]
+    assert NewPair(firewall(rule({0}, set(range(200))))).inspect(seen(rows)) == []
