@@ -16,6 +16,7 @@ from policies.errors import nearest
 from policies.lint.consents import consent_findings
 from policies.lint.findings import finding
 from policies.lint.firewall import firewall_findings
+from policies.lint.inspection import inspection_findings
 from policies.lint.raising import raising_findings
 from policies.lint.zones import zone_findings
 from policies.quantities import NS, duration_ns
@@ -51,6 +52,7 @@ def lint(compiled: Compiled) -> tuple[Finding, ...]:
         *raising_findings(compiled),
         *consent_findings(compiled),
         *firewall_findings(compiled),
+        *inspection_findings(compiled),
     }
     return tuple(
         sorted(found, key=lambda f: (not f.is_error, f.line, f.rule, f.reason))

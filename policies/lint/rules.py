@@ -106,4 +106,6 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG046": _warning("ours", "read-only, and a Modbus rule allows writes"),
     "SG047": _warning("ours", "a limit on Modbus writes that has nothing to limit"),
     "SG048": _warning("DSL 27, ours", "a Modbus client as wide as anybody"),
+    "SG050": _warning("MON-01, ours", "what the firewall refuses is told to nobody"),
+    "SG051": _warning("ours", "engineering hosts as wide as anybody"),
 }

@@ -65,6 +65,12 @@ def wall(*rules: dict[str, Any], **fields: Any) -> Case:
     return {"modbus": {**fields, "rules": named}}, (PEDAL,)
 
 
+def watched(**fields: Any) -> Case:
+    """Return a case with a firewall and what its detectors are told."""
+    section, items = wall({**READ, "from": "10.0.0.7"})
+    return {**section, "inspection": fields}, items
+
+
 READ, WRITE = {"fc": 3}, {"fc": 6, "addr": 1, "from": "10.0.0.7"}
 BOTH = (SPEED, ANGLE)
 FAST = rule_of("speed", match={"item": SPEED})
@@ -131,4 +137,6 @@ CASES: dict[str, tuple[Case, Case]] = {
     "SG047": (wall({**READ, "value": [0, 1]}), wall({**WRITE, "value": [0, 1]})),
     "SG048": (wall({**READ, "from": "0.0.0.0/0"}),
               wall({**READ, "from": "10.0.0.0/8"})),
+    "SG050": (watched(off=["M2"]), watched(off=["M5"])),
+    "SG051": (watched(engineering=["0.0.0.0/0"]), watched(engineering=["10.0.0.0/8"])),
 }  # fmt: skip
