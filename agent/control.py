@@ -232,9 +232,10 @@ def approve(signed: SignedPolicy, difference: Difference) -> int:
     weakens = len(difference.guarded)
     if weakens and len({*signed.signers}) < APPROVERS_MIN:
         first = difference.guarded[0]
+        what = f"{first.item} to {first.destination}" if first.item else first.why
         reason = (
-            f"weakens {weakens} important or core items, {first.item} to"
-            f" {first.destination} first, and fewer than two people signed it"
+            f"weakens {weakens} important or core items, {what} first, and fewer than"
+            " two people signed it"
         )
         raise Refused("approvals", reason)
     return weakens

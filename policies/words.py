@@ -157,7 +157,7 @@ def _lingering(test: ZoneTest) -> str:
 
 
 def _window(test: TimeTest) -> str:
-    days = "" if len(test.days) == len(DAYS) else f"{_days(sorted(test.days))} "
+    days = "" if len(test.days) == len(DAYS) else f"{days_words(sorted(test.days))} "
     offset = abs(test.utc_offset_s) // 60
     sign = "-" if test.utc_offset_s < 0 else "+"
     zone = f"{sign}{offset // 60:02}:{offset % 60:02}" if offset else "UTC"
@@ -168,7 +168,8 @@ def _clock(second: int) -> str:
     return f"{second // 3600:02}:{second % 3600 // 60:02}"
 
 
-def _days(days: Sequence[int]) -> str:
+def days_words(days: Sequence[int]) -> str:
+    """Return days of the week, 0 Monday: ``Mon-Fri``, ``Sat,Sun``."""
     whole = days[-1] - days[0] + 1 == len(days) > 2
     if whole:
         return f"{DAYS[days[0]]}-{DAYS[days[-1]]}"

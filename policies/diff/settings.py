@@ -140,6 +140,9 @@ def classifications(pair: Pair) -> Iterator[Line]:
 
 def settings(pair: Pair) -> Iterator[Line]:
     """Yield what differs for the policy as a whole."""
+    yield from firewall_lines(
+        None if pair.old is None else pair.old.compiled, pair.new.compiled
+    )
     if pair.old is None:
         return
     yield from _retention(pair.old, pair.new)
@@ -155,7 +158,6 @@ def settings(pair: Pair) -> Iterator[Line]:
             kind = Kind.LOOSER if have > had else Kind.TIGHTER
             why = "is seen more rarely" if have > had else ""
             yield _of(kind, "", f"{what} {span(had)}", f"{what} {span(have)}", why)
-    yield from firewall_lines(old, new)
     before, after = old.document.model, new.document.model
     if before.min_version != after.min_version:
         lower = after.min_version < before.min_version

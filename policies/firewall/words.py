@@ -1,116 +1,94 @@
-"""A firewall's rules in plain words: for explain, diff, status and evidence."""
+"""Rules of the firewall in words, as people read them: for diff and explain."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from policies.firewall.plain import ALL_UNITS
 from policies.firewall.spans import GROUPS
-from policies.firewall.tables import Do, Mode
-from protocols.modbus.functions import function_name
+from policies.words import days_words, span
+from protocols.modbus.functions import NO_TABLE, function_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from policies.firewall.plain import PlainRule
+    from policies.firewall.tables import Hours, Spans
 
-    from policies.firewall.tables import (
-        CompiledFirewall,
-        FirewallRule,
-        Hours,
-        Rate,
-        Spans,
-    )
-
-_TABLES = {0: "coils", 1: "discrete inputs", 3: "input registers",
-           4: "holding registers"}  # fmt: skip
-_DO = {Do.ALLOW: "may", Do.DENY: "may not", Do.ALERT: "is told of where it does"}
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_WINDOWS = {10**9: "s", 60 * 10**9: "min", 3600 * 10**9: "h", 86_400 * 10**9: "d"}
-FUNCTIONS_MAX = 4  # named one by one
+TABLE_WORDS: Final = {
+    0: "coils", 1: "discrete inputs", 3: "input registers", 4: "holding registers",
+    NO_TABLE: "no table",
+}  # fmt: skip
+MAY: Final = {"allow": "may", "deny": "may not", "alert": "(told of, nothing else)"}
+NAMES_MAX: Final = 4
 
 
-def rule_words(
-    rule: FirewallRule,
-    firewall: CompiledFirewall,
-    links: Sequence[str],
-    items: Sequence[str] = (),
-) -> str:
-    """Return one line: who may (not) do what to which addresses of which device."""
-    who = "anybody"
-    if rule.clients is not None:
-        names = [firewall.clients[number].name for number in sorted(rule.clients)]
-        who = ", ".join(names) or "nobody"
-    to = "any device"
-    if rule.links is not None:
-        names = [links[number] for number in sorted(rule.links) if number < len(links)]
-        to = ", ".join(names) or "no device of this gateway"
-    where = [f"to {to}"]
+def rule_words(rule: PlainRule) -> str:
+    """Return one rule: who may ask which device for what, within which limits."""
+    parts = [f"{_masters(rule)} {MAY[rule.do]} {functions_words(rule)}"]
+    parts += [f"of {rule.item}"] if rule.item is not None else []
+    parts.append(f"at {_listed(sorted(rule.links))}" if rule.links else "everywhere")
+    if rule.links is not None and not rule.links:
+        parts[-1] = "nowhere"
     if rule.units is not None:
-        where.append(f"unit {spans_words(rule.units)}")
-    parts = [f"{who} {_DO[rule.do]} {functions_words(rule.functions)}"]
-    if rule.subs is not None:
-        parts[0] += f" (sub-function {spans_words(rule.subs)})"
-    parts.append(" ".join(where))
-    if rule.point is not None and rule.point.item < len(items):
-        parts.append(items[rule.point.item])
-    elif rule.table is not None or rule.addresses is not None:
-        table = "addresses" if rule.table is None else _TABLES[rule.table]
-        told = "" if rule.addresses is None else f" {spans_words(rule.addresses)}"
-        parts.append(f"{table}{told}")
-    parts += _limits(rule)
-    return ", ".join(parts)
+        parts.append(f"unit {spans_words(rule.units)}")
+    if rule.table is not None and rule.item is None:
+        parts.append(TABLE_WORDS[rule.table])
+    if rule.addresses is not None:
+        one = rule.addresses[0][0] == rule.addresses[-1][1]
+        parts.append(f"address{'' if one else 'es'} {spans_words(rule.addresses)}")
+    return ", ".join([*parts, *_limits(rule)])
 
 
-def _limits(rule: FirewallRule) -> list[str]:
+def _masters(rule: PlainRule) -> str:
+    return "any master" if rule.masters is None else _listed(rule.masters, " or ")
+
+
+def functions_words(rule: PlainRule) -> str:
+    """Return its functions: a group's name where they are one, else each by name."""
+    if rule.functions is None:
+        told = "use any function"
+    else:
+        groups = [name for name, codes in GROUPS.items() if codes == rule.functions]
+        names = [function_name(code) for code in sorted(rule.functions)]
+        told = f"use {groups[0]}" if groups else _listed(names)
+    sub = "" if rule.subs is None else f" (sub-function {spans_words(rule.subs)})"
+    return f"{told}{sub}"
+
+
+def spans_words(spans: Spans) -> str:
+    """Return ranges: ``0-199, 300``."""
+    if spans == ALL_UNITS:
+        return "0-255"
+    return _listed([str(a) if a == b else f"{a}-{b}" for a, b in spans])
+
+
+def _listed(names: list[str] | tuple[str, ...], between: str = ", ") -> str:
+    more = len(names) - NAMES_MAX
+    if more > 0:
+        return f"{between.join(names[:NAMES_MAX])} and {more} more"
+    return between.join(names) or "nobody"
+
+
+def _limits(rule: PlainRule) -> list[str]:
     out = []
     if rule.value is not None:
         out.append(f"values {rule.value[0]:g} to {rule.value[1]:g}")
     if rule.max_delta is not None:
-        out.append(f"changes of {rule.max_delta:g} at most")
+        out.append(f"changed by {rule.max_delta:g} at most")
     if rule.rate is not None:
-        out.append(rate_words(rule.rate))
+        out.append(f"{rule.rate.count} in {span(rule.rate.window_ns)} at most")
     if rule.hours is not None:
         out.append(hours_words(rule.hours))
     return out
 
 
-def spans_words(spans: Spans) -> str:
-    """Return ``0-19, 100``."""
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
-
-
-def functions_words(functions: frozenset[int] | None) -> str:
-    """Return names of functions, a group's name where they are one."""
-    if functions is None:
-        return "use every function"
-    for name, group in GROUPS.items():
-        if functions == group:
-            return f"use {name}"
-    names = [function_name(code) for code in sorted(functions)]
-    more = len(names) - FUNCTIONS_MAX
-    shown = names[:FUNCTIONS_MAX] + ([f"{more} more"] if more > 0 else [])
-    return ", ".join(shown)
-
-
-def rate_words(rate: Rate) -> str:
-    """Return ``6/min``."""
-    return f"{rate.count}/{_WINDOWS[rate.window_ns]}"
-
-
 def hours_words(hours: Hours) -> str:
-    """Return ``Mon Tue 07:00-19:00 +08:00``."""
-    days = " ".join(_DAYS[day] for day in sorted(hours.days))
-    sign, offset = "-" if hours.offset_min < 0 else "+", abs(hours.offset_min)
-    begin, end, zone = (
-        f"{minutes // 60:02}:{minutes % 60:02}"
-        for minutes in (hours.begin_min, hours.end_min, offset)
-    )
-    return f"{days} {begin}-{end} {sign}{zone}"
+    """Return ``Mon-Fri 07:00-19:00 +08:00``."""
+    days = "" if len(hours.days) == 7 else f"{days_words(sorted(hours.days))} "
+    offset = abs(hours.offset_min)
+    sign = "-" if hours.offset_min < 0 else "+"
+    zone = f"{sign}{offset // 60:02}:{offset % 60:02}" if offset else "UTC"
+    return f"{days}{_clock(hours.begin_min)}-{_clock(hours.end_min)} {zone}"
 
 
-def head_words(firewall: CompiledFirewall) -> str:
-    """Return what holds beside the rules."""
-    default = firewall.default.name.lower()
-    mode = firewall.mode.name.lower().replace("_", "-")
-    told = f"default {default}, {mode}, {len(firewall.rules)} rules"
-    if firewall.mode is Mode.DRY_RUN:
-        told += ": nothing is refused"
-    return told
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"

@@ -33,7 +33,8 @@ def _warning(duty: str, about: str) -> LintRule:
     return LintRule(is_error=False, duty=duty, about=about)
 
 
-# SG030 to SG039 are for consents, SG040 to SG049 for the Modbus firewall.
+# SG030 to SG039 are for consents, SG040 to SG049 and SG060 to
+# SG069 for the Modbus firewall, SG050 to SG059 for inspection.
 LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG001": _error("GOV-07, AUTO 4", "a rule lets data leave without a purpose"),
     "SG002": _error(
@@ -105,7 +106,17 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     "SG045": _warning("ours", "the Modbus firewall lets through what no rule allows"),
     "SG046": _warning("ours", "read-only, and a Modbus rule allows writes"),
     "SG047": _warning("ours", "a limit on Modbus writes that has nothing to limit"),
-    "SG048": _warning("DSL 27, ours", "a Modbus client as wide as anybody"),
+    "SG048": _warning(
+        "MIITM 14, COL-08", "a Modbus client with addresses of the internet"
+    ),
+    "SG049": _warning("ours", "a unit above 247: none on a serial line"),
     "SG050": _warning("MON-01, ours", "what the firewall refuses is told to nobody"),
     "SG051": _warning("ours", "engineering hosts as wide as anybody"),
+    "SG060": _warning(
+        "MIITM 14, COL-08", "one master may be two Modbus clients of different roles"
+    ),
+    "SG061": _warning("DSL 27, ours", "a Modbus rule allows broadcast writes"),
+    "SG062": _warning("DSL 27, ours", "a Modbus write of any value is allowed"),
+    "SG063": _warning("ours", "a Modbus client that no rule names"),
+    "SG064": _warning("ours", "a Modbus firewall without rules: all is refused"),
 }

@@ -72,6 +72,7 @@ def watched(**fields: Any) -> Case:
 
 
 READ, WRITE = {"fc": 3}, {"fc": 6, "addr": 1, "from": "10.0.0.7"}
+HMI = {"hmi": {"addresses": "10.0.0.7", "role": "operator"}}
 BOTH = (SPEED, ANGLE)
 FAST = rule_of("speed", match={"item": SPEED})
 CASES: dict[str, tuple[Case, Case]] = {
@@ -137,6 +138,13 @@ CASES: dict[str, tuple[Case, Case]] = {
     "SG047": (wall({**READ, "value": [0, 1]}), wall({**WRITE, "value": [0, 1]})),
     "SG048": (wall({**READ, "from": "0.0.0.0/0"}),
               wall({**READ, "from": "10.0.0.0/8"})),
+    "SG049": (wall({**READ, "unit": 248}), wall({**READ, "unit": [1, 247, 255]})),
     "SG050": (watched(off=["M2"]), watched(off=["M5"])),
     "SG051": (watched(engineering=["0.0.0.0/0"]), watched(engineering=["10.0.0.0/8"])),
+    "SG060": (wall(READ, clients=HMI | {"z": "10.0.0.0/24"}),
+              wall(READ, clients=HMI | {"z": "10.0.1.0/24"})),
+    "SG061": (wall({**WRITE, "unit": [0, 9]}), wall({**WRITE, "unit": [1, 9]})),
+    "SG062": (wall(WRITE), wall({**WRITE, "value": [0, 9]})),
+    "SG063": (wall(READ, clients=HMI), wall({**READ, "from": "hmi"}, clients=HMI)),
+    "SG064": (wall(), wall(READ)),
 }  # fmt: skip
