@@ -158,8 +158,11 @@ def test_values_of_an_item_and_of_registers_are_not_the_same_numbers() -> None:
 
 def test_one_rule_for_two_of_them_is_no_change_and_two_quotas_are_more() -> None:
     both = {"name": "a", "fc": [3, 4], "from": ["10.0.0.7", "10.0.0.8"]}
-    each = [{"name": f"r{n}", "fc": fc, "from": f"10.0.0.{host}"}
-            for n, (fc, host) in enumerate([(3, 7), (3, 8), (4, 7), (4, 8)])]  # fmt: skip
+    pairs = [(3, 7), (3, 8), (4, 7), (4, 8)]
+    each = [
+        {"name": f"r{n}", "fc": fc, "from": f"10.0.0.{host}"}
+        for n, (fc, host) in enumerate(pairs)
+    ]
     assert kinds({"rules": [both]}, {"rules": each}) == []
     assert kinds({"rules": each}, {"rules": [both]}) == []
     rated = [{"name": f"r{n}", "fc": 6, "rate": "6/min"} for n in range(2)]
