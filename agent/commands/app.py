@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
+from agent.commands.modbus_app import modbus
 from agent.errors import BadInput
 
 app = typer.Typer(
@@ -48,6 +49,9 @@ def main(arguments: list[str]) -> int:
     except typer.Abort:
         return 130
     return result if isinstance(result, int) else 0
+
+
+app.add_typer(modbus, name="modbus")
 
 
 @app.command()
