@@ -33,6 +33,7 @@ class PlcServer:
         self._one = asyncio.Lock()  # it answers one request at a time
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()  # one for each connection
         self._clients = {client.local: client.name for client in world.scenario.clients}
 
     async def start(self, port: int) -> int:
@@ -51,6 +52,7 @@ class PlcServer:
             for writer in list(self._writers):
                 writer.close()
             await self._server.wait_closed()
+            await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _is_down(self) -> bool:
         self._tick()
@@ -60,6 +62,9 @@ class PlcServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         source = self._clients.get(str(writer.get_extra_info("peername")[0]))
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, OSError):
@@ -69,6 +74,7 @@ class PlcServer:
                     pass
         finally:
             self._writers.discard(writer)
+            self._serving.discard(task)
             writer.close()
 
     async def _one_request(
