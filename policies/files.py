@@ -217,6 +217,11 @@ def bus_names(bindings: Sequence[Path | str]) -> tuple[tuple[str, ...], bool]:
     return tuple(named), EVERY_BUS in names
 
 
+def link_names(bindings: Sequence[Path | str]) -> tuple[str, ...]:
+    """Return the link names that bindings use; see ``load``: ``links``."""
+    return links_of([_bindings(one)[0] for one in bindings])
+
+
 def links_of(documents: Sequence[Document[Bindings]]) -> tuple[str, ...]:
     """Return the link names that bindings use, in order of their first use."""
     links: list[str] = []

@@ -124,7 +124,12 @@ def check_(
     port: Ports = None,
     bindings: Annotated[
         list[Path] | None,
-        typer.Option("--bindings", "-b", help="For rules that name items. Again."),
+        typer.Option(
+            "--bindings",
+            "-b",
+            help="Where rules find the items they name: a file, or a shipped one. "
+            "Again.",
+        ),
     ] = None,
     expect: Annotated[
         str, typer.Option(help="clean: end with 1 where anything is refused.")
@@ -139,4 +144,6 @@ def check_(
     from agent.commands.modbus_check import check
 
     where = _where(captures, interface, seconds, config, link, port)
-    return check(where, policy, tuple(bindings or ()), expect=expect, as_json=json)
+    return check(
+        where, policy, tuple(map(str, bindings or ())), expect=expect, as_json=json
+    )

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from agent.adapters.files import read_limited
 from agent.commands.modbus_source import Source
 from agent.commands.printing import print_table
 from agent.errors import BadInput
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
-from policies.files import load_text, policy_text
+from policies.files import link_names, load_text, policy_text
 from policies.firewall.tables import Mode
-from policies.parse import parse_bindings, parse_policy
-from policies.yaml_tree import BYTES_MAX
+from policies.parse import parse_policy
 from protocols.modbus.exchanges import UNLISTED, Problem, Reason, Verdict
 from protocols.modbus.functions import NO_TABLE, function_name
 from protocols.plain import printable
@@ -77,7 +75,7 @@ class Verdicts:
 def check(
     where: Where,
     policy: str,
-    bindings: tuple[Path, ...],
+    bindings: tuple[str, ...],
     *,
     expect: str,
     as_json: bool,
@@ -99,7 +97,7 @@ def check(
 
 
 def _loaded(
-    where: Where, policy: str, bindings: tuple[Path, ...]
+    where: Where, policy: str, bindings: tuple[str, ...]
 ) -> tuple[Compiled, CompiledFirewall, Source]:
     """Compile against the devices of options, policy and bindings together."""
     file, text = policy_text(policy)
@@ -107,10 +105,7 @@ def _loaded(
     named: list[str] = []
     for rule in document.model.modbus.rules if document.model.modbus else ():
         named += [rule.to] if isinstance(rule.to, str) else rule.to or []
-    for one in bindings:
-        model = parse_bindings(read_limited(one, BYTES_MAX), str(one)).model
-        named += [part.link for part in model.modbus]
-        named += [part.link for part in model.sunspec]
+    named += link_names(bindings)
     source = Source(where, named)
     folder = Path(file).parent if Path(file).is_file() else None
     loaded = load_text(

@@ -12,7 +12,13 @@ import msgspec
 from agent.commands.modbus_source import Source
 from agent.commands.printing import print_table
 from protocols.modbus.exchanges import NO_SUB
-from protocols.modbus.functions import EXCEPTIONS, NO_TABLE, function_name
+from protocols.modbus.functions import (
+    ENCAPSULATED,
+    EXCEPTIONS,
+    NO_TABLE,
+    READ_WRITE,
+    function_name,
+)
 from protocols.modbus.inventory import OBJECT_NAMES, Inventory
 from protocols.modbus.register_map import hints
 from protocols.plain import printable
@@ -294,13 +300,15 @@ def _print_requests(shown: Map) -> None:
 
 def _what(one: RequestShown) -> str:
     sub = "" if one.sub is None else f"/{one.sub}"
+    if one.sub is not None and one.function == ENCAPSULATED:
+        sub = f"/{one.sub >> 8}/{one.sub & 0xFF}"
     return f"{one.function}{sub} {one.name}"
 
 
 def span_of(one: RequestShown) -> str:
     """Return the addresses of a request: read, then written."""
     parts = []
-    if one.address is not None and not (one.write_count and one.function != 23):
+    if one.address is not None and not (one.write_count and one.function != READ_WRITE):
         parts.append(_span(one.address, one.count or 1))
     if one.write_address is not None:
         parts.append(f"writes {_span(one.write_address, one.write_count)}")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from rich.progress import Progress
+
     from agent.commands.modbus_where import Where
     from protocols.capture.ethernet import SegmentBatch
     from protocols.modbus.exchanges import ExchangeBatch
@@ -203,26 +205,31 @@ class _Progress:
     """One bar after the other, on a terminal's stderr only."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        self._shown: Progress | None = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
 
-        self._shown = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
+            self._shown = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                console=Console(stderr=True),
+                transient=True,
+            )
 
     def bar(self, title: str, total: float) -> Callable[[float], None]:
         """Begin a bar; call what is returned with how far it is."""
-        task = self._shown.add_task(title, total=total or 1)
-        return lambda done: self._shown.update(task, completed=done)
+        if self._shown is None:
+            return lambda done: None  # noqa: ARG005  # nobody looks
+        shown, task = self._shown, self._shown.add_task(title, total=total or 1)
+        return lambda done: shown.update(task, completed=done)
 
     def __enter__(self) -> Self:
-        self._shown.start()
+        if self._shown is not None:
+            self._shown.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._shown.stop()
+        if self._shown is not None:
+            self._shown.stop()

@@ -94,7 +94,7 @@ class UnitSeen:
     malformed: int = 0  # requests
     exceptions: Counter[int] = field(default_factory=Counter)  # by code
     problems: Counter[str] = field(default_factory=Counter)  # by name of Problem
-    functions: Counter[int] = field(default_factory=Counter)  # well-formed requests
+    functions: Counter[int] = field(default_factory=Counter)  # of all requests
     texts: dict[int, bytes] = field(default_factory=dict)  # by object identifier
 
 
@@ -181,7 +181,7 @@ class Inventory:
             good = (problems == 0) & (codes == 0) & (exchanges.reply_ns[rows] > 0)
             seen.answered += int(good.sum())
             seen.exceptions += _counted(codes[codes > 0])
-            seen.functions += _counted(exchanges.function[rows][came & ~bad])
+            seen.functions += _counted(exchanges.function[rows][came])
             for problem in Problem:
                 count = int(((problems & int(problem)) != 0).sum())
                 if count:
