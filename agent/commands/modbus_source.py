@@ -31,11 +31,19 @@ if TYPE_CHECKING:
 
     from agent.commands.modbus_where import Where
     from protocols.capture.ethernet import SegmentBatch
-    from protocols.modbus.exchanges import ExchangeBatch
+    from protocols.modbus.exchanges import ExchangeBatch, PairBatch
 
 PORT: Final = 502
 PORTS_MAX: Final = 16
 LINKS_MAX: Final = 255
+# Of ``StreamCounts``, what is lost to the reader: the others cost nothing.
+LOSSES: Final = {
+    "missed": "bytes that the capture does not have",
+    "strays": "segments far outside of their window",
+    "skipped": "bytes of no ADU",
+    "evicted": "connections forgotten to make room",
+    "overdue": "requests given up, too many waited",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +110,16 @@ class Source:
         numbers = {name: at for at, name in enumerate(self.links)}
         places = {(one.host, one.port): numbers[one.name] for one in self.places}
         streams = Streams(self.ports, places, self.peers)
-        last_ns = 0
         for batch in segments:
-            if len(batch):
-                last_ns = max(last_ns, int(batch.time_ns.max()))
-            pairs = streams.feed(batch)
-            if len(pairs):
-                yield self.devices.numbered(decode_pairs(pairs))
+            yield from self._decoded(streams.feed(batch))
             advance()
-        pairs = streams.flush(last_ns)
+        yield from self._decoded(streams.finish())
+        told = dataclasses.asdict(streams.statistics)
+        self._count({words: told[cause] for cause, words in LOSSES.items()})
+
+    def _decoded(self, pairs: PairBatch) -> Iterator[ExchangeBatch]:
         if len(pairs):
             yield self.devices.numbered(decode_pairs(pairs))
-        told = dataclasses.asdict(streams.statistics)
-        self._count({cause.replace("_", " "): n for cause, n in told.items()})
 
     def _count(self, causes: dict[str, int]) -> None:
         for cause, count in causes.items():

@@ -126,8 +126,19 @@ def test_the_map_of_suricatas_capture_has_its_requests(
     data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = told(capfd, "map", data / "modbus-suricata" / "modbus.pcap")
-    units = [unit for one in found["devices"] for unit in one["units"]]
-    assert sum(unit["requests"] for unit in units) == 18
+    seen: Counter[str] = Counter()
+    for one in found["devices"]:
+        for unit in one["units"]:
+            seen.update(unit["functions"])
+    # As tshark counts them; what a resynchronisation guesses at in bytes that are no
+    # Modbus (a fourth connection) comes beside them.
+    expected = {
+        "diagnostics": 8, "encapsulated-interface": 2, "report-server-id": 2,
+        "read-coils": 2, "read-holding-registers": 1, "write-single-coil": 2,
+        "write-single-register": 1,
+    }  # fmt: skip
+    assert {name: seen[name] for name in expected} == expected
+    assert found["not_read"]["bytes of no ADU"] > 0
 
 
 def test_the_table_for_people_has_no_values_unless_asked(
@@ -162,15 +173,12 @@ def test_learn_then_check(
     assert "confirm: no such field" in capfd.readouterr().err
 
     policy.write_text(policy.read_text().replace(CONFIRM, ""))
-    assert run(check) == 0
+    assert run([*check, "--expect", "clean"]) == 1
     table = capfd.readouterr().out.splitlines()
     refused = [line for line in table if line.startswith("refused")]
     assert refused
     assert all(re.search(r" (6|16) write-", line) for line in refused)
     assert not [line for line in table if "no link" in line]
-    assert run([*check, "--expect", "clean"]) == 1
-    capfd.readouterr()
-
     assert run(["modbus", "learn", str(plant), "--out", str(out)]) == 2
     assert "exists already" in capfd.readouterr().err
 
