@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from policies.files import load
+from policies.firewall.spans import GROUPS
 from policies.floor import compile_floor
 from policies.lint.rules import LINT_RULES
 from policies.model import Match, Step
+from policies.model_firewall import Firewall, FirewallRuleFile
 from policies.parse import parse_floor
 from policies.steps import ACTIONS
 
@@ -53,6 +55,18 @@ def test_the_page_names_every_field_step_and_action(page: str) -> None:
     tables = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
     for name in (*Match.__struct_fields__, *Step.__struct_fields__, *ACTIONS, "blank"):
         assert f"`{name}`" in tables, name
+
+
+def test_the_page_names_every_field_of_the_firewall(page: str) -> None:
+    _, _, section = page.partition("### Modbus firewall")
+    tables = [line for line in section.splitlines() if line.startswith("| `")]
+    named = [line.split("`")[1] for line in tables]
+    for model in (Firewall, FirewallRuleFile):
+        for name in model.__struct_encode_fields__:
+            assert name in named, name
+    for group, codes in GROUPS.items():
+        told = ", ".join(map(str, sorted(codes)))
+        assert group not in {"reads", "writes"} or f"`{group}` ({told})" in section
 
 
 def test_the_page_lists_every_lint_rule_as_the_table_has_it(page: str) -> None:
