@@ -11,6 +11,7 @@ an entry's life (DESIGN section 9): commit, sign, store, publish.
     flow.out    an envelope was made: digest, label, rules, counts
     collect.rec the six facts of MIITM art. 14 per source and category and interval
     count.snap  what the compliance counters grew by since the last snapshot
+    firewall.snap how often which rule let through or refused what, since the last one
     consent.state  a consent is on, off or was refused: by which role, and until when
     loss.rec    something was lost: cause and count
     destroy.rec something was deleted on purpose: rule and count
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agent.consents import Change
-    from agent.records import CounterRow, Eviction, RetainedRecord, SpoolRecord
+    from agent.records import (
+        CounterRow,
+        Eviction,
+        RetainedRecord,
+        SpoolRecord,
+        VerdictRow,
+    )
     from agent.store.salvage import Break
     from policies.tables import CompiledPolicy
 
@@ -213,6 +220,24 @@ class Evidence:
             self.entry("collect.rec", now_ns, {**span, "rows": collected}),
             self.entry("count.snap", now_ns, {**span, "rows": counted, "held": held}),
         )
+
+    def firewall(
+        self, start_ns: int, now_ns: int, rows: Sequence[VerdictRow], before: int
+    ) -> tuple[bytes, ...]:
+        """Return firewall.snap of an interval; none where nothing was judged.
+
+        ``before``: the sum of all counts that this boot has told before.
+        """
+        if not rows:
+            return ()
+        told = [[r.link, r.rule, r.verdict, r.reason, r.count] for r in rows]
+        facts: dict[str, Fact] = {
+            "t0": start_ns,
+            "t1": now_ns,
+            "before": before,
+            "rows": told,
+        }
+        return (self.entry("firewall.snap", now_ns, facts),)
 
     def consent(self, now_ns: int, change: Change) -> bytes:
         """Return the record of what became of a consent: roles, never a name."""

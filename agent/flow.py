@@ -92,8 +92,9 @@ class Flow:
         """Return all that one batch makes durable: nothing leaves without it."""
         stages, now_ns = self._stages, arrival.now_ns
         exchanges = stages.firewall.judged(
-            stages.decoder.exchanges(arrival), clock_ok=clock_ok
-        )
+            stages.decoder.exchanges(arrival), by_proxy=arrival.by_proxy,
+            clock_ok=clock_ok,
+        )  # fmt: skip
         decoded = stages.decoder.decode(arrival, exchanges)
 
         frames = arrival.frames if arrival.frames is not None else empty_frames()
@@ -112,6 +113,7 @@ class Flow:
             self._tally.seen(decoded.samples, texts)
         made = self._pass(now_ns)
         made.read(decoded, texts)
+        made.judged(stages.firewall.counted(exchanges))
         self._forget(self._holding - holding.keys(), made)
         self._holding = frozenset(holding)
         for gate in stages.gates:

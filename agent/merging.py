@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.firewall.book import merged as verdicts_merged
 from agent.records import Commit
 from agent.telemetry.counters import merged
 
@@ -26,6 +27,7 @@ def join_commits(commits: Sequence[Commit]) -> Commit:
             sum(c.coverage[1] for c in commits),
         ),
         snapshot=any(c.snapshot for c in commits),
+        verdicts=verdicts_merged(row for c in commits for row in c.verdicts),
         documents={name: body for c in commits for name, body in c.documents.items()},
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.protection.bundles import Bundle, Part
     from agent.protection.protector import Protected
     from agent.protection.sealer import Sealed
-    from agent.records import RetainedRecord, SpoolRecord
+    from agent.records import RetainedRecord, SpoolRecord, VerdictRow
     from policies.tables import CompiledDestination, CompiledPolicy, ItemTable
     from protocols.frames import I64, U32, Index
     from protocols.samples import TextBatch
@@ -67,6 +67,7 @@ class Pass:
         self._held: dict[str, int] = {}  # by destination: the level after its last take
         self._unbound = self._errors = 0
         self._coverage = (0, 0)
+        self._verdicts: tuple[VerdictRow, ...] = ()
         self._documents: dict[str, bytes] = {}
 
     def read(self, decoded: Decoded, texts: TextBatch) -> None:
@@ -139,6 +140,10 @@ class Pass:
         key = (destination.name, bundle.label, "")
         self._bytes[key] = self._bytes.get(key, 0) + size
 
+    def judged(self, rows: tuple[VerdictRow, ...]) -> None:
+        """Book what the firewall said."""
+        self._verdicts = rows
+
     def keep(self, name: str, body: bytes) -> None:
         """Keep a document in the same transaction."""
         self._documents[name] = body
@@ -177,6 +182,7 @@ class Pass:
             tuple(self._rows),
             sum(self._held.values()),
             self._coverage,
+            verdicts=self._verdicts,
             documents=self._documents,
         )
 

@@ -55,6 +55,7 @@ class Arrival:
     frames: FrameBatch | None = None
     transactions: TransactionBatch | None = None  # that our pollers made
     exchanges: PairBatch | None = None  # between others: seen by a tap, or by a proxy
+    by_proxy: bool = False  # which of both
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,17 @@ class CounterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """How often the firewall said one thing of one link's exchanges."""
+
+    link: str  # "" a device that the configuration does not name
+    rule: str  # "" none
+    verdict: str  # allowed | refused
+    reason: str  # as ``protocols.modbus.exchanges.Reason``, in small letters
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """All that one pass of the flow makes durable, in one transaction (promise 2)."""
 
@@ -133,6 +145,7 @@ class Commit:
     held: int = 0  # samples held inside transforms after this pass
     coverage: tuple[int, int] = (0, 0)  # classified, unclassified: read by this pass
     snapshot: bool = False  # evidence holds a count.snap of all counters before this
+    verdicts: tuple[VerdictRow, ...] = ()  # of the firewall
     documents: Mapping[str, bytes] = field(default_factory=dict)  # b"": kept no more
 
     @property
@@ -143,6 +156,7 @@ class Commit:
             or self.retained
             or self.evidence
             or self.counters
+            or self.verdicts
             or self.documents
         )
 

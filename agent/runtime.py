@@ -240,7 +240,7 @@ class Agent:
         due_ns = self._desk.clock.monotonic_ns()
         self._rediscovered()
         for batch in self._desk.between.take():
-            self._gathering.add_exchanges(batch)
+            self._gathering.add_exchanges(batch, by_proxy=True)
         found = self._gathering.arrivals(now_ns, due_ns, last=last)
         if self._gathering.has_frames:
             self._arrived.set()

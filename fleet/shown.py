@@ -70,6 +70,8 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
             ("not here yet", report.waiting),
             ("lost", lost or "nothing"),
             ("samples sent", report.samples_sent),
+            ("Modbus requests passed", report.exchanges_passed),
+            ("Modbus requests refused", report.exchanges_refused),
             ("telemetry", f"{report.telemetry} messages agree"),
         ]
         rows += [("note", note) for note in report.notes]

@@ -1,12 +1,14 @@
-"""Takes over how much left before this start; the flow's commits keep it current."""
+"""Takes over what was counted before this start; commits keep it current."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from agent.classification.volumes import restored
+from agent.firewall.book import FirewallBook
+from agent.firewall.book import restored as book_restored
 from agent.records import Outcome
-from agent.store.documents import VOLUMES, closed, opened
+from agent.store.documents import FIREWALL, VOLUMES, closed, opened
 
 if TYPE_CHECKING:
     from agent.adapters.sqlite_store import SqliteStore
@@ -31,3 +33,14 @@ def volumes_of(store: SqliteStore) -> Volumes:
     if body is None:
         store.keep_document(VOLUMES, closed(VOLUMES, volumes.document()))
     return volumes
+
+
+def book_of(store: SqliteStore) -> tuple[FirewallBook, bool]:
+    """Return what the firewall said and no snapshot told; and whether that was lost."""
+    document = store.document(FIREWALL)
+    if document is None:
+        return FirewallBook(), False
+    try:
+        return book_restored(opened(FIREWALL, document)), False
+    except ValueError:
+        return FirewallBook(), True

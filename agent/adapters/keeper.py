@@ -11,8 +11,11 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from agent.adapters.counting import book_of
 from agent.errors import Unavailable
+from agent.firewall.book import FirewallBook
 from agent.records import Commit, Rank, SpoolRecord
+from agent.store.documents import FIREWALL, closed
 from agent.telemetry.counters import Counters
 from agent.telemetry.report import telemetry_body
 from protocols.signed import pack_signed
@@ -53,6 +56,7 @@ class Keeper:
         """``committed`` is called after every commit: there is something to send."""
         self.store = store
         self.counters = Counters(store.counters(), store.untold_counters())
+        self.firewall, self.firewall_lost = book_of(store)
         self.problem = ""
         self._thread = thread
         self._journal = journal
@@ -78,6 +82,8 @@ class Keeper:
         if commit.is_empty and commit.held == self._held:
             return
         async with self._turn:
+            if commit.verdicts:
+                commit = _documented(commit, self.firewall.with_more(commit.verdicts))
             await self._stubbornly(self._journal.commit, commit)
             self._kept(commit)
 
@@ -120,6 +126,7 @@ class Keeper:
     ) -> None:
         """Put the growth of the counters into evidence, and the same into telemetry."""
         async with self._turn:
+            await self._firewall_snapshot(now_ns)
             rows = self.counters.grown()
             entries = self._evidence.counters(
                 self._snapped_ns, now_ns, rows, self._held
@@ -148,6 +155,20 @@ class Keeper:
             commit = await self._stubbornly(told)
             self._snapped_ns = now_ns
             self.counters.snapshot_taken()
+            self._kept(commit)
+
+    async def _firewall_snapshot(self, now_ns: int) -> None:
+        """Put what the firewall said since the last time into evidence."""
+        rows = self.firewall.grown()
+        entries = self._evidence.firewall(
+            self._snapped_ns, now_ns, rows, self.firewall.told_total
+        )
+        if entries:
+            commit = _documented(
+                Commit(evidence=entries, held=self._held), FirewallBook().with_more(())
+            )
+            await self._stubbornly(self._journal.commit, commit)
+            self.firewall.told()
             self._kept(commit)
 
     def _record(self, body: bytes, now_ns: int) -> SpoolRecord:
@@ -182,8 +203,14 @@ class Keeper:
     def _kept(self, commit: Commit) -> None:
         self._held = commit.held
         self.counters.add(commit.counters)
+        self.firewall.add(commit.verdicts)
         now_ns = self._clock.monotonic_ns()
         made = sum(len(record.body) for record in commit.records)
         self._autonomy.made(made, (now_ns - self._last_ns) / 1e9)
         self._last_ns = now_ns
         self._committed()
+
+
+def _documented(commit: Commit, book: bytes) -> Commit:
+    documents = {**commit.documents, FIREWALL: closed(FIREWALL, book)}
+    return replace(commit, documents=documents)

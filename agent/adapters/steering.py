@@ -212,7 +212,9 @@ class Steering:
             clock=now.clock_level,
             lost=desk.losses.total,
             volumes=desk.volumes,
-            firewall=desk.between.stage(accepted.compiled.policy.firewall),
+            firewall=desk.between.stage(
+                accepted.compiled.policy.firewall, accepted.compiled.links
+            ),
             held=desk.between.held,
             learned=desk.learned,
             eve=None if desk.eve is None else desk.eve.lines,

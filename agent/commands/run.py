@@ -326,6 +326,8 @@ async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> None
     ]
     if held:
         entries.append(desk.evidence.loss(now_ns, "held at crash", held))
+    if desk.keeper.firewall_lost:
+        entries.append(desk.evidence.loss(now_ns, "firewall counts", 1, "damaged"))
     await desk.keeper.testify(*entries)
     desk.publisher.boots = count
 

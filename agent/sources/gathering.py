@@ -32,7 +32,7 @@ class Gathering:
         self._batcher = Batcher(BATCH_FRAMES_MAX, int(BATCH_WINDOW_S * 1e9))
         self._transactions: deque[TransactionBatch] = deque()
         self._transactions_lost = 0
-        self._exchanges: deque[PairBatch] = deque()
+        self._exchanges: deque[tuple[PairBatch, bool]] = deque()
         self._exchanges_waiting = self._exchanges_lost = 0
         losses.watch("batcher", lambda: self._batcher.lost)
         losses.watch("modbus queue", lambda: self._transactions_lost)
@@ -48,12 +48,12 @@ class Gathering:
             self._transactions_lost += len(self._transactions.popleft())
         self._transactions.append(batch)
 
-    def add_exchanges(self, batch: PairBatch) -> None:
+    def add_exchanges(self, batch: PairBatch, *, by_proxy: bool) -> None:
         """Take what a tap or a proxy saw; where there is no room, the eldest go."""
-        self._exchanges.append(batch)
+        self._exchanges.append((batch, by_proxy))
         self._exchanges_waiting += len(batch)
         while self._exchanges_waiting > EXCHANGES_WAITING_MAX:
-            gone = len(self._exchanges.popleft())
+            gone = len(self._exchanges.popleft()[0])
             self._exchanges_waiting -= gone
             self._exchanges_lost += gone
 
@@ -71,7 +71,10 @@ class Gathering:
         """Return what has arrived; one empty arrival where nothing has."""
         found = [Arrival(now_ns, None, batch) for batch in self._transactions]
         self._transactions.clear()
-        found += [Arrival(now_ns, exchanges=batch) for batch in self._exchanges]
+        found += [
+            Arrival(now_ns, exchanges=batch, by_proxy=by_proxy)
+            for batch, by_proxy in self._exchanges
+        ]
         self._exchanges.clear()
         self._exchanges_waiting = 0
         for _ in range(BATCHES_A_PASS_MAX):

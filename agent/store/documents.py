@@ -15,7 +15,8 @@ TRUST: Final = "policy.trust"  # what new metadata is held against
 ACTIVE: Final = "policy.active"  # the confirmed policy with its proof
 TRIAL: Final = "policy.trial"  # the candidate: staged, or on trial
 VOLUMES: Final = "volumes"  # how much left, for the limits of policies
-CHECKED: Final = frozenset({STANDING, TRUST, ACTIVE, TRIAL, VOLUMES})
+FIREWALL: Final = "firewall"  # what it said and no firewall.snap has told yet
+CHECKED: Final = frozenset({STANDING, TRUST, ACTIVE, TRIAL, VOLUMES, FIREWALL})
 
 _DIGEST_BYTES: Final = 32
 

@@ -76,6 +76,15 @@ class Snap(_Head, frozen=True, gc=False, tag="count.snap", kw_only=True):
     held: int
 
 
+class FirewallSnap(_Head, frozen=True, gc=False, tag="firewall.snap", kw_only=True):
+    """How often which rule decided what since the snapshot before."""
+
+    t0: int
+    t1: int
+    before: int  # the sum of all counts that this boot has told before
+    rows: tuple[tuple[str, str, str, str, int], ...]  # link, rule, verdict, reason, n
+
+
 # kind, label, records, bytes, samples, ranges of (epoch, first, last)
 LostRow: TypeAlias = tuple[str, int, int, int, int, tuple[tuple[bytes, int, int], ...]]
 
@@ -123,7 +132,17 @@ class Other(msgspec.Struct, frozen=True, gc=False):
 
 
 Known: TypeAlias = (
-    Boot | Change | Key | Out | Collect | Snap | Consent | Loss | Destroy | Stop
+    Boot
+    | Change
+    | Key
+    | Out
+    | Collect
+    | Snap
+    | FirewallSnap
+    | Consent
+    | Loss
+    | Destroy
+    | Stop
 )
 Entry: TypeAlias = Known | Other
 _KNOWN: msgspec.msgpack.Decoder[Known] = msgspec.msgpack.Decoder(Known)
@@ -131,7 +150,7 @@ _OTHER: msgspec.msgpack.Decoder[Other] = msgspec.msgpack.Decoder(Other)
 _TYPES = frozenset(
     {
         "boot", "cfg.change", "key.life", "flow.out", "collect.rec", "count.snap",
-        "consent.state", "loss.rec", "destroy.rec", "stop",
+        "firewall.snap", "consent.state", "loss.rec", "destroy.rec", "stop",
     }
 )  # fmt: skip
 

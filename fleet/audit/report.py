@@ -37,6 +37,8 @@ class Report:
     not_named: int = 0  # received, not named by the log
     lost: dict[str, int] = field(default_factory=dict)  # cause -> count
     samples_sent: int = 0  # by the counters
+    exchanges_passed: int = 0  # Modbus requests that the firewall judged
+    exchanges_refused: int = 0
     telemetry: int = 0  # messages that say what the log says
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

@@ -14,6 +14,8 @@ Steps (docs/formats/evidence-log.md):
 (10) pushed policies went the way from verified to confirmed, step by step, and what
     weakens important data was approved by two people (``fleet/audit/steps.py``)
 (10) no consent is given for ever
+(11) what the firewall refused has a reason, and its counts go on without a gap
+    (``fleet/audit/firewall.py``)
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from fleet.audit.entries import (
     Consent,
     Destroy,
     Entry,
+    FirewallSnap,
     Key,
     Loss,
     Out,
@@ -35,6 +38,7 @@ from fleet.audit.entries import (
     Stop,
     decode_entry,
 )
+from fleet.audit.firewall import FirewallBooks
 from fleet.audit.report import Named, Place, Report, told
 from fleet.audit.steps import Steps
 from fleet.audit.tree import Head
@@ -77,6 +81,7 @@ class Verifier:
         self._last: Entry | None = None
         self._books = Books()
         self._steps = Steps()
+        self._firewall = FirewallBooks()
 
     # --- one log --------------------------------------------------------------------
 
@@ -143,6 +148,8 @@ class Verifier:
         report.entries += size
         report.covered += covered
         report.samples_sent += self._books.sent_total
+        report.exchanges_passed = self._firewall.passed
+        report.exchanges_refused = self._firewall.refused
         if covered < size and not self._behind_ok:
             report.problem(f"the last {size - covered} entries are not signed")
 
@@ -159,6 +166,8 @@ class Verifier:
                 self._loss(entry)
             case Snap():
                 self._snap(index, entry)
+            case FirewallSnap():
+                self._verdicts(index, entry)
             case Change():
                 self._change(index, entry)
             case Consent():
@@ -167,11 +176,20 @@ class Verifier:
                 if entry.state == "on" and not ends:
                     self.report.problem(f"entry {index}: a consent without a good end")
             case Boot():
-                if entry.device != self.report.device:
-                    self.report.problem(f"entry {index}: of another device")
-                if entry.key != self._key:
-                    self.report.problem(f"entry {index}: another device key")
+                self._began(index, entry)
         self._last = entry
+
+    def _began(self, index: int, entry: Boot) -> None:
+        if entry.device != self.report.device:
+            self.report.problem(f"entry {index}: of another device")
+        if entry.key != self._key:
+            self.report.problem(f"entry {index}: another device key")
+
+    def _verdicts(self, index: int, entry: FirewallSnap) -> None:
+        problems = [*self._firewall.take(entry)]
+        if not self._lost_entries:
+            for problem in problems:
+                self.report.problem(f"entry {index}: {problem}")
 
     def _count(self, index: int, entry: Entry) -> None:
         if entry.boot != self._boot:

@@ -67,10 +67,14 @@ class Between:
         self._kept += [replace(b, rule=places[b.rule]) for b in self._waiting()]
         self._changed_ns = self._clock.now_ns(), self._clock.monotonic_ns()
 
-    def stage(self, firewall: CompiledFirewall | None) -> Firewall:
-        """Return the flow's stage of these rules."""
-        judge = None if firewall is None else Judge(firewall, self._flow_memory)
-        return Firewall(judge, self.peers.names)
+    def stage(
+        self, firewall: CompiledFirewall | None, links: Sequence[str]
+    ) -> Firewall:
+        """Return the flow's stage of these rules; ``links``: names by number."""
+        if firewall is None:
+            return Firewall(None, self.peers.names, links)
+        judge, rules = Judge(firewall, self._flow_memory), firewall.rules
+        return Firewall(judge, self.peers.names, links, [rule.name for rule in rules])
 
     def believe_clock(self, ok: bool) -> None:
         """Say whether the wall clock is believed: rules with hours ask."""
