@@ -180,14 +180,15 @@ class Agent:
         while not self._ended:
             await self._gathered()
             while self._steering.waiting:
+                await self._pass(self._exchanged())  # by the policy that judged it
                 self._flow = await self._steering.swap(self._flow)
                 self._parts.consenting.declare(self._now.accepted.compiled.policy)
                 self._poll(tasks)
-            await self._pass()
+            await self._pass(self._arrivals(last=False))
             if (problems := self._parts.outside.problems()) != self._told:
                 self._told = problems
                 self._desk.publisher.state_changed()
-        await self._pass(last=True)
+        await self._pass(self._arrivals(last=True))
         now_ns = self._desk.clock.now_ns()
         await self._desk.keeper.keep(self._flow.finish(now_ns, "shutdown"))
         await self._snapshot()
@@ -203,10 +204,10 @@ class Agent:
         if self._gathering.has_room and not self._stop.is_set():
             await self._desk.clock.sleep(BATCH_WINDOW_S)
 
-    async def _pass(self, *, last: bool = False) -> None:
+    async def _pass(self, arrivals: list[Arrival]) -> None:
         commits = []
         consenting = self._parts.consenting
-        for arrival in self._arrivals(last=last):
+        for arrival in arrivals:
             commits.append(
                 self._flow.process(
                     arrival, clock_ok=self._watch.ok, consents=consenting.consents
@@ -239,12 +240,20 @@ class Agent:
         now_ns = self._desk.clock.now_ns()
         due_ns = self._desk.clock.monotonic_ns()
         self._rediscovered()
-        for batch in self._desk.between.take():
-            self._gathering.add_exchanges(batch, by_proxy=True)
+        self._take_proxied()
         found = self._gathering.arrivals(now_ns, due_ns, last=last)
         if self._gathering.has_frames:
             self._arrived.set()
         return found
+
+    def _exchanged(self) -> list[Arrival]:
+        """Return what passed between others until now; nothing else is touched."""
+        self._take_proxied()
+        return self._gathering.exchanges(self._desk.clock.now_ns())
+
+    def _take_proxied(self) -> None:
+        for batch in self._desk.between.take():
+            self._gathering.add_exchanges(batch, by_proxy=True)
 
     def _rediscovered(self) -> None:
         """SunSpec discovery found points: the decoder is made anew, nothing is held."""
@@ -271,6 +280,7 @@ class Agent:
             self._watch.look(self._now)
             desk.between.believe_clock(self._watch.ok)
             self._links_watch.look(self._pollers, self._now)
+            desk.between.look(self._now.troubles)
             self._steering.look_at_cards()
             mono_ns = desk.clock.monotonic_ns()
             interval_ns = self._now.accepted.compiled.policy.telemetry_ns

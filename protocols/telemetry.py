@@ -20,6 +20,19 @@ STATE_BYTES_MAX = 64 * 1024
 COUNTERS_BYTES_MAX = 1024 * 1024
 
 
+class LinkState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a Modbus link is; all but name and mode: of a proxied one."""
+
+    name: str
+    mode: str  # poll | watch | proxy
+    listening: bool = False
+    connected: bool = False  # to the device
+    masters: int = 0  # connected now
+    forwarded: int = 0  # requests, since the agent started
+    refused: int = 0  # by the firewall, since then
+    last_reason: str = ""  # of the last refusal
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The applied state (retained): late messages never show an older one as newer.
 
@@ -48,6 +61,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     oldest_ns: int
     evidence_size: int
     coverage: float  # classified / read, 0..1
+    links: tuple[LinkState, ...] = ()  # Modbus
     problems: tuple[str, ...] = ()  # what is wrong, in words, without values
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from agent.adapters.counting import book_of
+from agent.adapters.ending import unbroken
 from agent.errors import Unavailable
 from agent.firewall.book import FirewallBook
 from agent.records import Commit, Rank, SpoolRecord
@@ -189,7 +190,7 @@ class Keeper:
     ) -> T:
         while True:
             try:
-                done = await self._thread.run(call, *args, **kwargs)
+                done = await unbroken(self._thread.run(call, *args, **kwargs))
             except Unavailable as error:
                 self.problem = str(error)
                 if self._tries_left == 0:

@@ -6,7 +6,7 @@ Functions without arguments from without: nothing comes in through here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,7 +14,7 @@ from agent.telemetry.prometheus import exposition
 from agent.telemetry.report import Situation, state_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from agent.adapters.keeper import Keeper
     from agent.adapters.uplink import Uplink
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from agent.consents import Standing
     from agent.control import Accepted
     from agent.ports import Clock
+    from agent.records import VerdictRow
     from agent.sources.losses import Losses
+    from agent.telemetry.prometheus import Family
     from agent.telemetry.state import Autonomy
+    from protocols.telemetry import LinkState
 
 
 @dataclass
@@ -46,6 +49,16 @@ class Now:
     consents: Callable[[], list[Standing]] = list  # every declared one, as it stands
 
 
+class Links(Protocol):
+    """What may be asked of Modbus links."""
+
+    def states(self) -> tuple[LinkState, ...]:
+        """Return how every configured link is."""
+
+    def families(self, verdicts: Iterable[VerdictRow]) -> Iterable[Family]:
+        """Return what Prometheus is told of them, and of the firewall."""
+
+
 class Outside:
     """Reads everything, changes nothing but the number of the last state."""
 
@@ -58,6 +71,7 @@ class Outside:
         losses: Losses,
         autonomy: Autonomy,
         now: Now,
+        links: Links | None = None,
     ) -> None:
         """Nothing has been published yet."""
         self._identity = identity
@@ -67,6 +81,7 @@ class Outside:
         self._losses = losses
         self._autonomy = autonomy
         self._now = now
+        self._links = links
         self._number = 0  # of the state that was published last
 
     def problems(self) -> tuple[str, ...]:
@@ -115,6 +130,7 @@ class Outside:
                 self._autonomy.hours(store),
                 (totals.classified, totals.unclassified),
                 self.problems(),
+                self._links.states() if self._links is not None else (),
             ),
         )
 
@@ -127,4 +143,6 @@ class Outside:
             "problems": float(len(self.problems())),
         }
         totals = self._keeper.counters.totals()
-        return exposition(totals, store, gauges, self._losses.totals())
+        verdicts = self._keeper.firewall.totals()
+        more = self._links.families(verdicts) if self._links is not None else ()
+        return exposition(totals, store, gauges, self._losses.totals(), more)

@@ -205,7 +205,10 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
         autonomy, uplink.nudge,
     )  # fmt: skip
-    asked.append(Outside(identity, clock, keeper, uplink, losses, autonomy, now))
+    between = _between(paths, clock)
+    asked.append(
+        Outside(identity, clock, keeper, uplink, losses, autonomy, now, between)
+    )
 
     def adopt(taken: Accepted) -> None:
         uplink.authority = authority(paths, taken)
@@ -222,7 +225,7 @@ def _parts(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Pa
         publisher=publisher,
         losses=losses,
         volumes=volumes_of(store),
-        between=_between(paths, clock),
+        between=between,
         load=partial(accept_again, paths),
         adopt=adopt,
         eve=_eve(paths),
@@ -261,7 +264,7 @@ def _between(paths: Paths, clock: WallClock) -> Between:
         for number, link in enumerate(paths.config.modbus)
         if link.mode == "proxy"
     ]
-    return Between(links, clock)
+    return Between(links, clock, paths.config.modbus)
 
 
 def _feed(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:

@@ -38,7 +38,23 @@ def show(config_file: Path, as_json: bool) -> int:
 
 
 def _line(entry: object) -> str:
-    return standing_line(entry) if isinstance(entry, dict) else str(entry)
+    if not isinstance(entry, dict):
+        return str(entry)
+    return link_line(entry) if "mode" in entry else standing_line(entry)
+
+
+def link_line(entry: Mapping[str, object]) -> str:
+    """Return a Modbus link of the status page as a person reads it."""
+    if entry["mode"] != "proxy":
+        return f"{entry['name']} {entry['mode']}"
+    last = f", last: {entry['last_reason']}" if entry["last_reason"] else ""
+    device = "connected" if entry["connected"] else "not connected"
+    listening = "" if entry["listening"] else " not listening,"
+    return (
+        f"{entry['name']} proxy,{listening} {entry['masters']} masters,"
+        f" {entry['forwarded']} forwarded, {entry['refused']} refused{last},"
+        f" device {device}"
+    )
 
 
 def standing_line(entry: Mapping[str, object]) -> str:

@@ -57,6 +57,16 @@ class Gathering:
             self._exchanges_waiting -= gone
             self._exchanges_lost += gone
 
+    def exchanges(self, now_ns: int) -> list[Arrival]:
+        """Return the exchanges that have arrived, and no empty arrival."""
+        found = [
+            Arrival(now_ns, exchanges=batch, by_proxy=by_proxy)
+            for batch, by_proxy in self._exchanges
+        ]
+        self._exchanges.clear()
+        self._exchanges_waiting = 0
+        return found
+
     @property
     def has_room(self) -> bool:
         """Tell whether a whole batch of frames can still be waited for."""
@@ -71,12 +81,7 @@ class Gathering:
         """Return what has arrived; one empty arrival where nothing has."""
         found = [Arrival(now_ns, None, batch) for batch in self._transactions]
         self._transactions.clear()
-        found += [
-            Arrival(now_ns, exchanges=batch, by_proxy=by_proxy)
-            for batch, by_proxy in self._exchanges
-        ]
-        self._exchanges.clear()
-        self._exchanges_waiting = 0
+        found += self.exchanges(now_ns)
         for _ in range(BATCHES_A_PASS_MAX):
             frames = self._batcher.flush() if last else self._batcher.ready(mono_ns)
             if frames is None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocols.labels import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from agent.records import CounterRow, StoreStatistics
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with its rows: (labels, value)."""
+
+    name: str  # without the prefix that all have
+    kind: str  # counter | gauge
+    help: str
+    rows: Sequence[tuple[Mapping[str, str], float]]
 
 
 def exposition(
@@ -19,6 +30,7 @@ def exposition(
     store: StoreStatistics,
     gauges: Mapping[str, float],
     losses: Mapping[str, int],
+    families: Iterable[Family] = (),
 ) -> str:
     """Return the whole page. ``gauges`` and ``losses`` are keyed by name and cause."""
     lines = [
@@ -60,7 +72,16 @@ def exposition(
         **gauges,
     }.items():
         lines += [f"# TYPE sluicegate_{name} gauge", f"sluicegate_{name} {value:g}"]
+    for family in families:
+        lines += _family(family)
     return "\n".join(lines) + "\n"
+
+
+def _family(family: Family) -> list[str]:
+    name = f"sluicegate_{family.name}"
+    head = [f"# HELP {name} {family.help}"] if family.help else []
+    head.append(f"# TYPE {name} {family.kind}")
+    return head + [f"{name}{_labels(**of)} {value:.12g}" for of, value in family.rows]
 
 
 def _labels(**labels: str) -> str:

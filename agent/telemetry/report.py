@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from protocols.labels import unpack
 from protocols.telemetry import (
     CounterLine,
+    LinkState,
     State,
     Telemetry,
     encode_state,
@@ -35,6 +36,7 @@ class Situation:
     autonomy_h: float
     coverage: tuple[int, int]
     problems: tuple[str, ...]
+    links: tuple[LinkState, ...] = ()
 
 
 def state_body(
@@ -71,6 +73,7 @@ def state_body(
             oldest_ns=store.oldest_ns,
             evidence_size=store.evidence_size,
             coverage=round(classified / total, 6) if total else 1.0,
+            links=now.links,
             problems=now.problems,
         )
     )

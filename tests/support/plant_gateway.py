@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgpack
+
 from agent.adapters.device_key import load_or_create
+from fleet.audit.verify import Verifier
 from fleet.opener import Opener
 from tests.support.gateway import NAMES, Gateway, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fleet.audit.report import Report
 
 ITEM = "Plant.Line1.Pump.Speed"
 BINDINGS = f"""\
@@ -65,11 +71,15 @@ def plant(
     return Gateway(folder, settings, with_broker=with_broker)
 
 
+def public_key(gateway: Gateway) -> bytes:
+    """Return the device's public key."""
+    file = gateway.state / "device.key"
+    return load_or_create(file, gateway.device).public_key()
+
+
 def values(gateway: Gateway, item: str = ITEM) -> list[float]:
     """Return what envelopes in the spool of a stopped gateway say of an item."""
-    key = gateway.state / "device.key"
-    public = load_or_create(key, gateway.device).public_key()
-    opener = Opener(gateway.keys, {gateway.device: public})
+    opener = Opener(gateway.keys, {gateway.device: public_key(gateway)})
     found: list[float] = []
     with sqlite3.connect(gateway.state / "store.db") as database:
         rows = database.execute("SELECT kind, body FROM spool ORDER BY row").fetchall()
@@ -80,6 +90,31 @@ def values(gateway: Gateway, item: str = ITEM) -> list[float]:
             for column in opener.open(gateway.device, body):
                 if column.item == item:
                     found += [v for _, v, _ in column.rows() if v is not None]
+    return found
+
+
+def audited(gateway: Gateway) -> Report:
+    """Return what an auditor finds in the log of a stopped gateway, signed or not."""
+    verifier = Verifier(gateway.device, public_key(gateway), behind_ok=True)
+    verifier.log("", entries(gateway), [])
+    return verifier.report
+
+
+def entries(gateway: Gateway) -> list[bytes]:
+    """Return the evidence of a stopped gateway."""
+    with sqlite3.connect(gateway.state / "store.db") as database:
+        rows = database.execute("SELECT body FROM entries ORDER BY position").fetchall()
+    return [body for (body,) in rows]
+
+
+def refusals(gateway: Gateway) -> Counter[tuple[str, str, str, str]]:
+    """Return what every ``firewall.snap`` of a stopped gateway says, added up."""
+    found: Counter[tuple[str, str, str, str]] = Counter()
+    for body in entries(gateway):
+        entry = msgpack.unpackb(body)
+        if entry["type"] == "firewall.snap":
+            for link, rule, verdict, reason, count in entry["rows"]:
+                found[link, rule, verdict, reason] += count
     return found
 
 

@@ -14,20 +14,25 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.adapters.modbus.proxy import ModbusProxy
+from agent.adapters.modbus.telling import families, link_states
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
 from agent.firewall.stage import Firewall
 from protocols.modbus.peers import Peers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
-    from agent.adapters.modbus.proxy_counts import ProxyStatistics
+    from agent.adapters.modbus.proxy_counts import LinkStatistics
     from agent.adapters.modbus.proxy_settings import ProxyLink
+    from agent.config import Modbus
     from agent.ports import Clock
+    from agent.records import VerdictRow
+    from agent.telemetry.prometheus import Family
     from policies.firewall.tables import CompiledFirewall
     from protocols.frames import I16
     from protocols.modbus.exchanges import PairBatch
+    from protocols.telemetry import LinkState
 
 BATCHES_A_PASS_MAX: Final = 8  # of the proxies' log
 NO_RULE: Final = -1
@@ -37,10 +42,19 @@ SETTLED_NS: Final = 15_000_000_000  # no request is under way for so long
 class Between:
     """Owns the proxy, if any link is proxied, and both memories."""
 
-    def __init__(self, links: Sequence[ProxyLink], clock: Clock) -> None:
-        """BadInput where a TLS file cannot be used; nothing is opened yet."""
+    def __init__(
+        self,
+        links: Sequence[ProxyLink],
+        clock: Clock,
+        configured: Sequence[Modbus] = (),
+    ) -> None:
+        """BadInput where a TLS file cannot be used; nothing is opened yet.
+
+        ``configured``: all Modbus links, for who asks how they are.
+        """
         self.peers = Peers()
         self._clock = clock
+        self._configured = tuple(configured)
         self._links = tuple(links)
         self._proxy = (
             ModbusProxy(links, self.peers, wall=clock.now_ns) if links else None
@@ -126,9 +140,24 @@ class Between:
         """Return exchanges that passed and that the flow was too slow to take."""
         return 0 if self._proxy is None else self._proxy.statistics().lost
 
-    def statistics(self) -> ProxyStatistics | None:
-        """Return how the proxied links are; None where there are none."""
-        return None if self._proxy is None else self._proxy.statistics()
+    def states(self) -> tuple[LinkState, ...]:
+        """Return how every configured link is."""
+        return link_states(self._configured, self._statistics())
+
+    def families(self, verdicts: Iterable[VerdictRow]) -> Iterable[Family]:
+        """Return what Prometheus is told of links and firewall."""
+        return families(self._statistics(), verdicts)
+
+    def look(self, troubles: MutableMapping[str, str]) -> None:
+        """Say which proxied links do not listen, or do not reach their device."""
+        for link in self._statistics():
+            if link.problem:
+                troubles[link.name] = link.problem
+            else:
+                troubles.pop(link.name, None)
+
+    def _statistics(self) -> tuple[LinkStatistics, ...]:
+        return () if self._proxy is None else self._proxy.statistics().links
 
 
 def _woken(loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:

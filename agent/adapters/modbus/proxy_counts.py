@@ -54,6 +54,7 @@ class Counts:
     round_trips: int = 0  # replies timed
     device_ns: int = 0  # sum, from sending to the device to its reply
     total_ns: int = 0  # sum, from a master's request to our reply
+    last_reason: int = 0  # Reason of what was refused last; 0 nothing was
     problems: list[int] = field(default_factory=lambda: [0] * PROBLEMS)  # by bit
     # By Reason: of the refused, and of what passed for another reason than a rule.
     reasons: list[int] = field(default_factory=lambda: [0] * REASONS)
@@ -64,6 +65,8 @@ class Counts:
         if reason:
             self.reasons[reason] += 1
             self.judge_faults += reason == FAULT
+            if not decision.forward:
+                self.last_reason = int(reason)
         if decision.alerts:
             self.alerts += len(decision.alerts)
         if problems:

@@ -54,3 +54,30 @@ def test_a_task_is_cancelled_until_it_has_ended(
         assert deaf.told == 3
 
     asyncio.run(story())
+
+
+def test_a_step_is_done_whole_though_its_caller_is_cancelled() -> None:
+    noted: list[str] = []
+
+    async def story() -> None:
+        going = asyncio.Event()
+
+        async def step() -> str:
+            await going.wait()
+            return "done"
+
+        async def call() -> None:
+            noted.append(await agent.adapters.ending.unbroken(step()))
+            await asyncio.sleep(0)  # here the cancellation comes
+            noted.append("not cancelled")
+
+        task = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        going.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())
+    assert noted == ["done"]
