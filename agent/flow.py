@@ -91,10 +91,9 @@ class Flow:
     ) -> Commit:
         """Return all that one batch makes durable: nothing leaves without it."""
         stages, now_ns = self._stages, arrival.now_ns
-        exchanges = stages.firewall.judged(
-            stages.decoder.exchanges(arrival), by_proxy=arrival.by_proxy,
-            clock_ok=clock_ok,
-        )  # fmt: skip
+        exchanges, verdicts = stages.firewall.judged(
+            stages.decoder.exchanges(arrival), arrival.rules, clock_ok=clock_ok
+        )
         decoded = stages.decoder.decode(arrival, exchanges)
 
         frames = arrival.frames if arrival.frames is not None else empty_frames()
@@ -113,7 +112,7 @@ class Flow:
             self._tally.seen(decoded.samples, texts)
         made = self._pass(now_ns)
         made.read(decoded, texts)
-        made.judged(stages.firewall.counted(exchanges))
+        made.judged(verdicts)
         self._forget(self._holding - holding.keys(), made)
         self._holding = frozenset(holding)
         for gate in stages.gates:

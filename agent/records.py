@@ -55,7 +55,8 @@ class Arrival:
     frames: FrameBatch | None = None
     transactions: TransactionBatch | None = None  # that our pollers made
     exchanges: PairBatch | None = None  # between others: seen by a tap, or by a proxy
-    by_proxy: bool = False  # which of both
+    # Names of the proxy's rules that ``exchanges.rule`` numbers; None: a tap saw them.
+    rules: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

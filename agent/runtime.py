@@ -180,7 +180,6 @@ class Agent:
         while not self._ended:
             await self._gathered()
             while self._steering.waiting:
-                await self._pass(self._exchanged())  # by the policy that judged it
                 self._flow = await self._steering.swap(self._flow)
                 self._parts.consenting.declare(self._now.accepted.compiled.policy)
                 self._poll(tasks)
@@ -240,20 +239,12 @@ class Agent:
         now_ns = self._desk.clock.now_ns()
         due_ns = self._desk.clock.monotonic_ns()
         self._rediscovered()
-        self._take_proxied()
+        for batch, rules in self._desk.between.take():
+            self._gathering.add_exchanges(batch, rules)
         found = self._gathering.arrivals(now_ns, due_ns, last=last)
         if self._gathering.has_frames:
             self._arrived.set()
         return found
-
-    def _exchanged(self) -> list[Arrival]:
-        """Return what passed between others until now; nothing else is touched."""
-        self._take_proxied()
-        return self._gathering.exchanges(self._desk.clock.now_ns())
-
-    def _take_proxied(self) -> None:
-        for batch in self._desk.between.take():
-            self._gathering.add_exchanges(batch, by_proxy=True)
 
     def _rediscovered(self) -> None:
         """SunSpec discovery found points: the decoder is made anew, nothing is held."""

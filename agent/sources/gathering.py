@@ -32,7 +32,7 @@ class Gathering:
         self._batcher = Batcher(BATCH_FRAMES_MAX, int(BATCH_WINDOW_S * 1e9))
         self._transactions: deque[TransactionBatch] = deque()
         self._transactions_lost = 0
-        self._exchanges: deque[tuple[PairBatch, bool]] = deque()
+        self._exchanges: deque[tuple[PairBatch, tuple[str, ...] | None]] = deque()
         self._exchanges_waiting = self._exchanges_lost = 0
         losses.watch("batcher", lambda: self._batcher.lost)
         losses.watch("modbus queue", lambda: self._transactions_lost)
@@ -48,9 +48,14 @@ class Gathering:
             self._transactions_lost += len(self._transactions.popleft())
         self._transactions.append(batch)
 
-    def add_exchanges(self, batch: PairBatch, *, by_proxy: bool) -> None:
-        """Take what a tap or a proxy saw; where there is no room, the eldest go."""
-        self._exchanges.append((batch, by_proxy))
+    def add_exchanges(
+        self, batch: PairBatch, rules: tuple[str, ...] | None = None
+    ) -> None:
+        """Take what a tap saw, or a proxy that judged by ``rules``.
+
+        Where there is no room, the eldest go.
+        """
+        self._exchanges.append((batch, rules))
         self._exchanges_waiting += len(batch)
         while self._exchanges_waiting > EXCHANGES_WAITING_MAX:
             gone = len(self._exchanges.popleft()[0])
@@ -60,8 +65,8 @@ class Gathering:
     def exchanges(self, now_ns: int) -> list[Arrival]:
         """Return the exchanges that have arrived, and no empty arrival."""
         found = [
-            Arrival(now_ns, exchanges=batch, by_proxy=by_proxy)
-            for batch, by_proxy in self._exchanges
+            Arrival(now_ns, exchanges=batch, rules=rules)
+            for batch, rules in self._exchanges
         ]
         self._exchanges.clear()
         self._exchanges_waiting = 0

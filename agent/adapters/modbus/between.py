@@ -8,10 +8,7 @@ memory of its own (last values, rates), and both memories outlive policies.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from agent.adapters.modbus.proxy import ModbusProxy
 from agent.adapters.modbus.telling import families, link_states
@@ -24,19 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
     from agent.adapters.modbus.proxy_counts import LinkStatistics
+    from agent.adapters.modbus.proxy_rules import Judging
     from agent.adapters.modbus.proxy_settings import ProxyLink
     from agent.config import Modbus
     from agent.ports import Clock
     from agent.records import VerdictRow
     from agent.telemetry.prometheus import Family
     from policies.firewall.tables import CompiledFirewall
-    from protocols.frames import I16
     from protocols.modbus.exchanges import PairBatch
     from protocols.telemetry import LinkState
 
 BATCHES_A_PASS_MAX: Final = 8  # of the proxies' log
-NO_RULE: Final = -1
-SETTLED_NS: Final = 15_000_000_000  # no request is under way for so long
+JUDGES_MAX: Final = 16  # whose exchanges may still be under way
 
 
 class Between:
@@ -61,25 +57,21 @@ class Between:
         )
         self.held = frozenset(link.number for link in links)
         self._memory, self._flow_memory = Memory(), Memory()
-        self._firewall: CompiledFirewall | None = None
-        self._kept: list[PairBatch] = []  # taken when the policy changed
-        self._changed_ns = (0, 0)  # when it did: wall, and monotonic
+        # The names of their rules; None decides nothing by a rule.
+        self._judges: dict[Judging | None, tuple[str, ...]] = {}
 
     # --- the policy -----------------------------------------------------------------
 
     def adopt(self, firewall: CompiledFirewall | None, *, clock_ok: bool) -> None:
-        """Judge by these rules from the next request on; None: nobody decides.
-
-        What passed until now keeps its verdicts; rules are renumbered by their names.
-        """
-        before, self._firewall = self._firewall, firewall
+        """Judge by these rules from the next request on; None: nobody decides."""
         if self._proxy is None:
             return
         judge = None if firewall is None else Judge(firewall, self._memory)
         self._proxy.use(judge, clock_ok=clock_ok)
-        places = _renumbered(before, firewall)
-        self._kept += [replace(b, rule=places[b.rule]) for b in self._waiting()]
-        self._changed_ns = self._clock.now_ns(), self._clock.monotonic_ns()
+        if judge is not None and firewall is not None:
+            while len(self._judges) >= JUDGES_MAX:
+                del self._judges[next(iter(self._judges))]
+            self._judges[judge] = tuple(rule.name for rule in firewall.rules)
 
     def stage(
         self, firewall: CompiledFirewall | None, links: Sequence[str]
@@ -113,27 +105,19 @@ class Between:
 
     # --- what passed ----------------------------------------------------------------
 
-    def take(self) -> list[PairBatch]:
-        """Return what passed since, in order; Fatal where the proxies' thread died."""
-        kept, self._kept = self._kept, []
-        wall_ns, mono_ns = self._changed_ns
-        found = self._waiting()
-        if wall_ns and self._clock.monotonic_ns() - mono_ns < SETTLED_NS:
-            # Judged by rules that are no more, perhaps: which, these do not tell.
-            found = [
-                replace(b, rule=np.where(b.time_ns < wall_ns, NO_RULE, b.rule))
-                for b in found
-            ]
-        return kept + found
+    def take(self) -> list[tuple[PairBatch, tuple[str, ...]]]:
+        """Return what passed since, in order, each with the names of its rules.
 
-    def _waiting(self) -> list[PairBatch]:
-        found: list[PairBatch] = []
-        while (
-            self._proxy is not None
-            and len(found) < BATCHES_A_PASS_MAX
-            and (batch := self._proxy.take()) is not None
-        ):
-            found.append(batch)
+        A change of policy may come between a request and its reply: a batch is told by
+        the rules that judged it. Fatal where the proxies' thread died.
+        """
+        found: list[tuple[PairBatch, tuple[str, ...]]] = []
+        while self._proxy is not None and len(found) < BATCHES_A_PASS_MAX:
+            batches = self._proxy.take_by_judge()
+            if not batches:
+                break
+            for judge, batch in batches:
+                found.append((batch, self._judges.get(judge, ())))
         return found
 
     def lost(self) -> int:
@@ -162,11 +146,3 @@ class Between:
 
 def _woken(loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(wake)
-
-
-def _renumbered(before: CompiledFirewall | None, after: CompiledFirewall | None) -> I16:
-    """Return by old number the new one of the rule of that name; NO_RULE at the end."""
-    names = {} if after is None else {r.name: n for n, r in enumerate(after.rules)}
-    rules = () if before is None else before.rules
-    places = [names.get(rule.name, NO_RULE) for rule in rules]
-    return np.array([*places, NO_RULE], np.int16)  # -1 indexes the last

@@ -104,6 +104,12 @@ class ModbusProxy:
             raise Fatal(f"the Modbus proxies' thread died: {self._failure}")
         return self._log.take()
 
+    def take_by_judge(self) -> list[tuple[Judging | None, PairBatch]]:
+        """Return the same, by whose rules ``rule`` numbers; Fatal likewise."""
+        if self._failure:
+            raise Fatal(f"the Modbus proxies' thread died: {self._failure}")
+        return self._log.take_by_judge()
+
     def port(self, name: str) -> int:
         """Return the port on which a link listens; 0 where it does not yet."""
         return next(line.port for line in self._lines if line.link.name == name)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.adapters.modbus.proxy_master import Asked
+    from agent.adapters.modbus.proxy_rules import Judging
     from protocols.frames import I64
 
 ROWS_MAX: Final = 65_536  # some 60 MB at the very worst; taken every 100 ms
@@ -53,14 +54,25 @@ class ProxyLog:
 
     def take(self) -> PairBatch | None:
         """Return what waits, in order of time, at most ``ROWS_A_BATCH_MAX`` rows."""
+        rows = self._taken()
+        return _batch(rows) if rows else None
+
+    def take_by_judge(self) -> list[tuple[Judging | None, PairBatch]]:
+        """Return the same, by whose rules ``rule`` numbers: mostly one batch."""
+        rows = self._taken()
+        judges = {id(row.judge): row.judge for row in rows}
+        return [
+            (judge, _batch([row for row in rows if row.judge is judge]))
+            for judge in judges.values()
+        ]
+
+    def _taken(self) -> list[Asked]:
         waiting = self._rows
         rows = [waiting.popleft() for _ in range(min(len(waiting), ROWS_A_BATCH_MAX))]
-        if not rows:
-            return None
         if waiting and self.wake is not None:
             self.wake()  # more than a batch: come again
         rows.sort(key=lambda row: row.time_ns)
-        return _batch(rows)
+        return rows
 
 
 def _batch(rows: list[Asked]) -> PairBatch:

@@ -13,6 +13,7 @@ from protocols.modbus.peers import OTHERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.adapters.modbus.proxy_rules import Judging
     from agent.firewall.decision import Decision
     from protocols.modbus.pdu import Request
 
@@ -45,6 +46,7 @@ class Asked(msgspec.Struct, gc=False, eq=False):
     problems: int = 0  # Problem bits, of framing, pairing and the reply
     request: Request | None = None
     decision: Decision | None = None
+    judge: Judging | None = None  # whose decision it is
     sent_ns: int = 0
     deadline_ns: int = 0
     answer: bytes | None = None  # to the master; b"": done, and nothing is said

@@ -98,7 +98,7 @@ def decide(
     wrong = (request.problems | asked.problems) & WRONG_REQUEST or not (
         0 < request.function <= FUNCTION_MAX
     )
-    judge = rules.judge
+    judge = asked.judge = rules.judge
     if judge is None:
         decision = NO_POLICY
     else:
