@@ -51,7 +51,7 @@ def test_reads_become_readings_and_forbidden_writes_stop(
             *range(10)
         ]
         assert not master.write_register(7, 300, device_id=1).isError()
-        assert master.write_register(7, 501, device_id=1).exception_code == 3
+        assert master.write_register(7, 61_234, device_id=1).exception_code == 3
         assert master.write_coil(7, True, device_id=1).exception_code == 1
         gateway.until(lambda: gateway.metric("firewall_exchanges_total") == 4)
         assert gateway.metric("modbus_requests_total") == 4
@@ -59,7 +59,7 @@ def test_reads_become_readings_and_forbidden_writes_stop(
             "name": "plc1", "mode": "proxy", "listening": True, "connected": True,
             "masters": 1, "forwarded": 2, "refused": 2, "last_reason": "no_rule",
         }  # fmt: skip
-        assert "501" not in gateway.page("/metrics") + gateway.page()
+        assert "61234" not in gateway.page("/metrics") + gateway.page()
         run(["status", "-c", str(tmp_path / "gw.toml")])
         shown = capfd.readouterr().out
         assert "plc1 proxy, 1 masters, 2 forwarded, 2 refused, last: no_rule" in shown
