@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,24 +15,31 @@ from agent.inspection.modbus import modbus_detectors
 from agent.inspection.ocsf import Context
 from agent.inspection.stage import Inspector
 from firmware_sim.network.attacks import lasts_ns
-from firmware_sim.schema import nanoseconds
+from firmware_sim.network.model import NetworkScenario
+from firmware_sim.network.packets import pcap_bytes
+from firmware_sim.network.simulation import simulate
+from firmware_sim.scenario import load_scenario
+from firmware_sim.schema import nanoseconds, start_ns
 from policies.files import load
 from policies.inspection import CompiledInspection
+from protocols.capture.ethernet import SegmentParser
 from protocols.frames import empty_frames
-from protocols.modbus.pairs import decode_pairs
-from tests.support.network_pairs import network_pairs
+from protocols.modbus.pairs import concat_exchanges, decode_pairs
+from protocols.modbus.streams import Streams
+from tests.support.network_pairs import Truth, network_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent.inspection.findings import Finding
     from firmware_sim.network.model import AttackSpec
     from policies.tables import CompiledPolicy
-    from protocols.modbus.exchanges import ExchangeBatch
-    from tests.support.network_pairs import Truth
+    from protocols.modbus.exchanges import ExchangeBatch, PairBatch
 
 NS = 10**9
 BATCH_S = 5
+SEGMENTS = 512  # of one batch of a tap
+PORT = 502
 GRACE_S = 45  # M11 compares with polls of every 10 s, three times in a row
 
 
@@ -44,7 +51,6 @@ class Detected:
     exchanges: ExchangeBatch
     events: list[Finding]
     alerts: int
-    notices: int
     context: Context
 
 
@@ -52,69 +58,86 @@ def detected(
     name: str,
     *,
     with_rules: bool = True,
+    tapped: bool = False,
     alter: Callable[[ExchangeBatch], ExchangeBatch] = lambda same: same,
 ) -> Detected:
     """Return what is said of a shipped scenario under the policy ``sim-network``.
 
-    ``alter``: what detectors see instead of what was judged.
+    ``tapped``: through a capture and the tap's reassembly, in order of its packets;
+    else as the simulation has them, in order of requests. ``alter``: what detectors see
+    instead of what was judged.
     """
-    pairs, truth = network_pairs(name)
+    batches, truth = (tapped_pairs if tapped else direct_pairs)(name)
     policy = network_policy(truth)
-    exchanges = decode_pairs(pairs)
     firewall = policy.firewall if with_rules else None
-    if firewall is not None:
-        judge = Judge(firewall, Memory())
-        exchanges = judge.judge_batch(exchanges, truth.peers.names, clock_ok=True)
-    exchanges = alter(exchanges)
+    judge = None if firewall is None else Judge(firewall, Memory())
     told = policy.inspection or CompiledInspection()
     inspector = Inspector(
         modbus_detectors(firewall, told), off=told.off, repeat_ns=10 * NS
     )
-    events = []
-    cuts = np.arange(
-        int(exchanges.time_ns[0]), int(exchanges.time_ns[-1]), BATCH_S * NS
-    )
-    edges = [*np.searchsorted(exchanges.time_ns, cuts).tolist(), len(exchanges)]
-    for first, behind in pairwise(edges):
-        part = cut(exchanges, first, behind)
-        view = View(
-            empty_frames(), np.empty(0, np.int32), (), (), part, truth.peers.names
-        )
-        now = int(part.time_ns[-1]) if len(part) else truth.base_ns
-        events += inspector.inspect(view, now)
+    events, seen, names = [], [], truth.peers.names
+    for pairs in batches:
+        if not len(pairs):
+            continue
+        part = decode_pairs(pairs)
+        if judge is not None:
+            part = judge.judge_batch(part, names, clock_ok=True)
+        part = alter(part)
+        seen.append(part)
+        view = View(empty_frames(), np.empty(0, np.int32), (), (), part, names)
+        events += inspector.inspect(view, int(part.time_ns[-1]))
     counts = inspector.statistics()
     assert counts.suppressed == 0
     context = Context("gw", (), policy.digest, "high", "1", tuple(truth.links))
-    return Detected(
-        truth, exchanges, events + inspector.flush(), counts.alerts, counts.notices,
-        context,
+    events += inspector.flush()
+    return Detected(truth, concat_exchanges(seen), events, counts.alerts, context)
+
+
+def direct_pairs(name: str) -> tuple[Iterator[PairBatch], Truth]:
+    """Return the simulation's exchanges in batches of some seconds."""
+    pairs, truth = network_pairs(name)
+    cuts = np.arange(int(pairs.time_ns[0]), int(pairs.time_ns[-1]), BATCH_S * NS)
+    edges = [*np.searchsorted(pairs.time_ns, cuts).tolist(), len(pairs)]
+    return (cut(pairs, first, behind) for first, behind in pairwise(edges)), truth
+
+
+def tapped_pairs(name: str) -> tuple[Iterator[PairBatch], Truth]:
+    """Return what a tap makes of the simulation's packets."""
+    scenario = load_scenario(name)
+    assert isinstance(scenario, NetworkScenario)
+    run = simulate(scenario, nanoseconds(scenario.duration))
+    base = start_ns(scenario.start)
+    parser = SegmentParser()
+    segments = parser.feed(pcap_bytes(run.tape.rows, base))
+    links = {(plc.address, PORT): i for i, plc in enumerate(scenario.plcs)}
+    streams = Streams(links=links)
+    truth = Truth(
+        run.transactions, streams.peers, [plc.name for plc in scenario.plcs], scenario,
+        base,
     )  # fmt: skip
+
+    def batches() -> Iterator[PairBatch]:
+        for at in range(0, len(segments), SEGMENTS):
+            yield streams.feed(segments.take(slice(at, at + SEGMENTS)))
+        yield streams.finish()
+
+    return batches(), truth
+
+
+def cut(pairs: PairBatch, first: int, behind: int) -> PairBatch:
+    """Return rows ``first`` up to ``behind`` as a batch of their own."""
+    columns = {
+        one.name: getattr(pairs, one.name)[first:behind]
+        for one in fields(pairs)
+        if one.name != "chars"
+    }
+    return replace(pairs, **columns)
 
 
 def network_policy(truth: Truth) -> CompiledPolicy:
     """Return the shipped policy of the network, compiled for its links."""
     loaded = load("sim-network", ["sim-network"], links=tuple(truth.links))
     return loaded.compiled.policy
-
-
-def cut(exchanges: ExchangeBatch, first: int, behind: int) -> ExchangeBatch:
-    """Return rows ``first`` up to ``behind`` as a batch of their own."""
-    parts: dict[str, Any] = {}
-    for one in fields(exchanges):
-        column = getattr(exchanges, one.name)
-        if one.name.endswith("_offset"):
-            parts[one.name] = column[first : behind + 1]
-        elif one.name.endswith("_values"):
-            parts[one.name] = column
-        elif one.name == "texts":
-            parts[one.name] = tuple(
-                (row - first, number, text)
-                for row, number, text in column
-                if first <= row < behind
-            )
-        else:
-            parts[one.name] = column[first:behind]
-    return replace(exchanges, **parts)
 
 
 def about(found: Detected, attack: AttackSpec) -> list[Finding]:
