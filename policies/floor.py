@@ -14,6 +14,7 @@ import numpy as np
 from policies.catalogue import is_under
 from policies.derive import POSITION_ROLES, slowest_ns
 from policies.errors import shown
+from policies.firewall.floor import firewall_floor
 from policies.quantities import duration_ns, item_glob, length_m
 from policies.rules import LEAVES, listed
 from policies.tables import NO_RULE, Action, Grid
@@ -45,6 +46,9 @@ class Violation:
 
     def __str__(self) -> str:
         """Return the one line that names the floor rule."""
+        if not self.destination:  # of the Modbus firewall
+            whose = f"Modbus rule {self.policy_rule}: " if self.policy_rule else ""
+            return f"floor rule {self.floor_rule}: {whose}{self.reason}"
         return (
             f"floor rule {self.floor_rule}: rule {self.policy_rule} for"
             f" {self.destination}: {self.item}: {self.reason}"
@@ -114,7 +118,13 @@ def check_floor(compiled: Compiled, floor: Document[Floor]) -> list[Violation]:
                 violation.destination, violation.reason,
             )  # fmt: skip
             found.setdefault(key, violation)
-    return list(found.values())
+    return [
+        *found.values(),
+        *(
+            Violation(one.floor_rule, one.policy_rule, "", "", one.reason)
+            for one in firewall_floor(compiled, floor)
+        ),
+    ]
 
 
 def _demands(rule: FloorRule) -> bool:

@@ -11,11 +11,17 @@ from policies.model_base import (
     Category,
     GeoName,
     Name,
+    Names,
     PiName,
     Quantity,
     Region,
     Text,
     TierName,
+)
+from policies.model_firewall import (
+    AddressSpans,  # noqa: TC001  # msgspec reads it
+    Functions,  # noqa: TC001  # msgspec reads it
+    NumberSpans,  # noqa: TC001  # msgspec reads it
 )
 
 
@@ -44,6 +50,30 @@ class FloorRule(Strict, frozen=True, kw_only=True):
     note: Text = ""
 
 
+class FloorNever(Strict, frozen=True, kw_only=True):
+    """Modbus requests that no policy may let through; what is not given: all."""
+
+    name: Name
+    to: Names | None = None  # links
+    unit: NumberSpans | None = None
+    fc: Functions | None = None  # none: whatever may write
+    table: Literal[0, 1, 3, 4] | None = None
+    addr: AddressSpans | None = None
+    note: Text = ""
+
+
+class FloorModbus(Strict, frozen=True, kw_only=True):
+    """What no policy's firewall may go below."""
+
+    required: bool = False  # a policy without a firewall is refused
+    mode: Literal["enforce", "read-only"] | None = None  # at least as strict
+    default: Literal["deny"] | None = None
+    on_failure: Literal["refuse"] | None = None
+    never: Annotated[list[FloorNever], Meta(max_length=1000)] = field(
+        default_factory=list
+    )
+
+
 class Floor(Strict, frozen=True, kw_only=True):
     """The owner's floor file."""
 
@@ -52,3 +82,4 @@ class Floor(Strict, frozen=True, kw_only=True):
     rules: Annotated[list[FloorRule], Meta(max_length=1000)] = field(
         default_factory=list
     )
+    modbus: FloorModbus | None = None
