@@ -86,6 +86,8 @@ class RtuFramer:
         self._synced = synced
         self._size = reply_size if replies else request_size
         self._rest = b""
+        self._before = 0  # bytes of the stream before ``_rest``
+        self._none: set[int] = set()  # places in the stream where no frame begins
         self.skipped = 0
 
     @property
@@ -106,26 +108,39 @@ class RtuFramer:
                     break
                 self.skipped += ahead - at
                 at = ahead
-                continue
-            frame = held[at : at + size]
-            if size and not crc16(frame):
-                found.append(Adu(0, frame[0], frame[1:-2]))
+            elif self._is_frame(held, at, size):
+                found.append(Adu(0, held[at], held[at + 1 : at + size - 2]))
                 at += size
                 self._synced = True
+                self._none.clear()
             else:
                 self.skipped += 1
                 at += 1
                 self._synced = False
         self._rest = held[at:]
+        self._before += at
         return found
 
     def _ahead(self, held: bytes, begin: int) -> int:
         """Return where the next whole frame lies, 0 where none does."""
         for at in range(begin, len(held) - ADU_BYTES_MIN + 1):
             size = self._size(held, at)
-            if 0 < size <= len(held) - at and not crc16(held[at : at + size]):
+            if at + size <= len(held) and self._is_frame(held, at, size):
                 return at
         return 0
+
+    def _is_frame(self, held: bytes, at: int, size: int) -> bool:
+        """Check the CRC, once per place: bytes that come one by one are no burden."""
+        place = self._before + at
+        if not size or place in self._none:
+            return False
+        if not crc16(held[at : at + size]):
+            return True
+        if not self._synced:
+            self._none.add(place)
+        if len(self._none) > 2 * RTU_BYTES_MAX:
+            self._none = {one for one in self._none if one >= place}
+        return False
 
 
 def is_reply_sized(pdu: bytes) -> bool:
