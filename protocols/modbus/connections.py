@@ -132,6 +132,12 @@ class Connections:
         self.begun[slots] = self.acked[slots] = self.lost_ns[slots] = -1
         self.known[slots] = self.synced[slots] = self.ended[slots] = False
 
+    def begin(self, slot: int, sequence: int) -> None:
+        """Put a direction behind its SYN."""
+        self.begun[slot] = sequence
+        self.next[slot] = (sequence + 1) % (1 << 32)
+        self.known[slot] = self.synced[slot] = True
+
     def _open(self, key: bytes) -> int:
         row = self._free.pop()
         self._rows[key] = row

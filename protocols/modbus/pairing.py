@@ -23,6 +23,7 @@ from protocols.modbus.exchanges import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class Pairing:
         return len(self._open)
 
     def feed(
-        self, adus: Adus, now_ns: int, *, restarted: frozenset[int], is_last: bool
+        self, adus: Adus, now_ns: int, *, restarted: Collection[int], is_last: bool
     ) -> PairBatch:
         """Return what is complete, or will not be any more, in order of time.
 
@@ -160,7 +161,7 @@ class Pairing:
         self._counts.overdue += len(newest) - int(np.count_nonzero(waits))
         return waits
 
-    def _is_seen(self, alone: Asks, restarted: frozenset[int]) -> Bool:
+    def _is_seen(self, alone: Asks, restarted: Collection[int]) -> Bool:
         """Tell [N] ADUs whose counterpart would have been seen, had it been there."""
         table, row = self._table, alone["row"]
         is_there = table.serial[row] == alone["serial"]

@@ -19,13 +19,15 @@ from protocols.modbus.pairing import Pairing
 from protocols.modbus.pairs import concat_pairs
 from protocols.modbus.peers import Peers
 from protocols.modbus.reassembly import HOLE_NS, Reassembly, StreamCounts
+from protocols.modbus.restarts import IGNORED, find_restarts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from protocols.capture.ethernet import SegmentBatch
     from protocols.frames import I64
     from protocols.modbus.exchanges import PairBatch
+    from protocols.modbus.restarts import Restart
 
 MODBUS_PORT: Final = 502
 SEGMENTS_AT_ONCE: Final = 8192
@@ -74,7 +76,7 @@ class Streams:
             slot, evicted = self._table.rows_of(part)
             self._counts.evicted += evicted
             self._now_ns = int(part.time_ns.max())
-            found.append(self._step(part, slot))
+            found += self._passes(part, slot)
         return concat_pairs(found)
 
     def flush(self, now_ns: int) -> PairBatch:
@@ -97,12 +99,38 @@ class Streams:
         rest = self._step(empty_segments(), none, is_last=True)
         return concat_pairs([holes, rest])
 
+    def _passes(self, segments: SegmentBatch, slot: I64) -> list[PairBatch]:
+        """Take a batch in one pass, or in more where endpoints connect again."""
+        passes, restarts = find_restarts(segments, slot, self._table)
+        if not restarts and not (passes == IGNORED).any():
+            return [self._step(segments, slot)]
+        found = []
+        for number in range(int(passes.max()) + 1):
+            serials: set[int] = set()
+            for restart in restarts:  # connections
+                if restart.number == number:
+                    serials.add(self._restart(restart))
+            rows = passes == number
+            found.append(self._step(segments.take(rows), slot[rows], serials=serials))
+        return found
+
+    def _restart(self, restart: Restart) -> int:
+        """Let a row begin anew; return the serial that it had."""
+        serial = int(self._table.serial[restart.row])
+        for tell in self._table.told:
+            tell(restart.row)
+        self._table.restart(restart.row)
+        if restart.slot >= 0:
+            self._table.begin(restart.slot, restart.sequence)
+        return serial
+
     def _step(
         self,
         segments: SegmentBatch,
         slot: I64,
         at_ns: int | None = None,
         *,
+        serials: Collection[int] = (),
         is_last: bool = False,
     ) -> PairBatch:
         now_ns = self._now_ns
@@ -110,5 +138,5 @@ class Streams:
         adus = self._framing.feed(pieces)
         return self._pairing.feed(
             adus, now_ns if at_ns is None else at_ns,
-            restarted=frozenset(), is_last=is_last,
+            restarted=serials, is_last=is_last,
         )  # fmt: skip
