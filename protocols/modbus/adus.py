@@ -86,6 +86,11 @@ class Framing:
         for slot in (2 * row, 2 * row + 1):
             self._counts.skipped += len(self._held.pop(slot, b""))
 
+    def finish(self) -> None:
+        """Drop what is not whole: nothing more will come."""
+        self._counts.skipped += sum(map(len, self._held.values()))
+        self._held.clear()
+
     def feed(self, pieces: Pieces) -> Adus:
         """Return the ADUs that ``pieces`` complete."""
         if not len(pieces.slot):

@@ -97,8 +97,8 @@ class Pairing:
             is_seen = np.ones(len(alone), np.bool_)
         is_seen &= self._is_seen(asks[alone], restarted)
         lacks = np.where(asks["asks"][alone], _UNANSWERED, _UNSOLICITED)
-        problems[alone] |= np.where(is_seen, lacks, 0).astype(np.uint32)
-        self._keep(asks[alone[waits]], chars)
+        problems[alone] |= np.where(is_seen & ~waits, lacks, 0).astype(np.uint32)
+        self._keep(asks[alone[waits]], problems[alone[waits]], chars)
         goes = np.ones(len(asks), np.bool_)
         goes[alone[waits]] = False
         goes_reply = goes & ~asks["asks"] & (partner < 0)
@@ -180,14 +180,14 @@ class Pairing:
         seen: Bool = is_there & table.known[other] & ((lost < 0) | clean) | old
         return seen
 
-    def _keep(self, asks: Asks, chars: U8) -> None:
+    def _keep(self, asks: Asks, problems: U32, chars: U8) -> None:
         """Hold ADUs, with bytes of their own, until the next batch."""
         size = asks["size"]
         start = np.cumsum(size) - size
         place = np.repeat(asks["at"] - start, size) + np.arange(int(size.sum()))
         self._open_chars = chars[place]
         held = asks.copy()
-        held["at"] = start
+        held["at"], held["problems"] = start, problems
         held["order"] = -1
         self._open = held[np.argsort(held["time"], kind="stable")]
 

@@ -95,6 +95,7 @@ class Streams:
         now_ns = self._now_ns
         self._now_ns = now_ns + HOLE_NS
         holes = self._step(empty_segments(), none, at_ns=now_ns)
+        self._framing.finish()
         self._now_ns = now_ns
         rest = self._step(empty_segments(), none, is_last=True)
         return concat_pairs([holes, rest])
