@@ -38,6 +38,10 @@ class MbapFramer:
         """Begin at the first byte of a connection."""
         self._rest = b""
 
+    def forget(self) -> None:
+        """Begin anew, with a new connection."""
+        self._rest = b""
+
     @property
     def pending(self) -> int:
         """Return the bytes of an ADU that is not whole yet."""

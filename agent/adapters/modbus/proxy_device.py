@@ -36,14 +36,9 @@ class DeviceSide:
 
     def __init__(self, core: LinkCore, lost: asyncio.Event) -> None:
         """``lost`` is set when the connection ends; ``pipe`` is given later."""
-        self._core = core
+        self.heard = core.said
         self._lost = lost
         self.pipe: Pipe | None = None
-
-    def heard(self, data: bytes) -> None:
-        """Hand on what came."""
-        if not self._core.said(data) and self.pipe is not None:
-            self.pipe.abort()
 
     def full(self, is_full: bool) -> None:
         """A device that does not read 16 KiB of requests is none."""

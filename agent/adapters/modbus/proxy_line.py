@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.modbus.proxy_core import UP, LinkCore
@@ -41,15 +42,10 @@ class MasterSide:
     def __init__(self, line: Line, pipe: Pipe, caller: Caller) -> None:
         """``line`` knows the core."""
         self._line = line
-        self._core = line.core
         self.pipe = pipe
         self._full = False
         self.master = Master(caller, pipe.write, self._hold)
-
-    def heard(self, data: bytes) -> None:
-        """Hand on what came."""
-        if not self._core.heard(self.master, data):
-            self.pipe.abort()
+        self.heard = partial(line.core.heard, self.master)
 
     def _hold(self, wait: bool) -> None:
         self.pipe.pause(wait or self._full)

@@ -65,31 +65,26 @@ class Sockets(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> Ready:
         """Serve plain sockets until asyncio has something to do; return what."""
-        poll, clock = self._epoll.poll, time.monotonic
+        poll, clock, handler_of = self._epoll.poll, time.monotonic, self._handlers.get
         until_s = 0.0 if timeout is None else clock() + timeout
         self.hurry = False
         while True:
-            ready = self._serve(poll(timeout, EVENTS_MAX))
+            ready: Ready = []
+            for descriptor, event in poll(timeout, EVENTS_MAX):
+                handler = handler_of(descriptor)
+                if handler is None:
+                    self._note(descriptor, event, ready)
+                    continue
+                try:
+                    handler(event)
+                except FAULTS as error:  # a bug; the pipe has closed its connection
+                    self.failed(error)
             if ready or self.hurry:
                 return ready
             if timeout is not None:
                 timeout = until_s - clock()
                 if timeout <= 0:
                     return ready
-
-    def _serve(self, events: list[tuple[int, int]]) -> Ready:
-        handlers = self._handlers
-        ready: Ready = []
-        for descriptor, event in events:
-            handler = handlers.get(descriptor)
-            if handler is None:
-                self._note(descriptor, event, ready)
-                continue
-            try:
-                handler(event)
-            except FAULTS as error:  # a bug; the pipe has closed its connection
-                self.failed(error)
-        return ready
 
     def _note(self, descriptor: int, event: int, ready: Ready) -> None:
         """Add an event of asyncio's own, as its selector would."""

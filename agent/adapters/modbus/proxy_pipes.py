@@ -23,8 +23,9 @@ ENDED: Final = select.EPOLLHUP | select.EPOLLERR
 class End(Protocol):
     """Who is at our end of a connection."""
 
-    def heard(self, data: bytes) -> None:
-        """Take bytes."""
+    @property
+    def heard(self) -> Callable[[bytes], bool]:
+        """Return what takes bytes, and says False where the connection is to end."""
 
     def lost(self) -> None:
         """Take note that the connection is gone; called once."""
@@ -92,16 +93,22 @@ class SocketPipe:
     def _event(self, event: int) -> None:
         fine = False
         try:
-            if event & WRITE:
-                self._flush()
-            if event & ENDED and self._paused:
-                self.abort()
-            elif event & (READ | ENDED) and not self._gone:
+            if event == READ:  # mostly
                 self._read()
+            else:
+                self._other(event)
             fine = True
         finally:
             if not fine:  # a bug: nobody knows what was understood, so it ends here
                 self.abort()
+
+    def _other(self, event: int) -> None:
+        if event & WRITE:
+            self._flush()
+        if event & ENDED and self._paused:
+            self.abort()
+        elif event & (READ | ENDED) and not self._gone:
+            self._read()
 
     def _read(self) -> None:
         try:
@@ -110,9 +117,7 @@ class SocketPipe:
             return
         except OSError:
             data = b""
-        if data:
-            self._heard(data)
-        else:
+        if not data or not self._heard(data):
             self.abort()
 
     def write(self, data: bytes) -> None:
@@ -218,8 +223,8 @@ class TlsPipe(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand on what came."""
-        if self._end is not None:
-            self._end.heard(bytes(self._buffer[:nbytes]))
+        if self._end is not None and not self._end.heard(bytes(self._buffer[:nbytes])):
+            self.abort()
 
     def pause_writing(self) -> None:
         """Tell the end."""

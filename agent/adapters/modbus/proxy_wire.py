@@ -43,21 +43,12 @@ class TcpWire:
     silence_ns = 0
     skipped = 0
 
+    request = staticmethod(build_adu)
+
     def __init__(self) -> None:
         """Begin with a new connection."""
-        self.forget()
-
-    def request(self, tid: int, unit: int, pdu: bytes) -> bytes:
-        """Return the ADU to send."""
-        return build_adu(tid, unit, pdu)
-
-    def feed(self, data: bytes) -> list[Adu]:
-        """Return the ADUs that are whole now; WireError where framing is lost."""
-        return self._feed(data)
-
-    def forget(self) -> None:
-        """Begin anew, with a new connection."""
-        self._feed = MbapFramer().feed
+        framer = MbapFramer()
+        self.feed, self.forget = framer.feed, framer.forget
 
 
 class RtuWire:
