@@ -27,8 +27,10 @@ HERE, ENGINEERS = frozenset({0}), frozenset({1})
 SPAN: Final = 100  # addresses of a rule
 
 
-def firewall(count: int) -> CompiledFirewall:
-    """Return a firewall of ``count`` rules, at least two."""
+def firewall(
+    count: int, masters: tuple[str, ...] = ("127.0.0.0/8",)
+) -> CompiledFirewall:
+    """Return a firewall of ``count`` rules, at least two; ``masters``: addresses."""
     rules = [_other(number) for number in range(count - 2)]
     rules += [
         FirewallRule(
@@ -41,7 +43,7 @@ def firewall(count: int) -> CompiledFirewall:
         ),
     ]  # fmt: skip
     clients = (
-        ClientGroup("here", ("127.0.0.0/8",)),
+        ClientGroup("here", masters),
         ClientGroup("engineers", ("10.0.0.9", "10.1.0.0/16"), "engineer"),
     )
     return CompiledFirewall(

@@ -29,6 +29,8 @@ SECTIONS = (
     "trust",
     "rollout",
     "modbus_proxy",
+    "modbus_judge",
+    "modbus_passive",
 )
 SECTION_S = 240
 LONGER_S = {"rollout": 3600}  # 50,000 bundles are verified, by a core or two
