@@ -49,8 +49,8 @@ MEANING = {
     "modbus_proxy": "Masters through a proxy to a device, all on one machine: direct,"
     " ours (1,000 rules; every request judged, replies checked and learned),"
     " modbus-proxy, haproxy and socat, in turn; ratios are medians of rounds. Masters"
-    " and the fast device are C; a round trip between them is two changes of process, and any proxy adds two more: that row has"
-    " no budget. What a machine with two cores has to do besides weighs on these rows"
+    " and the fast device are C; a round trip between them is two changes of process,"
+    " and any proxy adds two more: that row has no budget. What a machine with two cores has to do besides weighs on these rows"
     " more than on any other.",
     "modbus_judge": "One request judged by 1,000 rules; ten registers learned."
     " Processor time.",
