@@ -50,8 +50,8 @@ MEANING = {
     " ours (1,000 rules; every request judged, replies checked and learned),"
     " modbus-proxy, haproxy and socat, in turn; ratios are medians of rounds. Masters"
     " and the fast device are C; a round trip between them is two changes of process,"
-    " and any proxy adds two more: that row has no budget. What a machine with two cores has to do besides weighs on these rows"
-    " more than on any other.",
+    " and any proxy adds two more: that row has no budget. What a machine with two"
+    " cores has to do besides weighs on these rows more than on any other.",
     "modbus_judge": "One request judged by 1,000 rules; ten registers learned."
     " Processor time.",
     "modbus_passive": "An hour of the simulated plant, from a pcap in the page cache to"
