@@ -2,7 +2,7 @@
 
 No length and no silence: a frame is what its function says and its CRC confirms; where
 none begins, a byte is skipped and counted, and so it finds its way back after a loss or
-a start in the middle. Replies belong to requests by unit and function, oldest first.
+a start in the middle.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protocols.modbus.rtu import RtuFramer
-from protocols.modbus.rtu_pairing import OPEN_MAX, REPLY_NS_MAX, Ends, RtuPairing
+from protocols.modbus.rtu_pairing import REPLY_NS_MAX, Ends, RtuPairing
 
 if TYPE_CHECKING:
     from protocols.modbus.exchanges import PairBatch
+    from protocols.modbus.pair_rows import PairRow
 
 
 class RtuStream:
@@ -21,7 +22,7 @@ class RtuStream:
 
     def __init__(self, ends: Ends, *, reply_ns_max: int = REPLY_NS_MAX) -> None:
         """Begin anywhere in the connection."""
-        self._pairing = RtuPairing(ends, open_max=OPEN_MAX, reply_ns_max=reply_ns_max)
+        self._pairing = RtuPairing(ends, reply_ns_max=reply_ns_max)
         self._framers = [
             RtuFramer(replies=replies, synced=False) for replies in (False, True)
         ]
@@ -44,12 +45,18 @@ class RtuStream:
 
     def feed(self, data: bytes, time_ns: int, *, replies: bool) -> None:
         """Take the next bytes of one direction (``replies``: from the device)."""
-        tell = self._pairing.reply if replies else self._pairing.request
         for adu in self._framers[replies].feed(data):
-            tell(adu, time_ns)
+            if replies:
+                self._pairing.reply(adu, time_ns)
+            else:
+                self._pairing.request(adu, time_ns, can_haste=True)
 
     def gap(self, *, replies: bool) -> None:
-        """Bytes are missing before the next ones: what is held is no frame's begin."""
+        """Bytes are missing before the next ones: nothing held goes on, or is answered.
+
+        A reply, or another request, may be among them.
+        """
+        self._pairing.close(is_cut=True)
         before = self._framers[replies]
         self._skipped += before.skipped + before.pending
         self._framers[replies] = RtuFramer(replies=replies, synced=False)
@@ -58,12 +65,16 @@ class RtuStream:
         """Give up requests that are open for too long."""
         self._pairing.expire(now_ns)
 
-    def close(self) -> None:
-        """Give up what is open: the connection has ended."""
+    def close(self, *, is_cut: bool = False) -> None:
+        """Give up what is open: the connection, or what we see of it, has ended."""
+        self._pairing.close(is_cut=is_cut)
         self.gap(replies=False)
         self.gap(replies=True)
-        self._pairing.close()
 
     def take(self) -> PairBatch | None:
         """Return the exchanges that are over, in order of time; None where none are."""
         return self._pairing.take()
+
+    def take_rows(self) -> list[PairRow]:
+        """Return the same one by one, as they came to an end."""
+        return self._pairing.take_rows()

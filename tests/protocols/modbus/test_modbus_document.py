@@ -20,7 +20,7 @@ from protocols.modbus.pairs import decode_pairs
 from protocols.modbus.readings import readings
 from protocols.modbus.rtu import build_rtu
 from protocols.modbus.rtu_line import JOIN_NS, RtuLine
-from protocols.modbus.rtu_pairing import OPEN_MAX, REPLY_NS_MAX, Ends
+from protocols.modbus.rtu_pairing import HASTE_NS, REPLY_NS_MAX, Ends
 from tests.reference.slow_pairs import agree
 from tests.support.pair_rows import Row, pair_batch
 from tests.support.pair_told import told
@@ -129,7 +129,7 @@ def test_frames_of_the_examples(page: str) -> None:
 
 def test_numbers_of_the_page(page: str) -> None:
     assert f"within {JOIN_NS // 10**6} ms" in page
-    assert f"at most {OPEN_MAX} open requests" in page
+    assert f"comes within {HASTE_NS // 10**6} ms of one that is open" in page
     assert f"open for {REPLY_NS_MAX // 10**9} s" in page
 
 

@@ -104,22 +104,33 @@ def columns(batch: PairBatch) -> set[tuple[int, int, int, int]]:
     ))  # fmt: skip
 
 
-def test_several_may_be_open_over_tcp_and_replies_find_the_oldest() -> None:
-    pairing = RtuPairing(Ends(5, 6, 2), open_max=2)
+def test_the_next_request_ends_the_one_that_is_open() -> None:
+    """Else each reply after a lost one would be that of the request before."""
+    pairing = RtuPairing(Ends(5, 6, 2))
     other = h("04 0000 0001")
-    for time_ns, pdu in enumerate([h(READ)[1:], other, other]):
-        pairing.request(Adu(0, 1, pdu), time_ns)
-    pairing.reply(Adu(0, 1, h("04 02 0001")), 10)
-    pairing.reply(Adu(0, 9, h("04 02 0001")), 11)
+    pairing.request(Adu(0, 1, h(READ)[1:]), 0)
+    pairing.request(Adu(0, 1, other), 100 * MS, can_haste=True)
+    pairing.reply(Adu(0, 1, h("04 02 0001")), 101 * MS)
+    pairing.reply(Adu(0, 9, h("04 02 0001")), 102 * MS)
+    pairing.request(Adu(0, 1, other), 200 * MS)
     batch = pairing.take()
     assert batch is not None
     assert columns(batch) == {(5, 6, 2, 1), (5, 6, 2, 9)}
     assert [(one.request, one.problems) for one in told(batch)] == [
         (h(READ)[1:], P.UNANSWERED), (other, 0), (None, P.UNSOLICITED),
     ]  # fmt: skip
-    assert batch.time_ns.tolist() == [0, 1, 11]
-    assert batch.reply_ns.tolist() == [0, 10, 11]
-    assert pairing.due_ns == 2 + 5_000 * MS
+    assert batch.reply_ns.tolist() == [0, 101 * MS, 102 * MS]
+    assert pairing.due_ns == 5_200 * MS
+
+
+def test_a_master_that_does_not_wait_is_told() -> None:
+    """Whose reply the next one is, is not sure then: no reading comes of it."""
+    pairing = RtuPairing(ENDS)
+    for time_ns in (0, 1):
+        pairing.request(Adu(0, 1, h(READ)[1:]), time_ns, can_haste=True)
+    pairing.reply(Adu(0, 1, h(DATA)[1:]), 2)
+    batch = pairing.take()
+    assert [one.problems for one in told(batch)] == [P.UNANSWERED, P.REPEATED]
 
 
 def test_what_nobody_takes_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
