@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.ending import ended
-from agent.adapters.reading import read_bus
+from agent.adapters.listening import Listening
 from agent.adapters.status_server import serve_status
 from agent.adapters.steering import Steering
-from agent.adapters.watch import LinkWatch
 from agent.errors import Unavailable
 from agent.limits import BATCH_WINDOW_S
 from agent.merging import join_commits
-from agent.sources.gathering import Gathering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from agent.control import Accepted
     from agent.ports import FrameSource
     from agent.records import Arrival
-    from protocols.frames import FrameBatch
 
 TICK_S: Final = 1.0  # windows and trips close with the clock, data or not
 CLOCKWORK_S: Final = 5.0
@@ -67,20 +64,18 @@ class Agent:
         self._parts = parts
         self._desk = parts.desk
         self._now = parts.desk.now
-        self._gathering = Gathering(parts.desk.losses)
         self._arrived = asyncio.Event()
         self._stop = asyncio.Event()
         self._ended = False  # the sources; what has arrived is all there is
         self._watch = parts.desk.watch
         self._steering = Steering(parts.desk, self._snapshot, self._arrived.set)
-        self._links_watch = LinkWatch()
-        self._pollers: list[ModbusPoller] = []
-        self._links: list[asyncio.Task[None]] = []
-        self._revision = 0
+        self._sources = Listening(
+            parts.config, parts.desk, parts.open_bus, parts.open_links,
+            self._arrived.set,
+        )  # fmt: skip
         self._told: tuple[str, ...] = ()
         self._passes = 0
         self._flow = self._steering.assembled(self._now.accepted)
-        parts.desk.losses.watch("modbus proxy", parts.desk.between.lost)
 
     # --- life -----------------------------------------------------------------------
 
@@ -98,13 +93,8 @@ class Agent:
             serve_status(parts.outside.pages(), metrics.socket, metrics.port),
             asyncio.TaskGroup() as tasks,
         ):
-            running = [
-                tasks.create_task(self._bus(number), name=f"source.{can.name}")
-                for number, can in enumerate(parts.config.can)
-            ]
-            self._poll(tasks)
             uplink = tasks.create_task(desk.uplink.run(), name="uplink")
-            running += [
+            running = [
                 tasks.create_task(self._clockwork(), name="clockwork"),
                 tasks.create_task(self._pulse(), name="pulse"),
                 tasks.create_task(self._steering.run(), name="steering"),
@@ -115,21 +105,21 @@ class Agent:
             if parts.feed is not None:
                 running.append(tasks.create_task(parts.feed.run(), name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
-            desk.between.start(self._arrived.set)
+            self._sources.begin(tasks)
             parts.notifier.ready(self._now.accepted.compiled.policy.name)
             try:
                 await self._stop.wait()
                 parts.notifier.stopping()
                 desk.keeper.hurry()
-                for task in (*running, *self._links):
+                for task in running:
                     task.cancel()
-                await desk.between.stop()  # before the last pass, which takes the rest
+                await self._sources.end()  # before the last pass, which takes the rest
                 self._ended = True
                 self._arrived.set()
                 await flow
                 await self._drained()
             finally:
-                await desk.between.stop()
+                await self._sources.end()
                 await ended(uplink)
 
     def stop(self) -> None:
@@ -140,39 +130,6 @@ class Agent:
         """Read the policy again; a bad one is recorded and the old one stays."""
         self._steering.reload()
 
-    # --- sources --------------------------------------------------------------------
-
-    async def _bus(self, number: int) -> None:
-        parts, desk = self._parts, self._desk
-        name = parts.config.can[number].name
-
-        def take(batch: FrameBatch) -> None:
-            self._gathering.add_frames(batch, desk.clock.monotonic_ns())
-            self._arrived.set()
-
-        def open_bus() -> FrameSource:
-            return parts.open_bus(number)
-
-        troubles = self._now.troubles
-        await read_bus(name, open_bus, take, desk.losses, troubles, desk.clock)
-
-    def _poll(self, tasks: asyncio.TaskGroup) -> None:
-        """Poll what the policy's bindings name, and no longer what an old one's did."""
-        for task in self._links:
-            task.cancel()
-        self._pollers = self._parts.open_links(self._now.accepted)
-        self._revision = sum(poller.revision for poller in self._pollers)
-        self._links = [
-            tasks.create_task(self._link(poller), name=f"source.{poller.name}")
-            for poller in self._pollers
-        ]
-
-    async def _link(self, poller: ModbusPoller) -> None:
-        async with contextlib.aclosing(poller.batches()) as batches:  # type: ignore[type-var]  # an async generator, declared as an iterator
-            async for batch in batches:
-                self._gathering.add_transactions(batch)
-                self._arrived.set()
-
     # --- the flow -------------------------------------------------------------------
 
     async def _run_flow(self, tasks: asyncio.TaskGroup) -> None:
@@ -182,7 +139,7 @@ class Agent:
             while self._steering.waiting:
                 self._flow = await self._steering.swap(self._flow)
                 self._parts.consenting.declare(self._now.accepted.compiled.policy)
-                self._poll(tasks)
+                self._sources.poll(tasks)
             await self._pass(self._arrivals(last=False))
             if (problems := self._parts.outside.problems()) != self._told:
                 self._told = problems
@@ -200,7 +157,7 @@ class Agent:
             async with asyncio.timeout(TICK_S):
                 await self._arrived.wait()
         self._arrived.clear()
-        if self._gathering.has_room and not self._stop.is_set():
+        if self._sources.has_room and not self._stop.is_set():
             await self._desk.clock.sleep(BATCH_WINDOW_S)
 
     async def _pass(self, arrivals: list[Arrival]) -> None:
@@ -236,30 +193,10 @@ class Agent:
 
     def _arrivals(self, *, last: bool) -> list[Arrival]:
         """Return what has arrived; one empty arrival where nothing has."""
-        now_ns = self._desk.clock.now_ns()
-        due_ns = self._desk.clock.monotonic_ns()
-        self._rediscovered()
-        for batch, rules in self._desk.between.take():
-            self._gathering.add_exchanges(batch, rules)
-        found = self._gathering.arrivals(now_ns, due_ns, last=last)
-        if self._gathering.has_frames:
-            self._arrived.set()
-        return found
-
-    def _rediscovered(self) -> None:
-        """SunSpec discovery found points: the decoder is made anew, nothing is held."""
-        revision = sum(poller.revision for poller in self._pollers)
-        if revision != self._revision:
-            self._revision = revision
-            polled = [p for one in self._pollers for p in one.points]
-            links = {
-                number
-                for number, one in enumerate(self._parts.config.modbus)
-                if one.mode == "poll"
-            }
-            bound = self._now.accepted.compiled.modbus
-            seen = [p for p in bound if p.link not in links]
-            self._flow.use_points([*polled, *seen])
+        points = self._sources.rediscovered()
+        if points is not None:  # the decoder is made anew, nothing is held
+            self._flow.use_points(points)
+        return self._sources.arrivals(last=last)
 
     # --- clockwork ------------------------------------------------------------------
 
@@ -269,9 +206,7 @@ class Agent:
         next_snapshot_ns = 0
         while True:
             self._watch.look(self._now)
-            desk.between.believe_clock(self._watch.ok)
-            self._links_watch.look(self._pollers, self._now)
-            desk.between.look(self._now.troubles)
+            self._sources.look()
             self._steering.look_at_cards()
             mono_ns = desk.clock.monotonic_ns()
             interval_ns = self._now.accepted.compiled.policy.telemetry_ns

@@ -33,6 +33,14 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     last_reason: str = ""  # of the last refusal
 
 
+class TapState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a Modbus tap is."""
+
+    name: str
+    open: bool  # it listens
+    exchanges: int  # that it saw, since the agent started
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The applied state (retained): late messages never show an older one as newer.
 
@@ -62,6 +70,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     evidence_size: int
     coverage: float  # classified / read, 0..1
     links: tuple[LinkState, ...] = ()  # Modbus
+    taps: tuple[TapState, ...] = ()
     problems: tuple[str, ...] = ()  # what is wrong, in words, without values
 
 

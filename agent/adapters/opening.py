@@ -13,18 +13,21 @@ from agent.adapters.modbus.proxy_settings import (
     ProxyLink,
     ServerTls,
 )
+from agent.adapters.modbus.tap import NetworkTap
+from agent.adapters.modbus.tap_line import LineTap
 from agent.adapters.pythoncan import open_pythoncan
 from agent.adapters.socketcan import open_socketcan
 from agent.config_modbus import listen_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.adapters.pythoncan import PythonCanSource
     from agent.adapters.socketcan import SocketCanSource
-    from agent.config import Can, DeviceTls, ListenTls, Modbus
+    from agent.config import Can, DeviceTls, ListenTls, Modbus, Tap
     from agent.ports import Clock
     from policies.compile import Compiled
+    from protocols.modbus.peers import Peers
 
 PAUSE_S: Final = 0.01  # of polled links: after a reply, before the next request
 
@@ -75,6 +78,14 @@ def proxy_link(modbus: Modbus, number: int, resolve: Callable[[str], str]) -> Pr
         device_tls=_towards_device(modbus.device_tls, resolve),
         limits=ProxyLimits(clients=masters, clients_an_address=min(masters, 32)),
     )
+
+
+def open_tap(
+    tap: Tap, links: Sequence[Modbus], peers: Peers, clock: Clock
+) -> NetworkTap | LineTap:
+    """Return a tap; it opens its interface or line when it is read."""
+    kind = NetworkTap if tap.interface else LineTap
+    return kind(tap, links, peers, clock)
 
 
 def _towards_masters(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.sources.losses import Losses
     from agent.telemetry.prometheus import Family
     from agent.telemetry.state import Autonomy
-    from protocols.telemetry import LinkState
+    from protocols.telemetry import LinkState, TapState
 
 
 @dataclass
@@ -54,6 +54,9 @@ class Links(Protocol):
 
     def states(self) -> tuple[LinkState, ...]:
         """Return how every configured link is."""
+
+    def tap_states(self) -> tuple[TapState, ...]:
+        """Return how every tap is."""
 
     def families(self, verdicts: Iterable[VerdictRow]) -> Iterable[Family]:
         """Return what Prometheus is told of them, and of the firewall."""
@@ -131,6 +134,7 @@ class Outside:
                 (totals.classified, totals.unclassified),
                 self.problems(),
                 self._links.states() if self._links is not None else (),
+                self._links.tap_states() if self._links is not None else (),
             ),
         )
 

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from agent.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import AsyncIterator, Callable, MutableMapping
 
-    from agent.ports import Clock, FrameSource
+    from agent.ports import Clock
     from agent.sources.losses import Losses
-    from protocols.frames import FrameBatch
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 REOPEN_S: Final = 5.0  # a bus that is away is tried again
 
 
+class Source(Protocol[T_co]):
+    """A bus or a tap; see ``agent.ports.FrameSource``."""
+
+    def batches(self) -> AsyncIterator[T_co]:
+        """Yield non-empty batches in order of arrival."""
+
+    def lost(self) -> int:
+        """Return what was lost so far between kernel and us."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
 async def read_bus(
     name: str,
-    open_bus: Callable[[], FrameSource],
-    take: Callable[[FrameBatch], None],
+    open_bus: Callable[[], Source[T]],
+    take: Callable[[T], None],
     losses: Losses,
     troubles: MutableMapping[str, str],
     clock: Clock,
@@ -55,7 +70,7 @@ async def read_bus(
         await clock.sleep(REOPEN_S)
 
 
-def _counter(source: FrameSource, before: int) -> Callable[[], int]:
+def _counter(source: Source[T], before: int) -> Callable[[], int]:
     return lambda: before + source.lost()
 
 

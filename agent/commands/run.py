@@ -31,7 +31,7 @@ from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
 from agent.adapters.modbus.between import Between
 from agent.adapters.mqtt import MqttOptions
-from agent.adapters.opening import open_bus, open_link, proxy_link
+from agent.adapters.opening import open_bus, open_link, open_tap, proxy_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import (
@@ -264,7 +264,12 @@ def _between(paths: Paths, clock: WallClock) -> Between:
         for number, link in enumerate(paths.config.modbus)
         if link.mode == "proxy"
     ]
-    return Between(links, clock, paths.config.modbus)
+    between = Between(links, clock, paths.config.modbus)
+    between.taps = [
+        open_tap(tap, paths.config.modbus, between.peers, clock)
+        for tap in paths.config.tap
+    ]
+    return between
 
 
 def _feed(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:

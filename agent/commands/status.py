@@ -40,6 +40,9 @@ def show(config_file: Path, as_json: bool) -> int:
 def _line(entry: object) -> str:
     if not isinstance(entry, dict):
         return str(entry)
+    if "exchanges" in entry:
+        listens = "listens" if entry["open"] else "does not listen"
+        return f"{entry['name']} {listens}, {entry['exchanges']} exchanges"
     return link_line(entry) if "mode" in entry else standing_line(entry)
 
 

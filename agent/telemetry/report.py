@@ -10,6 +10,7 @@ from protocols.telemetry import (
     CounterLine,
     LinkState,
     State,
+    TapState,
     Telemetry,
     encode_state,
     encode_telemetry,
@@ -37,6 +38,7 @@ class Situation:
     coverage: tuple[int, int]
     problems: tuple[str, ...]
     links: tuple[LinkState, ...] = ()
+    taps: tuple[TapState, ...] = ()
 
 
 def state_body(
@@ -74,6 +76,7 @@ def state_body(
             evidence_size=store.evidence_size,
             coverage=round(classified / total, 6) if total else 1.0,
             links=now.links,
+            taps=now.taps,
             problems=now.problems,
         )
     )

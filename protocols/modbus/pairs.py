@@ -7,7 +7,7 @@ which decides one request at a time in the proxy. No loop over rows but for func
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -120,6 +120,11 @@ def empty_exchanges() -> ExchangeBatch:
         "write_offset": np.zeros(1, np.int64),
     }
     return ExchangeBatch(texts=(), **columns)
+
+
+def take_pairs(pairs: PairBatch, rows: Bool) -> PairBatch:
+    """Return the rows that ``rows`` [N] tells, in the same bytes."""
+    return replace(pairs, **{name: getattr(pairs, name)[rows] for name in _PAIR_TYPES})
 
 
 def concat_pairs(batches: Sequence[PairBatch]) -> PairBatch:

@@ -11,11 +11,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.modbus.proxy import ModbusProxy
-from agent.adapters.modbus.telling import families, link_states
+from agent.adapters.modbus.telling import families, link_states, tap_families
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
 from agent.firewall.stage import Firewall
 from protocols.modbus.peers import Peers
+from protocols.telemetry import TapState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from agent.adapters.modbus.proxy_counts import LinkStatistics
     from agent.adapters.modbus.proxy_rules import Judging
     from agent.adapters.modbus.proxy_settings import ProxyLink
+    from agent.adapters.modbus.tap import NetworkTap
+    from agent.adapters.modbus.tap_line import LineTap
     from agent.config import Modbus
     from agent.ports import Clock
     from agent.records import VerdictRow
@@ -49,6 +52,7 @@ class Between:
         ``configured``: all Modbus links, for who asks how they are.
         """
         self.peers = Peers()
+        self.taps: list[NetworkTap | LineTap] = []  # they share ``peers``
         self._clock = clock
         self._configured = tuple(configured)
         self._links = tuple(links)
@@ -130,7 +134,15 @@ class Between:
 
     def families(self, verdicts: Iterable[VerdictRow]) -> Iterable[Family]:
         """Return what Prometheus is told of links and firewall."""
-        return families(self._statistics(), verdicts)
+        yield from families(self._statistics(), verdicts)
+        yield from tap_families(self.taps)
+
+    def tap_states(self) -> tuple[TapState, ...]:
+        """Return how every tap is."""
+        return tuple(
+            TapState(name=one.name, open=one.is_open, exchanges=one.exchanges)
+            for one in self.taps
+        )
 
     def look(self, troubles: MutableMapping[str, str]) -> None:
         """Say which proxied links do not listen, or do not reach their device."""

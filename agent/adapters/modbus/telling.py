@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from agent.adapters.modbus.proxy_counts import Counts, LinkStatistics
+    from agent.adapters.modbus.tap import NetworkTap
+    from agent.adapters.modbus.tap_line import LineTap
     from agent.config import Modbus
     from agent.records import VerdictRow
 
@@ -106,6 +108,23 @@ def families(
         yield Family(
             name, kind, "", [({"link": one.name}, told(one)) for one in proxied]
         )
+
+
+def tap_families(taps: Sequence[NetworkTap | LineTap]) -> Iterator[Family]:
+    """Return what Prometheus is told of taps; losses are ``sluicegate_lost_total``."""
+    if not taps:
+        return
+    yield Family(
+        "modbus_tap_exchanges_total", "counter",
+        "Exchanges that taps saw; own: the gateway's, left out.",
+        [
+            ({"tap": one.name, "whose": whose}, count)
+            for one in taps
+            for whose, count in (("others", one.exchanges), ("own", one.own))
+        ],
+    )  # fmt: skip
+    open_ = [({"tap": one.name}, int(one.is_open)) for one in taps]
+    yield Family("modbus_tap_open", "gauge", "", open_)
 
 
 def _round_trips(counts: Counts) -> tuple[tuple[str, float], ...]:

@@ -1,0 +1,164 @@
+"""All sources of a running agent: buses, taps, polled links, proxied links.
+
+Each bus, tap and polled link is a task of the runtime's group, so that a dead device
+delays nobody; proxied links have a thread of their own. What they bring waits in the
+gathering until the flow asks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from agent.adapters.reading import read_bus
+from agent.adapters.watch import LinkWatch
+from agent.sources.gathering import Gathering
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from agent.adapters.modbus.poll import ModbusPoller
+    from agent.adapters.modbus.tap import NetworkTap
+    from agent.adapters.modbus.tap_line import LineTap
+    from agent.adapters.steering import Desk
+    from agent.config import Config
+    from agent.control import Accepted
+    from agent.ports import FrameSource
+    from agent.records import Arrival
+    from protocols.frames import FrameBatch
+    from protocols.modbus.exchanges import PairBatch
+    from protocols.modbus.values import Point
+
+
+class Listening:
+    """Begins, ends and gathers sources."""
+
+    def __init__(
+        self,
+        config: Config,
+        desk: Desk,
+        open_bus: Callable[[int], FrameSource],
+        open_links: Callable[[Accepted], list[ModbusPoller]],
+        wake: Callable[[], None],
+    ) -> None:
+        """Open nothing yet; ``wake`` tells the flow that something has arrived."""
+        self._config = config
+        self._desk = desk
+        self._open_bus = open_bus
+        self._open_links = open_links
+        self._wake = wake
+        self._gathering = Gathering(desk.losses)
+        self._watch = LinkWatch()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pollers: list[ModbusPoller] = []
+        self._links: list[asyncio.Task[None]] = []
+        self._revision = 0
+        desk.losses.watch("modbus proxy", desk.between.lost)
+
+    # --- life -----------------------------------------------------------------------
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Listen to everything; proxied links accept masters from here on."""
+        between = self._desk.between
+        for number, can in enumerate(self._config.can):
+            name = f"source.{can.name}"
+            self._tasks.append(tasks.create_task(self._bus(number), name=name))
+        for tap in between.taps:
+            name = f"source.{tap.name}"
+            self._tasks.append(tasks.create_task(self._tap(tap), name=name))
+        self.poll(tasks)
+        between.start(self._wake)
+
+    def poll(self, tasks: asyncio.TaskGroup) -> None:
+        """Poll what the policy's bindings name, and no longer what an old one's did."""
+        for task in self._links:
+            task.cancel()
+        self._pollers = self._open_links(self._desk.now.accepted)
+        self._revision = sum(poller.revision for poller in self._pollers)
+        self._links = [
+            tasks.create_task(self._link(poller), name=f"source.{poller.name}")
+            for poller in self._pollers
+        ]
+
+    async def end(self) -> None:
+        """Listen no more; what proxies passed to the last can still be asked for."""
+        for task in (*self._tasks, *self._links):
+            task.cancel()
+        await self._desk.between.stop()
+
+    # --- one source each ------------------------------------------------------------
+
+    async def _bus(self, number: int) -> None:
+        desk, name = self._desk, self._config.can[number].name
+
+        def take(batch: FrameBatch) -> None:
+            self._gathering.add_frames(batch, desk.clock.monotonic_ns())
+            self._wake()
+
+        def open_bus() -> FrameSource:
+            return self._open_bus(number)
+
+        troubles = desk.now.troubles
+        await read_bus(name, open_bus, take, desk.losses, troubles, desk.clock)
+
+    async def _tap(self, tap: NetworkTap | LineTap) -> None:
+        desk, troubles = self._desk, self._desk.now.troubles
+        tap.watch(desk.losses)
+
+        def take(batch: PairBatch) -> None:
+            self._gathering.add_exchanges(batch)
+            self._wake()
+
+        await read_bus(tap.name, tap.open, take, desk.losses, troubles, desk.clock)
+
+    async def _link(self, poller: ModbusPoller) -> None:
+        async with contextlib.aclosing(poller.batches()) as batches:  # type: ignore[type-var]  # an async generator, declared as an iterator
+            async for batch in batches:
+                self._gathering.add_transactions(batch)
+                self._wake()
+
+    # --- what they brought ----------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether a whole batch of frames can still be waited for."""
+        return self._gathering.has_room
+
+    def arrivals(self, *, last: bool) -> list[Arrival]:
+        """Return what has arrived; one empty arrival where nothing has.
+
+        Fatal where the proxies' thread died.
+        """
+        clock = self._desk.clock
+        for batch, rules in self._desk.between.take():
+            self._gathering.add_exchanges(batch, rules)
+        now_ns, mono_ns = clock.now_ns(), clock.monotonic_ns()
+        found = self._gathering.arrivals(now_ns, mono_ns, last=last)
+        if self._gathering.has_frames:
+            self._wake()
+        return found
+
+    def rediscovered(self) -> list[Point] | None:
+        """Return all points, where SunSpec discovery has found other ones; else None.
+
+        Polled links have points of their pollers; the others those of the bindings.
+        """
+        revision = sum(poller.revision for poller in self._pollers)
+        if revision == self._revision:
+            return None
+        self._revision = revision
+        links = self._config.modbus
+        polled = {n for n, link in enumerate(links) if link.mode == "poll"}
+        bound = self._desk.now.accepted.compiled.modbus
+        return [
+            *(point for one in self._pollers for point in one.points),
+            *(point for point in bound if point.link not in polled),
+        ]
+
+    def look(self) -> None:
+        """Say which links do not answer, and tell proxies whether the clock is good."""
+        desk = self._desk
+        desk.between.believe_clock(desk.watch.ok)
+        desk.between.look(desk.now.troubles)
+        self._watch.look(self._pollers, desk.now)
