@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from policies.catalogue import is_under
 from policies.compile import DEVICE
 from policies.errors import nearest, shown
+from policies.firewall.explain import rules_about
 from policies.floor import floor_on_item
 from policies.quantities import item_glob
 from policies.rules import EVERYWHERE, listed
@@ -97,6 +98,7 @@ class ItemWord:
     note: str  # "" or why nothing of it ever leaves
     places: tuple[PlaceWord, ...]
     floor: tuple[FloorWord, ...]
+    firewall: tuple[str, ...] = ()  # its rules about where a Modbus item lies
 
 
 def explain(
@@ -143,6 +145,7 @@ def _item(
             if destination in {None, place.name}
         ),
         tuple(_floor(compiled, floor, row)) if floor is not None else (),
+        tuple(rules_about(compiled, row)),
     )
 
 

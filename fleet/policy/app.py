@@ -79,6 +79,42 @@ def policy_explain(
     return explain_item(item, to, bus, policy, against, as_json=json)
 
 
+@policy_app.command("request")
+def policy_request(
+    link: Annotated[str, typer.Argument(help="The device: a link's name, as plc1.")],
+    function: Annotated[str, typer.Argument(help="Code or name: 6, read-coils.")],
+    addresses: Annotated[
+        str, typer.Argument(help="0-based: 100, or 100-109. None: it has none.")
+    ] = "",
+    *,
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)],
+    master: Annotated[str, typer.Option("--from", help="Its IP address.")],
+    role: Annotated[str, typer.Option(help="Of the master's certificate.")] = "",
+    unit: Annotated[int, typer.Option(min=0, max=255)] = 1,
+    sub: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="Sub-function of 8; of 43: MEI type * 256 + code."
+        ),
+    ] = 65535,
+    bindings: Bindings = None,
+    databases: Databases = None,
+    json: Json = False,
+) -> int:
+    """Say which rule of the Modbus firewall decides on a request, and why no other.
+
+    Exit code 0; 2: no such function, no firewall, or no such file.
+    """
+    from fleet.policy.explain import explain_request
+    from fleet.policy.source import Against
+
+    against = Against(tuple(bindings or ()), databases)
+    asked = (master, role, unit, sub)
+    return explain_request(
+        link, function, addresses, asked, policy, against, as_json=json
+    )
+
+
 @policy_app.command("diff")
 def policy_diff(
     old: Annotated[str, typer.Argument(help='What decides now; "none": nothing.')],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,13 @@ from fleet.listing import write, write_table
 from fleet.policy.source import Against, bad_input, read
 from policies.errors import shown
 from policies.explain import Say, explain
+from policies.firewall.explain import Asked
+from policies.firewall.explain import explain_request as firewall_says
+from policies.firewall.plain import table_of
+from policies.firewall.spans import address_spans, functions
 from policies.parse import CATALOGUE_BYTES_MAX, parse_floor
 from policies.representative import SOURCE
+from protocols.modbus.functions import NO_TABLE, READ_WRITE, function_name
 
 if TYPE_CHECKING:
     from policies.explain import ItemWord, PlaceWord, RuleWord
@@ -83,6 +89,8 @@ def _print(word: ItemWord, sources: list[str]) -> None:
         write(f"  {word.note}")
     for place in word.places:
         _print_place(place)
+    for line in word.firewall:
+        write(f"  Modbus rule {line}")
     for one in word.floor:
         write(f"  floor rule {one.name}: {one.demands}")
         for violation in one.violations:
@@ -118,3 +126,65 @@ def _what(one: RuleWord) -> str:
     purpose = f"; for {one.purpose}" if one.purpose else ""
     never = f"; {one.reason}" if one.reason else ""
     return f"{when}{one.action}{steps}{out}{purpose}{never}"
+
+
+def explain_request(
+    link: str,
+    function: str,
+    addresses: str,
+    asked: tuple[str, str, int, int],
+    policy: str,
+    against: Against,
+    *,
+    as_json: bool,
+) -> int:
+    """Print what a policy's firewall says of a Modbus request.
+
+    ``addresses``: ``100``, ``100-109``, ``40101``, "" for none. ``asked``: the
+    master's address and role, the unit, the sub-function.
+    """
+    compiled = read(policy, against).compiled
+    master, role, unit, sub = asked
+    try:
+        code = _function(function)
+        first, last = _addresses(addresses, code)
+        address = str(ipaddress.ip_address(master))
+        found = firewall_says(
+            compiled, Asked(address, role, link, unit, code, sub, first, last)
+        )
+    except ValueError as error:
+        raise BadInput("", "", str(error)) from None
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return 0
+    rows = [
+        (str(number), one.name, str(one.line), str(one.says), one.reason)
+        for number, one in enumerate(found.rules, 1)
+    ]
+    write_table(("", "rule", "line", "says", "what"), rows)
+    write(
+        f"{function_name(code)} to {link}, unit {unit}, of {address}: {found.verdict}"
+    )
+    if code == READ_WRITE:
+        write("(its write half; ask for its read half as function 3)")
+    return 0
+
+
+def _function(text: str) -> int:
+    codes = functions(int(text) if text.isdecimal() else text)
+    if len(codes) > 1:
+        raise ValueError(f"one function, no group: {shown(text)}")
+    return next(iter(codes))
+
+
+def _addresses(text: str, code: int) -> tuple[int, int]:
+    """Return first and last; (0, -1) for none."""
+    if not text and table_of(code) != NO_TABLE:
+        raise ValueError(f"{function_name(code)} addresses something: give addresses")
+    if not text:
+        return 0, -1
+    begin, _, end = text.partition("-")
+    if not (begin.isdecimal() and (end or begin).isdecimal()):
+        raise ValueError(f"not addresses: {shown(text)} (such as 100 or 100-109)")
+    _, spans = address_spans([int(begin), int(end or begin)])
+    return spans[0][0], spans[-1][1]

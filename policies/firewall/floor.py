@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from policies.errors import shown
 from policies.firewall import spans
+from policies.firewall.explain import placed
 from policies.firewall.plain import (
     ALL_FUNCTIONS,
     ALL_UNITS,
@@ -129,32 +130,12 @@ def _let_through(
             continue
         denies = [one for one in rules[:number] if one.do == "deny"]
         read_only = told.mode == "read-only"
-        for placed in _placed(compiled, rule):
-            part = _part(placed, never, read_only=read_only)
-            if part is None or any(refuses_all(one, part) for one in denies):
+        for one in placed(compiled, rule):
+            part = _part(replace(one, item=None), never, read_only=read_only)
+            if part is None or any(refuses_all(deny, part) for deny in denies):
                 continue
             yield Broken(never.name, rule.name, "lets through what the floor forbids")
             break
-
-
-def _placed(compiled: Compiled, rule: PlainRule) -> list[PlainRule]:
-    """Return a rule where its item lies; nothing where it is not bound here."""
-    if rule.item is None:
-        return [rule]
-    names, links = compiled.policy.items.name, compiled.links
-    return [
-        replace(
-            rule,
-            item=None,
-            links=frozenset({links[point.link]}),
-            units=((point.unit, point.unit),),
-            table=point.table,
-            addresses=((point.address, point.address + point.registers - 1),),
-        )
-        for point in compiled.modbus
-        if names[point.item] == rule.item
-        and (rule.links is None or links[point.link] in rule.links)
-    ]
 
 
 def _part(rule: PlainRule, never: PlainRule, *, read_only: bool) -> PlainRule | None:

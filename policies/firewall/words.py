@@ -35,7 +35,7 @@ def rule_words(rule: PlainRule) -> str:
     if rule.addresses is not None:
         one = rule.addresses[0][0] == rule.addresses[-1][1]
         parts.append(f"address{'' if one else 'es'} {spans_words(rule.addresses)}")
-    return ", ".join([*parts, *_limits(rule)])
+    return ", ".join([*parts, *limit_words(rule)])
 
 
 def _masters(rule: PlainRule) -> str:
@@ -68,7 +68,8 @@ def _listed(names: list[str] | tuple[str, ...], between: str = ", ") -> str:
     return between.join(names) or "nobody"
 
 
-def _limits(rule: PlainRule) -> list[str]:
+def limit_words(rule: PlainRule) -> list[str]:
+    """Return what limits it: value, change, rate, hours."""
     out = []
     if rule.value is not None:
         out.append(f"values {rule.value[0]:g} to {rule.value[1]:g}")

@@ -158,6 +158,50 @@ def test_explain_of_one_bus(capsys: pytest.CaptureFixture[str]) -> None:
     assert "on no bus: there are no bindings (give -b" in capsys.readouterr().err
 
 
+PLANT = ("--policy", "sim-network", "-b", "sim-network", "--from")
+
+
+def test_request_says_which_rule_of_the_firewall_decides(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("request", "plc1", "write-multiple-registers", "0-1")
+    assert ran(*words, *PLANT, "10.20.0.21") == 0
+    out = printed(capsys)
+    (line,) = [one for one in out.splitlines() if " allows if " in one]
+    assert "values 1 to 2.3, changed by 0.25 at most, 6 in 60 s at most" in line
+    assert out.endswith("as its conditions say; else refused: no rule allows it\n")
+    assert ran(*words, *PLANT, "10.20.0.99", "--json") == 0
+    found = json.loads(printed(capsys))
+    assert found["verdict"] == "refused: no rule allows it"
+    assert {one["says"] for one in found["rules"]} == {"does not match"}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("plc1", "reads", "1", *PLANT, "10.0.0.1"), "one function, no group: 'reads'"),
+        (("plc1", "3", *PLANT, "10.0.0.1"), "read-holding-registers addresses somethi"),
+        (("plc1", "3", "x", *PLANT, "10.0.0.1"), "not addresses: 'x'"),
+        (("plc1", "3", "1", *PLANT, "hmi"), "'hmi' does not appear to be an IPv4"),
+        (("plc1", "3", "1", *FLEET, "--from", "10.0.0.1"), "no modbus section"),
+    ],
+)
+def test_a_request_that_cannot_be_asked_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str
+) -> None:
+    assert ran("request", *words) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_explain_of_a_register_tells_the_rules_about_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    item = "Plant.Line1.Recipe.LevelSetpoint"
+    assert ran("explain", item, *PLANT[:-1]) == 0
+    lines = [one for one in printed(capsys).splitlines() if "Modbus rule" in one]
+    assert [one.split()[2] for one in lines] == ["tank-settings", "level"]
+
+
 def test_explain_of_an_item_in_no_catalogue(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
