@@ -197,9 +197,7 @@ class _Reader:
         return [plain] if rule.item is None else self._bound(rule, plain, path)
 
     def _limits_only_on_allow(self, rule: FirewallRuleFile, path: Path) -> None:
-        limits = ["value", "max_delta", "rate"]
-        limits += ["when"] if rule.do == "alert" else []
-        for field in limits:
+        for field in ("value", "max_delta", "rate"):
             if rule.do != "allow" and getattr(rule, field) is not None:
                 reason = f"a rule that does {rule.do} has no limits"
                 raise self._document.error((*path, field), reason, "do: allow")

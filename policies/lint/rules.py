@@ -105,7 +105,7 @@ LINT_RULES: Final[Mapping[str, LintRule]] = {
     ),
     "SG045": _warning("ours", "the Modbus firewall lets through what no rule allows"),
     "SG046": _warning("ours", "read-only, and a Modbus rule allows writes"),
-    "SG047": _warning("ours", "a limit on Modbus writes that has nothing to limit"),
+    "SG047": _warning("ours", "a limit of a Modbus rule that has nothing to limit"),
     "SG048": _warning(
         "MIITM 14, COL-08", "a Modbus client with addresses of the internet"
     ),
