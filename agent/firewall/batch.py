@@ -6,19 +6,21 @@ a limit decides are judged one by one, in order of time, with what was learnt by
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from agent.firewall.decision import Caller
-from protocols.modbus.exchanges import Problem, Verdict
+from protocols.modbus.exchanges import UNLISTED, Problem, Verdict
 from protocols.modbus.functions import NO_TABLE
 from protocols.modbus.pdu import Request
 from protocols.modbus.pdu_reply import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from agent.firewall.judge import Judge
     from protocols.frames import I64, U64, Bool
@@ -32,6 +34,8 @@ _REPLY: Final = int(
     | Problem.UNANSWERED
     | Problem.EXCEPTION
 )
+_FRAMING: Final = int(Problem.PROTOCOL | Problem.CHECKSUM)
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, of the golden ratio
 
 
 def judge_batch(
@@ -52,63 +56,105 @@ def judge_batch(
     reason, alert = exchanges.reason.copy(), exchanges.alert.copy()
     asked = (exchanges.problems & np.uint32(Problem.UNSOLICITED)) == 0
     mine = asked & (exchanges.verdict == Verdict.UNJUDGED)
-    first, group = _kinds(exchanges)
-    callers: dict[int, Caller] = {}
-    single = np.zeros(len(first), np.bool_)
-    table = np.zeros((len(first), 4), np.int16)
-    for number, row in enumerate(first.tolist()):
-        client = int(exchanges.client[row])
-        caller = callers.setdefault(client, Caller(names[client], client))
-        fixed, alerts = judge.known(
-            caller, int(exchanges.link[row]), int(exchanges.unit[row]),
-            request_of(exchanges, row),
-        )  # fmt: skip
-        told = alerts[0] if alerts else -1
-        single[number] = fixed is None
-        if fixed is not None:
-            table[number] = (fixed.verdict, fixed.rule, fixed.reason, told)
-        else:
-            table[number, 3] = told
-    decided = mine & ~single[group]
-    of_kind = table[group]
+    kinds = _Kinds.of(judge, exchanges, names)
+    of_kind = kinds.decided[kinds.group]
+    decided = mine & ~kinds.is_single[kinds.group]
     verdict[decided] = of_kind[decided, 0].astype(np.uint8)
     rule[decided] = of_kind[decided, 1]
     reason[decided] = of_kind[decided, 2].astype(np.uint8)
     alert[asked] = of_kind[asked, 3]
-    for row in _in_turn(judge, exchanges, mine & single[group]):
-        client = int(exchanges.client[row])
-        decision = judge.judge(
-            callers[client], int(exchanges.link[row]), int(exchanges.unit[row]),
-            request_of(exchanges, row), int(exchanges.time_ns[row]),
+    for row in np.flatnonzero(asked & kinds.is_timed[kinds.group]).tolist():
+        told = judge.alerts_at(
+            kinds.alerts[kinds.group[row]], int(exchanges.time_ns[row]),
             clock_ok=clock_ok,
+        )  # fmt: skip
+        alert[row] = told[0] if told else -1
+    compares = _compared(judge, exchanges)
+    single = mine & (kinds.is_single[kinds.group] | (compares & exchanges.is_write))
+    for row in _in_turn(judge, exchanges, single, compares):
+        decision = judge.judge(
+            kinds.callers[int(exchanges.client[row])], _link_of(exchanges, row),
+            int(exchanges.unit[row]), request_of(exchanges, row),
+            int(exchanges.time_ns[row]), clock_ok=clock_ok,
         )  # fmt: skip
         verdict[row], rule[row] = decision.verdict, decision.rule
         reason[row] = decision.reason
     return replace(exchanges, verdict=verdict, rule=rule, reason=reason, alert=alert)
 
 
-def _kinds(exchanges: ExchangeBatch) -> tuple[I64, I64]:
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """K kinds of rows, judged as far as their kind tells."""
+
+    group: I64  # [N] each row's kind
+    decided: NDArray[np.int16]  # [K, 4]: verdict, rule, reason, first alert or -1
+    is_single: Bool  # [K] limits decide
+    is_timed: Bool  # [K] alerts depend on the time
+    alerts: list[tuple[int, ...]]  # [K]
+    callers: dict[int, Caller]
+
+    @classmethod
+    def of(cls, judge: Judge, exchanges: ExchangeBatch, names: Sequence[str]) -> _Kinds:
+        """Judge one row of each kind."""
+        first, group = _grouped(exchanges)
+        numbers = np.unique(exchanges.client[first]).tolist()
+        callers = {number: Caller(names[number], number) for number in numbers}
+        decided = np.full((len(first), 4), -1, np.int16)
+        single = np.zeros(len(first), np.bool_)
+        timed = np.zeros(len(first), np.bool_)
+        told = []
+        for kind, row in enumerate(first.tolist()):
+            fixed, alerts = judge.known(
+                callers[int(exchanges.client[row])], _link_of(exchanges, row),
+                int(exchanges.unit[row]), request_of(exchanges, row),
+            )  # fmt: skip
+            single[kind], timed[kind] = fixed is None, judge.is_timed(alerts)
+            if fixed is not None:
+                decided[kind, :3] = fixed.verdict, fixed.rule, fixed.reason
+            decided[kind, 3] = alerts[0] if alerts else -1
+            told.append(alerts)
+        return cls(group, decided, single, timed, told, callers)
+
+
+def _link_of(exchanges: ExchangeBatch, row: int) -> int:
+    """Return a number of the device's own also where no link is known for it."""
+    link = int(exchanges.link[row])
+    return link if link != UNLISTED else UNLISTED + 1 + int(exchanges.server[row])
+
+
+def _grouped(exchanges: ExchangeBatch) -> tuple[I64, I64]:
     """Return the first row of each kind, and each row's kind."""
     one = exchanges
-    wide = [
-        column.astype(np.uint64)
-        for column in (
-            one.client, one.link, one.unit, one.function,
-            one.sub, one.address, one.count, one.malformed,
-            one.write_address, one.write_count,
-        )
-    ]  # fmt: skip
-    shift = np.uint64(16)
-    keys: list[U64] = [
-        (wide[0] << np.uint64(24)) | (wide[1] << shift) | (wide[2] << np.uint64(8))
-        | wide[3],
-        (wide[4] << np.uint64(48)) | (wide[5] << np.uint64(32)) | (wide[6] << shift)
-        | wide[7],
-        (wide[8] << shift) | wide[9],
-    ]  # fmt: skip
-    order = np.lexsort(keys)
-    new = np.ones(len(order), np.bool_)
-    new[1:] = False
+    unlisted = np.where(one.link == UNLISTED, one.server, np.uint16(0))
+    keys = (
+        _packed((one.client, one.link, one.unit, one.function, unlisted)),
+        _packed((one.sub, one.address, one.count, _is_wrong(one))),
+        _packed((one.write_address, one.write_count)),
+    )
+    mixed = np.zeros(len(one), np.uint64)
+    for key in keys:
+        mixed = (mixed ^ key) * _MIX
+        mixed ^= mixed >> np.uint64(32)
+    first, group = _runs((mixed,))
+    if any((key != key[first[group]]).any() for key in keys):
+        return _runs(keys)  # two kinds that mix to the same: someone looked for them
+    return first, group
+
+
+def _packed(columns: tuple[NDArray[np.generic], ...]) -> U64:
+    """Return columns side by side in 64 bits: 8 or 16 each."""
+    out = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        out <<= np.uint64(8 * column.itemsize)
+        out |= column.astype(np.uint64)
+    return out
+
+
+def _runs(keys: tuple[U64, ...]) -> tuple[I64, I64]:
+    """Return the first row of each distinct key, and each row's number of it."""
+    order = np.lexsort(keys) if len(keys) > 1 else np.argsort(keys[0])
+    new = np.zeros(len(order), np.bool_)
+    new[0] = True
     for key in keys:
         in_order = key[order]
         new[1:] |= in_order[1:] != in_order[:-1]
@@ -117,48 +163,60 @@ def _kinds(exchanges: ExchangeBatch) -> tuple[I64, I64]:
     return order[new], group
 
 
-def _in_turn(judge: Judge, exchanges: ExchangeBatch, wanted: Bool) -> Iterator[int]:
+def _is_wrong(exchanges: ExchangeBatch) -> Bool:
+    """Tell which requests are malformed; a vendor's function alone is not."""
+    unknown = (exchanges.problems & np.uint32(Problem.UNKNOWN)) != 0
+    framing = (exchanges.problems & np.uint32(_FRAMING)) != 0
+    return exchanges.malformed & (~unknown | framing)
+
+
+def _in_turn(
+    judge: Judge, exchanges: ExchangeBatch, wanted: Bool, compares: Bool
+) -> Iterator[int]:
     """Yield rows to judge in order of time; what came back before is learnt first."""
-    learns = _learning(judge, exchanges)
     rows = np.flatnonzero(wanted)
-    taught = np.flatnonzero(learns)
-    when = np.concatenate([exchanges.time_ns[rows], exchanges.reply_ns[taught]])
+    taught = np.flatnonzero(compares)
+    # An answer comes after its request, whatever the clock of a capture resolves.
+    answered = np.maximum(exchanges.reply_ns[taught], exchanges.time_ns[taught] + 1)
+    when = np.concatenate([exchanges.time_ns[rows], answered])
     what = np.concatenate([rows, taught])
     is_reply = np.arange(len(what)) >= len(rows)
     for at in np.lexsort((what, ~is_reply, when)).tolist():
         row = int(what[at])
         if is_reply[at]:
             judge.answered(
-                int(exchanges.link[row]), int(exchanges.unit[row]),
+                _link_of(exchanges, row), int(exchanges.unit[row]),
                 request_of(exchanges, row), _reply_of(exchanges, row),
             )  # fmt: skip
         else:
             yield row
 
 
-def _learning(judge: Judge, exchanges: ExchangeBatch) -> Bool:
-    """Tell which replies hold what a rule compares with: few of them."""
-    out = np.zeros(len(exchanges), np.bool_)
-    if not judge.learns:
-        return out
+def _compared(judge: Judge, exchanges: ExchangeBatch) -> Bool:
+    """Tell which rows read or write what a rule compares with: few of them."""
     one = exchanges
-    came = (one.reply_ns > 0) & (one.exception == 0) & ~one.malformed
-    first, last = one.address.astype(np.int64), one.address.astype(np.int64) + one.count
+    out = np.zeros(len(one), np.bool_)
+    if not judge.compared:
+        return out
+    came = ((one.reply_ns > 0) & (one.exception == 0)) | (one.write_count > 0)
+    came &= ~one.malformed & (one.table != NO_TABLE)
+    came &= (one.problems & np.uint32(Problem.UNSOLICITED)) == 0
+    read = one.address.astype(np.int64)
     put = one.write_address.astype(np.int64)
-    put_end = put + one.write_count
-    for place, low, high in judge.compared:
-        link, unit, table = place
-        here = came.copy()
-        if link is not None:
-            here &= one.link == link
-        if unit is not None:
-            here &= one.unit == unit
+    read_end, put_end = read + one.count, put + one.write_count
+    for links, units, table, spans in judge.compared:
+        here = came if links is None else came & np.isin(one.link, [*links])
+        if units is not None:
+            allowed = [(one.unit >= a) & (one.unit <= b) for a, b in units]
+            here = here & np.logical_or.reduce(allowed)
         if table is not None:
-            here &= one.table == table
-        else:
-            here &= one.table != NO_TABLE
-        read = (first <= high) & (last > low)
-        out |= here & (read | ((put <= high) & (put_end > low)))
+            here = here & (one.table == table)
+        if not here.any():
+            continue
+        for low, high in spans:
+            meets = (read <= high) & (read_end > low)
+            meets |= (put <= high) & (put_end > low)
+            out |= here & meets
     return out
 
 
@@ -177,8 +235,10 @@ def request_of(exchanges: ExchangeBatch, row: int) -> Request:
     )  # fmt: skip
 
 
-def _reply_of(exchanges: ExchangeBatch, row: int) -> Reply:
+def _reply_of(exchanges: ExchangeBatch, row: int) -> Reply | None:
     one = exchanges
+    if not one.reply_ns[row]:
+        return None
     at, end = int(one.read_offset[row]), int(one.read_offset[row + 1])
     problems = int(one.problems[row]) & (_REPLY | int(Problem.LENGTH))
     return Reply(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from agent.firewall.batch import judge_batch
 from agent.firewall.decision import Decision
-from agent.firewall.limits import broken_limit, holds_now
-from agent.firewall.lookup import Lookup
-from agent.firewall.places import Applicable, applicable, parts_of
+from agent.firewall.limits import broken_limit, compared, holds_now
+from agent.firewall.lookup import Lookup, is_limited
+from agent.firewall.memory import UNKNOWN
+from agent.firewall.places import Applicable, parts_of
 from policies.firewall.tables import Default, Do, Mode
 from protocols.modbus.exchanges import Problem, Reason, Verdict
 from protocols.modbus.functions import (
@@ -26,6 +27,7 @@ from protocols.modbus.functions import (
     ILLEGAL_VALUE,
     MASK_WRITE,
     NO_TABLE,
+    READ_FIFO,
 )
 
 if TYPE_CHECKING:
@@ -39,8 +41,7 @@ if TYPE_CHECKING:
     from protocols.modbus.pdu import Request
     from protocols.modbus.pdu_reply import Reply
 
-ADDRESS_MAX: Final = 65_535
-KINDS_MAX: Final = 65_536  # of requests, remembered; then all are looked up again
+KINDS_MAX: Final = 16_384  # of requests, remembered; then all are looked up again
 TOLERATED: Final = int(Problem.UNKNOWN)  # a vendor's function is for the rules
 # What a bug here raises; what else comes is the caller's (agent/adapters/modbus).
 FAULTS: Final = (
@@ -88,40 +89,10 @@ class Judge:
         self._rules = firewall.rules
         self._lookup = Lookup(firewall)
         self._kinds: dict[tuple[object, ...], _Kind] = {}
-        self._learns = any(
-            rule.max_delta is not None
-            or (rule.point is not None and rule.point.scale_factor is not None)
-            for rule in firewall.rules
-        )
+        self.compared = compared(firewall.rules)
+        self._learns = bool(self.compared)
         memory.keep_only(frozenset(rule.name for rule in firewall.rules))
-
-    @property
-    def compared(
-        self,
-    ) -> tuple[tuple[tuple[int | None, int | None, int | None], int, int], ...]:
-        """Return where what came before matters: (link, unit, table), first, last."""
-        out = []
-        for rule in self._rules:
-            point = rule.point
-            scaled = point is not None and point.scale_factor is not None
-            if rule.max_delta is None and not scaled:
-                continue
-            links = [None] if rule.links is None else [*rule.links]
-            unit = rule.units[0][0] if point is not None and rule.units else None
-            spans = rule.addresses or ((0, ADDRESS_MAX),)
-            if point is not None and point.scale_factor is not None:
-                spans = (*spans, (point.scale_factor, point.scale_factor))
-            out += [
-                ((link, unit, rule.table), first, last)
-                for link in links
-                for first, last in spans
-            ]
-        return tuple(out)
-
-    @property
-    def learns(self) -> bool:
-        """Tell whether any rule compares with what was read or written before."""
-        return self._learns
+        memory.restart()
 
     def judge(
         self,
@@ -147,38 +118,58 @@ class Judge:
     ) -> None:
         """Remember what was read, and what was written and confirmed.
 
-        ``reply`` None: a write may have been carried out, what is there is not known.
+        A write that is not confirmed may have been carried out, or in part: what is
+        there is not known until it is read. ``reply`` None: none came.
         """
         if not self._learns or request.problems or request.table == NO_TABLE:
             return
         place = (link, unit, request.table)
-        if reply is None:
-            if request.write_count:
-                unknown = (-1,) * request.write_count
-                self.memory.learn(place, request.write_address, unknown)
-            return
-        if reply.exception or reply.problems:
-            return
-        if request.function == MASK_WRITE:
+        confirmed = reply is not None and not (reply.exception or reply.problems)
+        if request.write_count:
+            self.memory.write_ends(place, request.write_address, request.write_count)
+        if not confirmed and request.write_count:
+            unknown = (UNKNOWN,) * request.write_count
+            self.memory.learn(place, request.write_address, unknown)
+        elif request.function == MASK_WRITE:
             self._masked(place, request)
         elif request.write_count:
             self.memory.learn(place, request.write_address, request.write_values)
-        if reply.values:  # function 23 writes before it reads (clause 6.17)
-            self.memory.learn(place, request.address, reply.values)
+        # Function 23 writes before it reads (6.17); 24 reads a queue, not registers.
+        if confirmed and reply is not None and request.function != READ_FIFO:
+            self.memory.learn_read(place, request.address, reply.values)
 
     def _masked(self, place: tuple[int, int, int], request: Request) -> None:
         """Function 22: (what was there AND and) OR (or AND NOT and), clause 6.16."""
-        had = self.memory.last(place, request.write_address, 1)
+        had = self.memory.seen(place, request.write_address, 1)
         keep, put = request.write_values
-        now = -1 if had is None else had[0] & keep | put & ~keep & 0xFFFF
+        now = UNKNOWN if had is None else had[0] & keep | put & ~keep & 0xFFFF
         self.memory.learn(place, request.write_address, (now,))
 
     def known(
         self, caller: Caller, link: int, unit: int, request: Request
     ) -> tuple[Decision | None, tuple[int, ...]]:
-        """Return what is decided whatever the values and the time, and the alerts."""
-        kind = self._of(caller, link, unit, request)
+        """Return what is decided whatever the values and the time, and the alerts.
+
+        Where the judge fails here it fails in ``judge``, which says what becomes of it.
+        """
+        try:
+            kind = self._of(caller, link, unit, request)
+        except FAULTS:
+            return None, ()
         return kind.fixed, kind.alerts
+
+    def alerts_at(
+        self, alerts: tuple[int, ...], now_ns: int, *, clock_ok: bool
+    ) -> tuple[int, ...]:
+        """Return the alerts whose hours hold; all, where the clock is not believed."""
+        if not clock_ok or not self.is_timed(alerts):
+            return alerts
+        rules = self._rules
+        return tuple(n for n in alerts if holds_now(rules[n], now_ns, clock_ok=True))
+
+    def is_timed(self, alerts: tuple[int, ...]) -> bool:
+        """Tell whether the time decides which of them tell."""
+        return any(self._rules[number].hours is not None for number in alerts)
 
     def judge_batch(
         self, exchanges: ExchangeBatch, names: Sequence[str], *, clock_ok: bool
@@ -199,14 +190,32 @@ class Judge:
         clock_ok: bool,
     ) -> Decision:
         kind = self._of(caller, link, unit, request)
-        if kind.fixed is not None:
-            return kind.fixed
-        place = (link, unit, request.table)
+        decision = kind.fixed
+        if decision is None:
+            decision = self._by_limits(
+                kind, (link, unit, request.table), request, now_ns, clock_ok=clock_ok
+            )
+        if request.write_count and self._learns and decision.forward:
+            self.memory.write_begins(
+                (link, unit, request.table), request.write_address, request.write_count
+            )
+        return decision
+
+    def _by_limits(
+        self,
+        kind: _Kind,
+        place: tuple[int, int, int],
+        request: Request,
+        now_ns: int,
+        *,
+        clock_ok: bool,
+    ) -> Decision:
         rulings = [
             self._ruled(found, part, place, now_ns, clock_ok=clock_ok)
             for part, found in zip(parts_of(request), kind.parts, strict=True)
         ]
-        decision = self._all(rulings, kind.parts, kind.alerts)
+        alerts = self.alerts_at(kind.alerts, now_ns, clock_ok=clock_ok)
+        decision = self._all(rulings, kind.parts, alerts)
         if not decision.reason:
             for number in dict.fromkeys(one.rule for one in rulings):
                 rule = self._rules[number]
@@ -267,7 +276,7 @@ class Judge:
         if monitors and ruling.reason is not Reason.DENIED:
             return self._decision(Verdict.ALLOWED, ruling.rule, ruling.reason, alerts)
         code = CODES[ruling.reason]
-        if ruling.reason is Reason.NO_RULE and found.is_named:
+        if ruling.reason is Reason.NO_RULE and found.names_function:
             code = ILLEGAL_ADDRESS
         return self._decision(Verdict.REFUSED, ruling.rule, ruling.reason, alerts, code)
 
@@ -319,18 +328,12 @@ class Judge:
         if wrong or not 0 < request.function <= FUNCTION_MAX:
             refused = self._decision(Verdict.REFUSED, -1, Reason.MALFORMED, ())
             return _Kind((), (), refused)
-        about = self._lookup.rules_about(clients, link, unit)
         parts = parts_of(request)
         found = tuple(
-            applicable(
-                about.near(part),
-                part,
-                request.sub,
-                is_named=about.names(part, request.sub),
-            )
+            self._lookup.applicable(clients, link, unit, part, request.sub)
             for part in parts
         )
-        alerts = tuple(dict.fromkeys(n for one in found for n in one.alerts))
+        alerts = tuple(sorted({n for one in found for n in one.alerts}))
         if self.firewall.mode is Mode.READ_ONLY and request.is_write:
             refused = self._decision(Verdict.REFUSED, -1, Reason.READ_ONLY, alerts)
             return _Kind(found, alerts, refused)
@@ -343,6 +346,8 @@ class Judge:
         alerts: tuple[int, ...],
     ) -> Decision | None:
         """Return the decision where nothing but the kind of request matters."""
+        if self.is_timed(alerts):
+            return None
         rulings = []
         for part, one in zip(parts, found, strict=True):
             if not one.rules:
@@ -357,9 +362,5 @@ class Judge:
         return self._all(rulings, found, alerts)
 
     def _depends(self, rule: FirewallRule, part: Part) -> bool:
-        limited = rule.value is not None or rule.max_delta is not None
-        return (
-            rule.hours is not None
-            or rule.rate is not None
-            or (part.writes and limited and rule.do is Do.ALLOW)
-        )
+        allows = rule.do is Do.ALLOW
+        return rule.hours is not None or (allows and is_limited(rule, part))

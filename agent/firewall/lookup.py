@@ -1,39 +1,137 @@
-"""Which masters are whose, and which rules are about them: looked up once, bounded."""
+"""Which masters are whose, and which rules are about a request: columns, bounded.
+
+One row per rule; a request is held against all of them at once. What is left, a few
+rules as a rule, is checked one by one.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from agent.firewall.places import is_about, names_function
-from policies.firewall.tables import Do
+import numpy as np
+
+from agent.firewall.places import READ_HALF, Applicable, covers, names_sub, touches
+from policies.firewall.tables import NAMED_UNITS, Do
+from protocols.modbus.exchanges import UNLISTED
+from protocols.modbus.functions import FUNCTION_MAX, NO_TABLE, READ_HOLDING, READ_WRITE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.firewall.decision import Caller
     from agent.firewall.places import Part
     from policies.firewall.tables import ClientGroup, CompiledFirewall, FirewallRule
+    from protocols.frames import Bool
 
 CALLERS_MAX: Final = 4096  # remembered; then all are looked up again
-CELL: Final = 64  # addresses
-WIDE_CELLS: Final = 16  # beyond them a rule is looked at for every address
-NAMED_MAX: Final = 4096
+GROUPS_MAX: Final = 256  # sets of groups, likewise
+UNITS: Final = 256
+ADDRESS_MAX: Final = 65_535
+ANY_TABLE: Final = 254
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Lookup:
-    """Masters and devices of one firewall."""
+    """Masters and rules of one firewall."""
 
     def __init__(self, firewall: CompiledFirewall) -> None:
         """Take the clients and rules."""
-        self._groups = firewall.clients
-        self._rules = firewall.rules
-        self._networks = [_networks(one) for one in firewall.clients]
+        rules = self._rules = firewall.rules
+        self._groups = [(one, *_networks(one)) for one in firewall.clients]
         self._callers: dict[tuple[str, tuple[str, ...]], frozenset[int]] = {}
-        self._about: dict[tuple[frozenset[int], int, int], About] = {}
+        self._masks: dict[frozenset[int], Bool] = {}
+        self._links: dict[int, Bool] = {}
+        # One line of rules per unit and per function.
+        self._units = np.ascontiguousarray(_units(rules).T)
+        self._functions = np.ascontiguousarray(_functions(rules).T)
+        self._read_half = self._functions[READ_HOLDING] | self._functions[READ_WRITE]
+        self._allows = np.array([rule.do is Do.ALLOW for rule in rules], np.bool_)
+        self._alerts = np.array([rule.do is Do.ALERT for rule in rules], np.bool_)
+        spans = [rule.addresses or ((0, ADDRESS_MAX),) for rule in rules]
+        self._first = np.array([one[0][0] for one in spans], np.int32)
+        self._last = np.array([one[-1][1] for one in spans], np.int32)
+        self._bare = np.array([one.addresses is None for one in rules], np.bool_)
+        tables = [ANY_TABLE if one.table is None else one.table for one in rules]
+        table = np.array(tables, np.uint8)
+        self._tables = {
+            number: (table == ANY_TABLE) | (table == number)
+            for number in (0, 1, 3, 4, NO_TABLE)
+        }
 
     def clients(self, caller: Caller) -> frozenset[int]:
         """Return the groups that a master belongs to."""
         known = self._callers.get((caller.address, caller.roles))
         return self._looked_up(caller) if known is None else known
+
+    def applicable(
+        self, clients: frozenset[int], link: int, unit: int, part: Part, sub: int
+    ) -> Applicable:
+        """Return the rules that may decide on a part, and those that tell of it."""
+        about = self._read_half if part.functions is READ_HALF else None
+        if about is None:
+            (function,) = part.functions
+            about = self._functions[function]
+        about = about & self._units[unit]
+        about &= self._of_link(link)
+        about &= self._of_clients(clients)
+        here = about & self._tables[part.table]
+        if part.table == NO_TABLE:
+            here &= self._bare
+        else:
+            here &= self._first < part.address + part.count
+            here &= self._last >= part.address
+        deciding = np.flatnonzero(here & ~self._alerts).tolist()
+        return Applicable(
+            tuple(self._in_order(deciding, part, sub)),
+            tuple(
+                number
+                for number in np.flatnonzero(here & self._alerts).tolist()
+                if names_sub(self._rules[number], part, sub)
+                and touches(self._rules[number], part)
+            ),
+            any(
+                names_sub(self._rules[number], part, sub)
+                for number in np.flatnonzero(about & self._allows).tolist()
+            ),
+        )
+
+    def _in_order(self, numbers: list[int], part: Part, sub: int) -> Iterable[int]:
+        """Yield denies that touch and allows that cover, up to one that is certain."""
+        for number in numbers:
+            rule = self._rules[number]
+            if not names_sub(rule, part, sub):
+                continue
+            denies = rule.do is Do.DENY
+            if not (touches(rule, part) if denies else covers(rule, part)):
+                continue
+            yield number
+            if rule.hours is None and (denies or not is_limited(rule, part)):
+                return
+
+    def _of_clients(self, clients: frozenset[int]) -> Bool:
+        mask = self._masks.get(clients)
+        if mask is None:
+            if len(self._masks) >= GROUPS_MAX:
+                self._masks.clear()
+            mask = self._masks[clients] = np.array(
+                [
+                    one.clients is None or not one.clients.isdisjoint(clients)
+                    for one in self._rules
+                ],
+                np.bool_,
+            )
+        return mask
+
+    def _of_link(self, link: int) -> Bool:
+        link = min(link, UNLISTED)
+        mask = self._links.get(link)
+        if mask is None:
+            mask = self._links[link] = np.array(
+                [one.links is None or link in one.links for one in self._rules],
+                np.bool_,
+            )
+        return mask
 
     def _looked_up(self, caller: Caller) -> frozenset[int]:
         if len(self._callers) >= CALLERS_MAX:
@@ -45,12 +143,11 @@ class Lookup:
         mapped = getattr(address, "ipv4_mapped", None)
         found = frozenset(
             number
-            for number, (group, networks) in enumerate(
-                zip(self._groups, self._networks, strict=True)
-            )
+            for number, (group, networks, names) in enumerate(self._groups)
             if (not group.role or group.role in caller.roles)
             and (
-                not networks
+                not group.networks
+                or caller.address in names
                 or any(
                     one is not None and one in network
                     for one in (address, mapped)
@@ -61,71 +158,39 @@ class Lookup:
         self._callers[caller.address, caller.roles] = found
         return found
 
-    def rules_about(self, clients: frozenset[int], link: int, unit: int) -> About:
-        """Return the rules about a master and a device."""
-        key = (clients, link, unit)
-        known = self._about.get(key)
-        if known is None:
-            if len(self._about) >= CALLERS_MAX:
-                self._about.clear()
-            known = self._about[key] = About(
-                [
-                    (number, rule)
-                    for number, rule in enumerate(self._rules)
-                    if is_about(rule, clients, link, unit)
-                ]
-            )
-        return known
+
+def is_limited(rule: FirewallRule, part: Part) -> bool:
+    """Tell whether values or what passed before can break an allow."""
+    limits = rule.value is not None or rule.max_delta is not None
+    return rule.rate is not None or (part.writes and limits)
 
 
-class About:
-    """Rules about one master and one device, found by address."""
-
-    def __init__(self, numbered: list[tuple[int, FirewallRule]]) -> None:
-        """Put every rule where its addresses are, wide ones everywhere."""
-        self._all = numbered
-        self._wide: list[tuple[int, FirewallRule]] = []
-        self._near: dict[int, list[tuple[int, FirewallRule]]] = {}
-        self._named: dict[tuple[frozenset[int], int], bool] = {}
-        for one in numbered:
-            spans = one[1].addresses or ()
-            cells = {
-                cell
-                for first, last in spans
-                if last - first < CELL * WIDE_CELLS
-                for cell in range(first // CELL, last // CELL + 1)
-            }
-            is_wide = any(b - a >= CELL * WIDE_CELLS for a, b in spans)
-            if not spans or is_wide or len(cells) > WIDE_CELLS:
-                self._wide.append(one)
-                continue
-            for cell in cells:
-                self._near.setdefault(cell, []).append(one)
-
-    def near(self, part: Part) -> list[tuple[int, FirewallRule]]:
-        """Return the rules that may touch a part, in order."""
-        first = part.address // CELL
-        last = (part.address + max(part.count, 1) - 1) // CELL
-        found = dict(self._wide)
-        for cell in range(first, last + 1):
-            found.update(self._near.get(cell, ()))
-        return sorted(found.items())
-
-    def names(self, part: Part, sub: int) -> bool:
-        """Tell whether an allow names the function, whatever its addresses."""
-        key = (part.functions, sub)
-        known = self._named.get(key)
-        if known is None:
-            known = any(
-                rule.do is Do.ALLOW and names_function(rule, part, sub)
-                for _, rule in self._all
-            )
-            if len(self._named) < NAMED_MAX:
-                self._named[key] = known
-        return known
+def _units(rules: tuple[FirewallRule, ...]) -> Bool:
+    """Only an allow must name units 0 and 255: others shall not be got round."""
+    out = np.zeros((len(rules), UNITS), np.bool_)
+    for number, rule in enumerate(rules):
+        out[number] = rule.units is None
+        if rule.units is None and rule.do is Do.ALLOW:
+            out[number, [*NAMED_UNITS]] = False
+        for first, last in rule.units or ():
+            out[number, first : last + 1] = True
+    return out
 
 
-def _networks(
-    group: ClientGroup,
-) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(ipaddress.ip_network(one) for one in group.networks)
+def _functions(rules: tuple[FirewallRule, ...]) -> Bool:
+    out = np.zeros((len(rules), FUNCTION_MAX + 1), np.bool_)
+    for number, rule in enumerate(rules):
+        out[number, slice(None) if rule.functions is None else [*rule.functions]] = True
+    return out
+
+
+def _networks(group: ClientGroup) -> tuple[tuple[Network, ...], frozenset[str]]:
+    """Return the networks of a group, and what are names of serial lines."""
+    networks: list[Network] = []
+    names: set[str] = set()
+    for one in group.networks:
+        try:
+            networks.append(ipaddress.ip_network(one))
+        except ValueError:
+            names.add(one)
+    return tuple(networks), frozenset(names)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 256  # addresses
 PAGES_MAX: Final = 16_384  # 1 KiB each; beyond them the eldest is forgotten
+FLYING_MAX: Final = 256  # writes under way to one table of a device
 UNKNOWN: Final = -1
 
 Place: TypeAlias = tuple[int, int, int]  # link, unit, table
@@ -30,7 +31,45 @@ class Memory:
         self._pages: dict[tuple[Place, int], array[int]] = {}
         self._pages_max = pages_max
         self._passed: dict[str, deque[int]] = {}
+        # Writes that no answer came to yet: address, count.
+        self._flying: dict[Place, list[tuple[int, int]]] = {}
         self.forgotten = 0  # pages: what they held is unknown again
+
+    def write_begins(self, place: Place, address: int, count: int) -> None:
+        """Note a write under way: until its answer, what is there is not known."""
+        flying = self._flying.setdefault(place, [])
+        flying.append((address, count))
+        if len(flying) > FLYING_MAX:
+            first, size = flying.pop(0)
+            self.learn(place, first, (UNKNOWN,) * size)
+
+    def write_ends(self, place: Place, address: int, count: int) -> None:
+        """Its answer came, or none will; ``learn`` follows."""
+        flying = self._flying.get(place)
+        if flying and (address, count) in flying:
+            flying.remove((address, count))
+            if not flying:
+                self._flying.pop(place, None)
+
+    def restart(self) -> None:
+        """Wait for no answer that may have come while nobody judged. Any thread."""
+        for place, flying in [*self._flying.items()]:
+            for address, count in [*flying]:
+                self.learn(place, address, (UNKNOWN,) * count)
+        self._flying.clear()
+
+    def learn_read(self, place: Place, address: int, values: Sequence[int]) -> None:
+        """Remember what a read told, but not of what a write under way may change."""
+        flying = self._flying.get(place)
+        if not flying:
+            self.learn(place, address, values)
+            return
+        before = self._each(place, address, len(values))
+        kept = [
+            was if _meets(flying, at, 1) else now
+            for at, (was, now) in enumerate(zip(before, values, strict=True), address)
+        ]
+        self.learn(place, address, kept)
 
     def learn(self, place: Place, address: int, values: Sequence[int]) -> None:
         """Remember registers (or coils) from ``address`` on; UNKNOWN forgets one."""
@@ -43,15 +82,25 @@ class Memory:
             at += size
 
     def last(self, place: Place, address: int, count: int) -> list[int] | None:
-        """Return what was last seen there, None where one of them is not known."""
+        """Return what is there, None where one of them is not known."""
+        flying = self._flying.get(place)
+        if flying and _meets(flying, address, count):
+            return None
+        return self.seen(place, address, count)
+
+    def seen(self, place: Place, address: int, count: int) -> list[int] | None:
+        """Return the same, whatever is under way."""
+        out = self._each(place, address, count)
+        return None if UNKNOWN in out else out
+
+    def _each(self, place: Place, address: int, count: int) -> list[int]:
         out: list[int] = []
         while len(out) < count:
             number, first = divmod(address + len(out), PAGE)
             page = self._pages.get((place, number))
-            if page is None:
-                return None
-            out += page[first : first + count - len(out)]
-        return None if UNKNOWN in out else out
+            size = min(PAGE - first, count - len(out))
+            out += [UNKNOWN] * size if page is None else page[first : first + size]
+        return out
 
     def is_full(self, name: str, rate: Rate, now_ns: int) -> bool:
         """Tell whether one more request would be too many for a rule."""
@@ -89,3 +138,7 @@ class Memory:
                 self.forgotten += 1
             page = self._pages[key] = array("i", [UNKNOWN]) * PAGE
         return page
+
+
+def _meets(flying: list[tuple[int, int]], address: int, count: int) -> bool:
+    return any(at < address + count and at + size > address for at, size in flying)

@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from policies.firewall.tables import NAMED_UNITS, Do
 from protocols.modbus.functions import (
+    DIAGNOSTICS,
+    ENCAPSULATED,
     MASK_WRITE,
     NO_TABLE,
     READ_HOLDING,
     READ_WRITE,
 )
+from protocols.modbus.values import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from policies.firewall.tables import FirewallRule, Spans
     from protocols.modbus.pdu import Request
 
@@ -38,7 +38,8 @@ class Part:
 
 
 _ONE: Final = {code: frozenset({code}) for code in range(256)}
-_READ_HALF: Final = frozenset({READ_HOLDING, READ_WRITE})
+BY_SUB: Final = frozenset({DIAGNOSTICS, ENCAPSULATED})
+READ_HALF: Final = frozenset({READ_HOLDING, READ_WRITE})
 
 
 def parts_of(request: Request) -> tuple[Part, ...]:
@@ -56,7 +57,7 @@ def parts_of(request: Request) -> tuple[Part, ...]:
         values=values,
     )
     if request.function == READ_WRITE:
-        return (written, _read(_READ_HALF, request))
+        return (written, _read(READ_HALF, request))
     return (written,) if request.is_write else (_read(functions, request),)
 
 
@@ -80,26 +81,11 @@ def _within(first: int, last: int, spans: Spans) -> bool:
     return any(a <= first and last <= b for a, b in spans)
 
 
-def _names_unit(rule: FirewallRule, unit: int) -> bool:
-    if rule.units is None:
-        return unit not in NAMED_UNITS
-    return _within(unit, unit, rule.units)
-
-
-def is_about(rule: FirewallRule, clients: frozenset[int], link: int, unit: int) -> bool:
-    """Tell whether a rule is about this master and this device."""
-    return (
-        (rule.clients is None or not rule.clients.isdisjoint(clients))
-        and (rule.links is None or link in rule.links)
-        and _names_unit(rule, unit)
-    )
-
-
-def names_function(rule: FirewallRule, part: Part, sub: int) -> bool:
-    """Tell whether a rule names the function, and its sub-function."""
-    if rule.functions is not None and rule.functions.isdisjoint(part.functions):
-        return False
-    return rule.subs is None or _within(sub, sub, rule.subs)
+def names_sub(rule: FirewallRule, part: Part, sub: int) -> bool:
+    """Tell whether a rule names the sub-function, where it names any."""
+    if rule.subs is None:
+        return True
+    return not part.functions.isdisjoint(BY_SUB) and _within(sub, sub, rule.subs)
 
 
 def touches(rule: FirewallRule, part: Part) -> bool:
@@ -123,7 +109,8 @@ def covers(rule: FirewallRule, part: Part) -> bool:
         return False
     last = part.address + part.count - 1
     if rule.point is not None and part.writes:  # an item is written whole, alone
-        return rule.addresses == ((part.address, last),)
+        alone = TYPES[rule.point.type].shape != "bit"  # a register has 15 others
+        return alone and rule.addresses == ((part.address, last),)
     return _within(part.address, last, rule.addresses)
 
 
@@ -131,27 +118,6 @@ def covers(rule: FirewallRule, part: Part) -> bool:
 class Applicable:
     """The rules that may decide on a part, in order, and those that only tell."""
 
-    rules: tuple[int, ...]  # denies that touch, allows that cover
+    rules: tuple[int, ...]  # denies that touch, allows that cover; up to a certain one
     alerts: tuple[int, ...]
-    is_named: bool  # an allow names the function, whatever its addresses
-
-
-def applicable(
-    numbered: Iterable[tuple[int, FirewallRule]],
-    part: Part,
-    sub: int,
-    *,
-    is_named: bool,
-) -> Applicable:
-    """Return what applies to a part, of rules about its master and device."""
-    rules: list[int] = []
-    alerts: list[int] = []
-    for number, rule in numbered:
-        if not names_function(rule, part, sub):
-            continue
-        if rule.do is Do.ALLOW:
-            if covers(rule, part):
-                rules.append(number)
-        elif touches(rule, part):
-            (rules if rule.do is Do.DENY else alerts).append(number)
-    return Applicable(tuple(rules), tuple(alerts), is_named)
+    names_function: bool  # an allow does, whatever its addresses

@@ -1,8 +1,8 @@
 """The firewall, slowly: rule by rule and value by value, from its text alone.
 
 An oracle that shares no code with the product: it reads the ``modbus:`` section as YAML
-gives it, and judges one request after the other. ``unit`` 0 and 255 and functions
-without an address match only rules that ask for them, or for nothing.
+gives it, and judges one request after the other. ``unit`` 0 and 255 are allowed only
+by rules that ask for them, and functions without an address only by rules without any.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Rules:
         ``reply`` None: it may have been written, nobody knows.
         """
         if reply is not None and (not reply or reply[0] != pdu[0]):
-            return
+            reply = None
         for part in parse(pdu) or ():
             if part.table is None or (reply is None and not part.writes):
                 continue
@@ -84,7 +84,7 @@ class Rules:
                 for place in places:
                     self.last.pop(place, None)
                 continue
-            if not part.writes and part.table in {3, 4}:
+            if not part.writes and part.table in {3, 4} and pdu[0] != 24:
                 values = [
                     int.from_bytes(reply[i : i + 2], "big")
                     for i in range(2, len(reply) - 1, 2)
@@ -121,7 +121,8 @@ class Rules:
         link, unit = place
         if "item" in rule and (link, unit) != self.items[rule["item"]]["place"]:
             return False
-        if unit in {0, 255} and "unit" not in rule and "item" not in rule:
+        allows = rule.get("do", "allow") == "allow"
+        if allows and unit in {0, 255} and "unit" not in rule and "item" not in rule:
             return False
         named = "unit" not in rule or within(unit, rule["unit"])
         told = rule.get("to")
@@ -161,7 +162,9 @@ class Rules:
         if not wanted & ({pdu[0]} | also):
             return False
         sub = int.from_bytes(pdu[1:3], "big")
-        return "sub" not in rule or within(sub, rule["sub"])
+        if pdu[0] == 43 and pdu[1] != 14:
+            sub &= 0xFF00
+        return "sub" not in rule or (pdu[0] in {8, 43} and within(sub, rule["sub"]))
 
     def _places(self, rule: dict, part: Part, do: str) -> tuple[bool, bool]:
         """Tell whether the rule touches the part, and whether it covers it whole."""

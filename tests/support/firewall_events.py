@@ -41,7 +41,6 @@ class Asked:
     unit: int
     pdu: bytes
     reply: bytes
-    is_lost: bool = False
 
 
 def _w(*numbers: int) -> bytes:
@@ -108,10 +107,9 @@ def talks(draw: st.DrawFn) -> list[Asked]:
         if draw(st.integers(0, 9)) == 0:
             pdu = pdu[: draw(st.integers(1, len(pdu)))] + draw(st.binary(max_size=2))
         reply = draw(replies(pdu))
-        is_lost = not reply and parse_request(pdu).is_write and draw(st.booleans())
         out.append(Asked(
             at, draw(st.sampled_from(CLIENTS)), draw(st.integers(0, 1)),
-            draw(st.sampled_from(UNITS)), pdu, reply, is_lost,
+            draw(st.sampled_from(UNITS)), pdu, reply,
         ))  # fmt: skip
     return out
 
@@ -139,6 +137,7 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
     maybe("to", st.sampled_from(["plc1", "plc2", ["plc1", "plc2"]]))
     maybe("fc", st.sampled_from([3, [3, 4], 6, [6, 16], 23, 22, 8, "reads", "writes",
                                  "public", "vendor"]), 1)  # fmt: skip
+    maybe("sub", st.sampled_from([1, [0, 2], [0x0E01, 0x0E04], 65535]), 9)
     if draw(st.integers(0, 3)) == 0:
         rule["item"] = draw(st.sampled_from(_ITEMS))
     else:

@@ -62,7 +62,7 @@ def judged(judge: Judge, asked: Asked) -> Decision:
         Caller(asked.client, 1), asked.link, asked.unit, request, asked.at_ns,
         clock_ok=True,
     )  # fmt: skip
-    if asked.is_lost:
+    if not asked.reply:
         judge.answered(asked.link, asked.unit, request, None)
     elif asked.reply:
         reply = parse_reply(request, asked.reply)
@@ -73,12 +73,11 @@ def judged(judge: Judge, asked: Asked) -> Decision:
 def judged_slowly(rules: Rules, asked: Asked) -> tuple[bool, str]:
     link = LINKS[asked.link]
     told = rules.judge(asked.at_ns, asked.client, link, asked.unit, asked.pdu)
-    if asked.is_lost:
+    if not asked.reply:
         rules.answered(link, asked.unit, asked.pdu, None)
-    elif (
-        asked.reply and not parse_reply(parse_request(asked.pdu), asked.reply).problems
-    ):
-        rules.answered(link, asked.unit, asked.pdu, asked.reply)
+    elif asked.reply:
+        wrong = parse_reply(parse_request(asked.pdu), asked.reply).problems
+        rules.answered(link, asked.unit, asked.pdu, None if wrong else asked.reply)
     return told
 
 
@@ -106,7 +105,7 @@ def test_it_says_what_the_slow_one_says(
 def test_columns_say_what_one_by_one_says(
     section: dict[str, Any], talk: list[Asked]
 ) -> None:
-    talk = [one for one in talk if one.pdu and not one.is_lost]
+    talk = [one for one in talk if one.pdu]
     firewall = compiled(section)
     one_by_one = Judge(firewall, Memory())
     told = [judged(one_by_one, asked) for asked in talk]
