@@ -167,7 +167,8 @@ def _is_wrong(exchanges: ExchangeBatch) -> Bool:
     """Tell which requests are malformed; a vendor's function alone is not."""
     unknown = (exchanges.problems & np.uint32(Problem.UNKNOWN)) != 0
     framing = (exchanges.problems & np.uint32(_FRAMING)) != 0
-    return exchanges.malformed & (~unknown | framing)
+    wrong: Bool = exchanges.malformed & (~unknown | framing)
+    return wrong
 
 
 def _in_turn(
