@@ -7,14 +7,15 @@ rules as a rule, is checked one by one.
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from agent.firewall.places import READ_HALF, Applicable, covers, names_sub, touches
+from agent.firewall.places import Applicable, covers, names_sub, touches
 from policies.firewall.tables import NAMED_UNITS, Do
 from protocols.modbus.exchanges import UNLISTED
-from protocols.modbus.functions import FUNCTION_MAX, NO_TABLE, READ_HOLDING, READ_WRITE
+from protocols.modbus.functions import FUNCTION_MAX, NO_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,14 +23,28 @@ if TYPE_CHECKING:
     from agent.firewall.decision import Caller
     from agent.firewall.places import Part
     from policies.firewall.tables import ClientGroup, CompiledFirewall, FirewallRule
-    from protocols.frames import Bool
+    from protocols.frames import I64, Bool
 
 CALLERS_MAX: Final = 4096  # remembered; then all are looked up again
 GROUPS_MAX: Final = 256  # sets of groups, likewise
 UNITS: Final = 256
 ADDRESS_MAX: Final = 65_535
 ANY_TABLE: Final = 254
+HELD_MAX: Final = 500_000  # rules, as often as they are found
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Groups, link, unit, functions, table.
+_Key: TypeAlias = tuple[frozenset[int], int, int, frozenset[int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Rules about one master, device and function: what remains are the addresses."""
+
+    numbers: I64
+    first: I64
+    last: I64
+    allows: list[int]  # of any table and address
+    tells: bool  # an alert is among them
 
 
 class Lookup:
@@ -42,15 +57,16 @@ class Lookup:
         self._callers: dict[tuple[str, tuple[str, ...]], frozenset[int]] = {}
         self._masks: dict[frozenset[int], Bool] = {}
         self._links: dict[int, Bool] = {}
+        self._abouts: dict[_Key, _About] = {}
+        self._held = 0
         # One line of rules per unit and per function.
         self._units = np.ascontiguousarray(_units(rules).T)
         self._functions = np.ascontiguousarray(_functions(rules).T)
-        self._read_half = self._functions[READ_HOLDING] | self._functions[READ_WRITE]
         self._allows = np.array([rule.do is Do.ALLOW for rule in rules], np.bool_)
         self._alerts = np.array([rule.do is Do.ALERT for rule in rules], np.bool_)
         spans = [rule.addresses or ((0, ADDRESS_MAX),) for rule in rules]
-        self._first = np.array([one[0][0] for one in spans], np.int32)
-        self._last = np.array([one[-1][1] for one in spans], np.int32)
+        self._first = np.array([one[0][0] for one in spans], np.int64)
+        self._last = np.array([one[-1][1] for one in spans], np.int64)
         self._bare = np.array([one.addresses is None for one in rules], np.bool_)
         tables = [ANY_TABLE if one.table is None else one.table for one in rules]
         table = np.array(tables, np.uint8)
@@ -68,39 +84,60 @@ class Lookup:
         self, clients: frozenset[int], link: int, unit: int, part: Part, sub: int
     ) -> Applicable:
         """Return the rules that may decide on a part, and those that tell of it."""
-        about = self._read_half if part.functions is READ_HALF else None
+        key = (clients, min(link, UNLISTED), unit, part.functions, part.table)
+        about = self._abouts.get(key)
         if about is None:
-            (function,) = part.functions
-            about = self._functions[function]
-        about = about & self._units[unit]
-        about &= self._of_link(link)
-        about &= self._of_clients(clients)
-        here = about & self._tables[part.table]
-        if part.table == NO_TABLE:
-            here &= self._bare
-        else:
-            here &= self._first < part.address + part.count
-            here &= self._last >= part.address
-        deciding = np.flatnonzero(here & ~self._alerts).tolist()
-        return Applicable(
-            tuple(self._in_order(deciding, part, sub)),
-            tuple(
-                number
-                for number in np.flatnonzero(here & self._alerts).tolist()
-                if names_sub(self._rules[number], part, sub)
-                and touches(self._rules[number], part)
-            ),
-            any(
-                names_sub(self._rules[number], part, sub)
-                for number in np.flatnonzero(about & self._allows).tolist()
-            ),
+            about = self._about(key)
+        near = about.first < part.address + part.count
+        near &= about.last >= part.address
+        found = about.numbers[near].tolist()
+        rules = tuple(self._in_order(found, part, sub))
+        # Whether the function is named at all matters where nothing covers it.
+        named = bool(rules) or any(
+            names_sub(self._rules[number], part, sub) for number in about.allows
         )
+        if not about.tells:
+            return Applicable(rules, (), named)
+        alerts = [
+            number
+            for number in found
+            if self._rules[number].do is Do.ALERT
+            and names_sub(self._rules[number], part, sub)
+            and touches(self._rules[number], part)
+        ]
+        return Applicable(rules, tuple(alerts), named)
+
+    def _about(self, key: _Key) -> _About:
+        clients, link, unit, functions, table = key
+        mask = np.logical_or.reduce([self._functions[code] for code in functions])
+        mask &= self._units[unit]
+        mask &= self._of_link(link)
+        mask &= self._of_clients(clients)
+        allows = np.flatnonzero(mask & self._allows)
+        mask &= self._tables[table]
+        if table == NO_TABLE:
+            mask &= self._bare
+        numbers = np.flatnonzero(mask)
+        # A part without addresses is (0, 0 of them): every span shall meet it.
+        first = self._first[numbers] if table != NO_TABLE else numbers * 0 - 1
+        about = _About(
+            numbers, first, self._last[numbers], allows.tolist(),
+            bool(self._alerts[numbers].any()),
+        )  # fmt: skip
+        self._held += len(numbers) + len(allows) + 1
+        if self._held > HELD_MAX:
+            self._abouts.clear()
+            self._held = len(numbers) + len(allows) + 1
+        self._abouts[key] = about
+        return about
 
     def _in_order(self, numbers: list[int], part: Part, sub: int) -> Iterable[int]:
         """Yield denies that touch and allows that cover, up to one that is certain."""
         for number in numbers:
             rule = self._rules[number]
             if not names_sub(rule, part, sub):
+                continue
+            if rule.do is Do.ALERT:
                 continue
             denies = rule.do is Do.DENY
             if not (touches(rule, part) if denies else covers(rule, part)):
