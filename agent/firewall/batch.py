@@ -63,12 +63,6 @@ def judge_batch(
     rule[decided] = of_kind[decided, 1]
     reason[decided] = of_kind[decided, 2].astype(np.uint8)
     alert[asked] = of_kind[asked, 3]
-    for row in np.flatnonzero(asked & kinds.is_timed[kinds.group]).tolist():
-        told = judge.alerts_at(
-            kinds.alerts[kinds.group[row]], int(exchanges.time_ns[row]),
-            clock_ok=clock_ok,
-        )  # fmt: skip
-        alert[row] = told[0] if told else -1
     compares = _compared(judge, exchanges)
     single = mine & (kinds.is_single[kinds.group] | (compares & exchanges.is_write))
     for row in _in_turn(judge, exchanges, single, compares):
@@ -89,8 +83,6 @@ class _Kinds:
     group: I64  # [N] each row's kind
     decided: NDArray[np.int16]  # [K, 4]: verdict, rule, reason, first alert or -1
     is_single: Bool  # [K] limits decide
-    is_timed: Bool  # [K] alerts depend on the time
-    alerts: list[tuple[int, ...]]  # [K]
     callers: dict[int, Caller]
 
     @classmethod
@@ -101,19 +93,16 @@ class _Kinds:
         callers = {number: Caller(names[number], number) for number in numbers}
         decided = np.full((len(first), 4), -1, np.int16)
         single = np.zeros(len(first), np.bool_)
-        timed = np.zeros(len(first), np.bool_)
-        told = []
         for kind, row in enumerate(first.tolist()):
             fixed, alerts = judge.known(
                 callers[int(exchanges.client[row])], _link_of(exchanges, row),
                 int(exchanges.unit[row]), request_of(exchanges, row),
             )  # fmt: skip
-            single[kind], timed[kind] = fixed is None, judge.is_timed(alerts)
+            single[kind] = fixed is None
             if fixed is not None:
                 decided[kind, :3] = fixed.verdict, fixed.rule, fixed.reason
             decided[kind, 3] = alerts[0] if alerts else -1
-            told.append(alerts)
-        return cls(group, decided, single, timed, told, callers)
+        return cls(group, decided, single, callers)
 
 
 def _link_of(exchanges: ExchangeBatch, row: int) -> int:

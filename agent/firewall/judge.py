@@ -158,19 +158,6 @@ class Judge:
             return None, ()
         return kind.fixed, kind.alerts
 
-    def alerts_at(
-        self, alerts: tuple[int, ...], now_ns: int, *, clock_ok: bool
-    ) -> tuple[int, ...]:
-        """Return the alerts whose hours hold; all, where the clock is not believed."""
-        if not clock_ok or not self.is_timed(alerts):
-            return alerts
-        rules = self._rules
-        return tuple(n for n in alerts if holds_now(rules[n], now_ns, clock_ok=True))
-
-    def is_timed(self, alerts: tuple[int, ...]) -> bool:
-        """Tell whether the time decides which of them tell."""
-        return any(self._rules[number].hours is not None for number in alerts)
-
     def judge_batch(
         self, exchanges: ExchangeBatch, names: Sequence[str], *, clock_ok: bool
     ) -> ExchangeBatch:
@@ -214,8 +201,7 @@ class Judge:
             self._ruled(found, part, place, now_ns, clock_ok=clock_ok)
             for part, found in zip(parts_of(request), kind.parts, strict=True)
         ]
-        alerts = self.alerts_at(kind.alerts, now_ns, clock_ok=clock_ok)
-        decision = self._all(rulings, kind.parts, alerts)
+        decision = self._all(rulings, kind.parts, kind.alerts)
         if not decision.reason:
             for number in dict.fromkeys(one.rule for one in rulings):
                 rule = self._rules[number]
@@ -346,8 +332,6 @@ class Judge:
         alerts: tuple[int, ...],
     ) -> Decision | None:
         """Return the decision where nothing but the kind of request matters."""
-        if self.is_timed(alerts):
-            return None
         rulings = []
         for part, one in zip(parts, found, strict=True):
             if not one.rules:

@@ -40,7 +40,7 @@ class PlainRule:
     do: str = "allow"
     clients: frozenset[Client] | None = None
     links: frozenset[str] | None = None
-    units: Spans | None = None  # None: all but 0 and 255
+    units: Spans | None = None  # None: all, of an allow all but 0 and 255
     functions: frozenset[int] | None = None
     subs: Spans | None = None
     table: int | None = None

@@ -12,14 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from policies.firewall.plain import ALL_UNITS
-from policies.firewall.tables import NAMED_UNITS
 from protocols.modbus.functions import READ_HOLDING, READ_WRITE
 
 if TYPE_CHECKING:
     from policies.firewall.plain import Client, PlainRule
     from policies.firewall.tables import Hours, Spans
 
-PLAIN_UNITS: Final = ((1, 254),)  # what a rule means that names no unit
+PLAIN_UNITS: Final = ((1, 254),)  # what an allow means that names no unit
 _DAY_MIN: Final = 1440
 _WEEK_MIN: Final = 7 * _DAY_MIN
 _HALVES: Final = frozenset({READ_HOLDING, READ_WRITE})  # 23 reads like 3
@@ -54,7 +53,7 @@ def may_meet(one: PlainRule, other: PlainRule) -> bool:
 
 
 def _places_meet(one: PlainRule, other: PlainRule) -> bool:
-    if not _meet(one.units or PLAIN_UNITS, other.units or PLAIN_UNITS):
+    if not _meet(_units(one), _units(other)):
         return False
     if one.tables.isdisjoint(other.tables):
         return False
@@ -83,9 +82,7 @@ def _means(inner: PlainRule, outer: PlainRule) -> bool:
 def _places_within(inner: PlainRule, outer: PlainRule) -> bool:
     if outer.item is not None:
         return inner.item == outer.item
-    # Bindings say in which unit an item lies: it may be 255.
-    units = inner.units if inner.item is None else ALL_UNITS
-    if not _units_within(units, outer.units):
+    if not _within(_units(inner), _units(outer)):
         return False
     # Bindings say in which table an item lies.
     tables = {-1} if inner.item is not None else inner.tables
@@ -96,12 +93,13 @@ def _places_within(inner: PlainRule, outer: PlainRule) -> bool:
     return inner.addresses is not None and _within(inner.addresses, outer.addresses)
 
 
-def _units_within(inner: Spans | None, outer: Spans | None) -> bool:
-    if outer is None:
-        if inner is None:
-            return True
-        return not any(_meet(inner, ((unit, unit),)) for unit in NAMED_UNITS)
-    return _within(inner or PLAIN_UNITS, outer)
+def _units(rule: PlainRule) -> Spans:
+    """Return the units that a rule is about; only an allow must name 0 and 255."""
+    if rule.units is not None:
+        return rule.units
+    # Bindings say in which unit an item lies: it may be 255.
+    plain = rule.do == "allow" and rule.item is None
+    return PLAIN_UNITS if plain else ALL_UNITS
 
 
 def _as_limited(inner: PlainRule, outer: PlainRule) -> bool:

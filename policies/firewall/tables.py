@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]  # first and last, both included
 
-# Broadcast on serial lines, "the device itself" on TCP: only where a rule names them.
+# Broadcast on serial lines, "the device itself" on TCP: allowed only where a rule names
+# them. A `deny` or `alert` that names no unit touches them, too.
 NAMED_UNITS: Final = frozenset({0, 255})
 
 
@@ -82,7 +83,7 @@ class FirewallRule:
     do: Do
     clients: frozenset[int] | None  # indexes into ``CompiledFirewall.clients``
     links: frozenset[int] | None
-    units: Spans | None  # None: all but NAMED_UNITS
+    units: Spans | None  # None: all, of an allow all but NAMED_UNITS
     functions: frozenset[int] | None  # function codes 1..127
     subs: Spans | None  # sub-functions of 8; MEI type << 8 | read code of 43
     table: int | None  # 0, 1, 3, 4

@@ -144,8 +144,9 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
         maybe("unit", st.sampled_from([1, [0, 1], 255, [0, 255]]), 2)
         maybe("addr", _spans, 1)
         maybe("table", st.sampled_from([0, 3, 4]), 4)
-    maybe("when", st.sampled_from(["Mon-Fri 07:00-19:00 +08:00",
-                                   "Tue-Sun 22:00-06:00 -03:30"]), 6)  # fmt: skip
+    if do != "alert":
+        maybe("when", st.sampled_from(["Mon-Fri 07:00-19:00 +08:00",
+                                       "Tue-Sun 22:00-06:00 -03:30"]), 6)  # fmt: skip
     if do == "allow":
         maybe(
             "value",

@@ -304,7 +304,8 @@ class LinkCore(Books):
             counts.answered += 1
             asked.master.done(asked, build_adu(asked.tid, unit, pdu))
         # All that follows comes after the answer: it costs the round trip nothing.
-        if answered(self._rules, self._link, asked, reply):
+        told = None if problems & WRONG_REPLY else reply
+        if answered(self._rules, self._link, asked, told):
             counts.judge_faults += 1
         counts.round_trips += 1
         counts.device_ns += mono_ns - asked.sent_ns
