@@ -63,9 +63,9 @@ def judge_batch(
     rule[decided] = of_kind[decided, 1]
     reason[decided] = of_kind[decided, 2].astype(np.uint8)
     alert[asked] = of_kind[asked, 3]
-    compares = _compared(judge, exchanges)
+    compares = _compared(judge, exchanges, kinds)
     single = mine & (kinds.is_single[kinds.group] | (compares & exchanges.is_write))
-    for row in _in_turn(judge, exchanges, single, compares):
+    for row in _in_turn(judge, exchanges, single, compares, kinds.group):
         decision = judge.judge(
             kinds.callers[int(exchanges.client[row])], _link_of(exchanges, row),
             int(exchanges.unit[row]), request_of(exchanges, row),
@@ -80,6 +80,7 @@ def judge_batch(
 class _Kinds:
     """K kinds of rows, judged as far as their kind tells."""
 
+    first: I64  # [K] a row of each
     group: I64  # [N] each row's kind
     decided: NDArray[np.int16]  # [K, 4]: verdict, rule, reason, first alert or -1
     is_single: Bool  # [K] limits decide
@@ -102,7 +103,7 @@ class _Kinds:
             if fixed is not None:
                 decided[kind, :3] = fixed.verdict, fixed.rule, fixed.reason
             decided[kind, 3] = alerts[0] if alerts else -1
-        return cls(group, decided, single, callers)
+        return cls(first, group, decided, single, callers)
 
 
 def _link_of(exchanges: ExchangeBatch, row: int) -> int:
@@ -161,14 +162,14 @@ def _is_wrong(exchanges: ExchangeBatch) -> Bool:
 
 
 def _in_turn(
-    judge: Judge, exchanges: ExchangeBatch, wanted: Bool, compares: Bool
+    judge: Judge, exchanges: ExchangeBatch, wanted: Bool, compares: Bool, group: I64
 ) -> Iterator[int]:
     """Yield rows to judge in order of time; what came back before is learnt first."""
     rows = np.flatnonzero(wanted)
-    taught = np.flatnonzero(compares)
     # An answer comes after its request, whatever the clock of a capture resolves.
-    answered = np.maximum(exchanges.reply_ns[taught], exchanges.time_ns[taught] + 1)
-    when = np.concatenate([exchanges.time_ns[rows], answered])
+    answered = np.maximum(exchanges.reply_ns, exchanges.time_ns + 1)
+    taught = _telling(judge, exchanges, rows, np.flatnonzero(compares), answered, group)
+    when = np.concatenate([exchanges.time_ns[rows], answered[taught]])
     what = np.concatenate([rows, taught])
     is_reply = np.arange(len(what)) >= len(rows)
     for at in np.lexsort((what, ~is_reply, when)).tolist():
@@ -182,32 +183,81 @@ def _in_turn(
             yield row
 
 
-def _compared(judge: Judge, exchanges: ExchangeBatch) -> Bool:
-    """Tell which rows read or write what a rule compares with: few of them."""
+def _telling(
+    judge: Judge,
+    exchanges: ExchangeBatch,
+    rows: I64,
+    taught: I64,
+    answered: I64,
+    group: I64,
+) -> I64:
+    """Return which answers are worth learning: a poll repeats itself for ever.
+
+    Of reads of the same between two judged requests the last one tells; of those that
+    read nothing that is judged in this batch, the last one of all.
+    """
+    is_read = exchanges.write_count[taught] == 0
+    reads = taught[is_read]
+    if not len(reads):
+        return taught
+    times = np.sort(exchanges.time_ns[rows])
+    # Answers come before requests of the same time.
+    turn = np.searchsorted(times, answered[reads], "left")
+    if not judge.is_scaled:
+        turn[~_meets_written(exchanges, rows, reads)] = 0
+    order = np.lexsort((reads, answered[reads], turn, group[reads]))
+    reads, turn = reads[order], turn[order]
+    is_last = np.ones(len(reads), np.bool_)
+    is_last[:-1] = (group[reads][1:] != group[reads][:-1]) | (turn[1:] != turn[:-1])
+    return np.concatenate([taught[~is_read], reads[is_last]])
+
+
+def _meets_written(exchanges: ExchangeBatch, rows: I64, reads: I64) -> Bool:
+    """Tell which reads lie between the first and last address judged there."""
     one = exchanges
-    out = np.zeros(len(one), np.bool_)
+    server = np.where(one.link == UNLISTED, one.server, np.uint16(0))
+    place = _packed((one.link, one.unit, one.table, server))
+    if not len(rows):
+        return np.zeros(len(reads), np.bool_)
+    order = rows[np.argsort(place[rows])]
+    places, starts = np.unique(place[order], return_index=True)
+    start = one.write_address.astype(np.int64)
+    low = np.minimum.reduceat(start[order], starts)
+    high = np.maximum.reduceat((start + one.write_count)[order], starts)
+    at = np.minimum(np.searchsorted(places, place[reads]), len(places) - 1)
+    first = one.address[reads].astype(np.int64)
+    meets = (first < high[at]) & (first + one.count[reads] > low[at])
+    meets &= places[at] == place[reads]
+    return meets
+
+
+def _compared(judge: Judge, exchanges: ExchangeBatch, kinds: _Kinds) -> Bool:
+    """Tell which rows read or write what a rule compares with: few of them."""
     if not judge.compared:
-        return out
-    came = ((one.reply_ns > 0) & (one.exception == 0)) | (one.write_count > 0)
-    came &= ~one.malformed & (one.table != NO_TABLE)
-    came &= (one.problems & np.uint32(Problem.UNSOLICITED)) == 0
-    read = one.address.astype(np.int64)
-    put = one.write_address.astype(np.int64)
-    read_end, put_end = read + one.count, put + one.write_count
-    for links, units, table, spans in judge.compared:
-        here = came if links is None else came & np.isin(one.link, [*links])
+        return np.zeros(len(exchanges), np.bool_)
+    one, first = exchanges, kinds.first
+    link, unit, table = one.link[first], one.unit[first], one.table[first]
+    read = one.address[first].astype(np.int64)
+    put = one.write_address[first].astype(np.int64)
+    read_end, put_end = read + one.count[first], put + one.write_count[first]
+    out = np.zeros(len(first), np.bool_)
+    for links, units, of, spans in judge.compared:
+        here = table != NO_TABLE if of is None else table == of
+        if links is not None:
+            here &= np.isin(link, [*links])
         if units is not None:
-            allowed = [(one.unit >= a) & (one.unit <= b) for a, b in units]
-            here = here & np.logical_or.reduce(allowed)
-        if table is not None:
-            here = here & (one.table == table)
+            allowed = [(unit >= a) & (unit <= b) for a, b in units]
+            here &= np.logical_or.reduce(allowed)
         if not here.any():
             continue
         for low, high in spans:
             meets = (read <= high) & (read_end > low)
             meets |= (put <= high) & (put_end > low)
             out |= here & meets
-    return out
+    came = ((one.reply_ns > 0) & (one.exception == 0)) | (one.write_count > 0)
+    came &= ~one.malformed & (one.problems & np.uint32(Problem.UNSOLICITED) == 0)
+    wanted: Bool = out[kinds.group] & came
+    return wanted
 
 
 def request_of(exchanges: ExchangeBatch, row: int) -> Request:

@@ -91,6 +91,10 @@ class Judge:
         self._kinds: dict[tuple[object, ...], _Kind] = {}
         self.compared = compared(firewall.rules)
         self._learns = bool(self.compared)
+        self.is_scaled = any(
+            rule.point is not None and rule.point.scale_factor is not None
+            for rule in firewall.rules
+        )
         memory.keep_only(frozenset(rule.name for rule in firewall.rules))
         memory.restart()
 
