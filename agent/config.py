@@ -97,7 +97,7 @@ class Modbus(Strict, frozen=True, kw_only=True):
 
 
 class Tap(Strict, frozen=True, kw_only=True):
-    """Listens to what others say: an interface's Modbus TCP, or a serial line."""
+    """Listens to what others say: Modbus on an interface, or on a serial line."""
 
     name: str
     interface: str = ""

@@ -69,8 +69,6 @@ def _link_problems(link: Modbus) -> Iterator[tuple[str, str]]:
         for field, default in _OF_A_PROXY:
             if getattr(link, field) != default:
                 yield field, f'belongs to mode = "proxy", and the mode is {link.mode}'
-        if link.mode == "watch" and link.kind == "rtu-tcp":
-            yield "kind", "RTU over TCP is not watched: no tap reads it"
         return
     try:
         listen_address(link)

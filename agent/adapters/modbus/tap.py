@@ -1,4 +1,4 @@
-"""A tap on an interface: what others say there over Modbus TCP, as exchanges.
+"""A tap on an interface: what others say there over TCP, as exchanges.
 
 A tap outlives its socket: an interface that goes down is opened again
 (``agent/adapters/reading.py``), and connections, counters and losses go on. Nothing
@@ -17,6 +17,7 @@ import numpy as np
 
 from agent.adapters.modbus.tap_places import known_places
 from agent.adapters.modbus.tap_socket import TapSocket
+from agent.adapters.modbus.tap_streams import TapStreams
 from protocols.capture.ethernet import (
     LINK_ETHERNET,
     find_segments,
@@ -24,7 +25,6 @@ from protocols.capture.ethernet import (
 )
 from protocols.modbus.exchanges import UNLISTED
 from protocols.modbus.pairs import take_pairs
-from protocols.modbus.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -71,7 +71,7 @@ class NetworkTap:
         self._has_proxy = "proxy" in modes
         self._links = tuple(links)
         self._own: U16 = np.empty(0, np.uint16)  # our addresses in ``Peers``
-        self._streams: Streams | None = None
+        self._streams: TapStreams | None = None
         self._skipped: dict[str, int] = {}
 
     def open(self) -> NetworkTapSource:
@@ -79,7 +79,9 @@ class NetworkTap:
         known = known_places(self._links, self._tap.interface)
         socket = TapSocket(self._tap.interface, self._tap.ports)
         if self._streams is None:
-            self._streams = Streams(self._tap.ports, known.devices, self._peers)
+            self._streams = TapStreams(
+                self._tap.ports, known.devices, self._links, self._peers
+            )
         numbers = [self._peers.number(one) for one in sorted(known.own)]
         self._own = np.array(numbers, np.uint16)
         return NetworkTapSource(self, socket)
@@ -117,9 +119,7 @@ class NetworkTap:
             losses.watch(f"tap {self.name}: {cause}", of_streams(field))
 
     def _stream_count(self, field: str) -> int:
-        if self._streams is None:
-            return 0
-        return int(getattr(self._streams.statistics, field))
+        return 0 if self._streams is None else self._streams.count(field)
 
     def _others(self, pairs: PairBatch) -> PairBatch:
         """Leave out what we said ourselves, or what masters said to our proxy."""
