@@ -107,7 +107,7 @@ class Flood:
         for slot in np.flatnonzero(fast | slow).tolist():
             ordinary = phase is not Phase.ARMED and not (refusing[slot] or slow[slot])
             if ordinary and phase is Phase.CALIBRATE:
-                self._learning.not_silent(second)
+                self._learning.not_silent()
             detail = f"{asked[slot]} requests in 1 s, ordinary are {line[slot]:.0f}"
             if slow[slot]:
                 detail = f"{silent[slot]} requests without a reply in {WINDOW_S} s"
@@ -121,7 +121,7 @@ class Flood:
                     ),
                     int(asked[slot]), second * NS, (second + 1) * NS - 1, detail,
                     "write" if written[slot] * 2 > asked[slot] else "",
-                    bound=self._learning.bound(second)
+                    bound=self._learning.bound()
                     if phase is Phase.ARMED and not slow[slot] else None,
                     refused=bool(refused[slot] == asked[slot]),
                 )

@@ -123,7 +123,7 @@ class NewPair:
             pair_of(key >> 16, names), len(mine), first, last, asked(exchanges, mine),
             "write" if exchanges.is_write[mine].any() else "",
             refused=all_refused(exchanges, mine),
-            bound=self._learning.bound(first // NS) if level == NEW else None,
+            bound=self._learning.bound() if level == NEW else None,
         )  # fmt: skip
 
     def _is_declared(self, pair: Conversation) -> bool:
@@ -149,7 +149,7 @@ class NewPair:
             return Phase.ARMED if phase is Phase.ARMED else Phase.CALIBRATE
         self._learned[key] = second if phase is Phase.ARMED else None
         if phase is Phase.CALIBRATE:
-            self._learning.not_silent(second)
+            self._learning.not_silent()
         return None if phase is Phase.FIT else phase
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from agent.inspection.findings import Finding, Level
 from agent.inspection.modbus_groups import conversation_key, split, subject_of_key
-from agent.inspection.modbus_learning import FIT_SHARE, LEARN_S, bound_of
+from agent.inspection.modbus_learning import FIT_SHARE, LEARN_S, QUIET_S, bound_of
 from agent.inspection.modbus_seconds import KEYS_MAX, NS
 from protocols.modbus.functions import function_name
 
@@ -81,10 +81,24 @@ class PollDeadline:
         said: list[Finding] = []
         for second, rows in by_second(exchanges, np.flatnonzero(reads)):
             if self._second is not None and second > self._second:
+                self._stand_still(second - self._second)
                 said += self._close(second, view.names)
             self._second = max(second, self._second or second)
             self._take(exchanges, rows)
         return said
+
+    def _stand_still(self, silent_s: int) -> None:
+        """Let no time pass for a silence of all, far beyond what polls leave."""
+        if silent_s <= QUIET_S:
+            return
+        periods = [one.period_ns for one in self._polls.values() if one.period_ns > 0]
+        if not periods or silent_s * NS <= self._periods * min(periods):
+            return
+        for poll in self._polls.values():
+            poll.asked_ns += silent_s * NS
+            poll.answered_ns += silent_s * NS if poll.answered_ns else 0
+        for key in self._asked:
+            self._asked[key] += silent_s * NS
 
     def _take(self, exchanges: ExchangeBatch, rows: Index) -> None:
         every = poll_key(exchanges, rows)

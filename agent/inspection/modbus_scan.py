@@ -132,8 +132,8 @@ class Scan:
             if seen <= line:
                 continue
             if ordinary and phase is Phase.CALIBRATE:
-                self._learning.not_silent(second)
-            bound = self._learning.bound(second) if phase is Phase.ARMED else None
+                self._learning.not_silent()
+            bound = self._learning.bound() if phase is Phase.ARMED else None
             said.append(
                 Finding(
                     "M4", Level.NOTICE if ordinary else Level.ALERT,

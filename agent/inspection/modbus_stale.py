@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.inspection.findings import Conversation, Finding, Level
 from agent.inspection.modbus_groups import name_of
-from agent.inspection.modbus_learning import FIT_SHARE, LEARN_S, bound_of
+from agent.inspection.modbus_learning import FIT_SHARE, LEARN_S, QUIET_S, bound_of
 from agent.inspection.modbus_registers import REGISTERS_MAX, Watch, reads
 from agent.inspection.modbus_seconds import NS
 from protocols.modbus.exchanges import UNLISTED
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from protocols.frames import F64, I64, U64, Bool, Index
 
 TIMES: Final = 20  # as long as a value ever lasted
+AWAY: Final = 3  # unread for so many times as long as a value ever lasted
 CHANGES_MIN: Final = 20
 ENTROPY_MIN: Final = 1.0  # bits
 BINS: Final = 16
@@ -46,6 +47,7 @@ class Frozen:
         self._value: I64 = np.zeros(REGISTERS_MAX, np.int64)
         self._since: I64 = np.zeros(REGISTERS_MAX, np.int64)  # fitting since
         self._changed: I64 = np.zeros(REGISTERS_MAX, np.int64)  # when it last did
+        self._seen: I64 = np.zeros(REGISTERS_MAX, np.int64)  # when it was last read
         self._longest: I64 = np.zeros(REGISTERS_MAX, np.int64)  # seconds
         self._changes: I64 = np.zeros(REGISTERS_MAX, np.int64)
         self._bins: I64 = np.zeros((REGISTERS_MAX, BINS), np.int64)
@@ -66,6 +68,11 @@ class Frozen:
         slot, watched, is_new = self.watch.find(seen.key)
         key, value, now = seen.key[watched], seen.value[watched], seen.second
         self._begin(slot[is_new], value[is_new], now)
+        # What was not looked at for long did not stand still: nobody knows.
+        unseen = now - self._seen[slot]
+        away = slot[unseen > np.maximum(QUIET_S, AWAY * self._longest[slot])]
+        self._changed[away] = now
+        self._seen[slot] = now
         moved = value != self._value[slot]
         lasted = now - self._changed[slot]
         self._fit(slot[moved], value[moved], lasted[moved])
@@ -84,7 +91,7 @@ class Frozen:
 
     def _begin(self, slot: Index, value: I64, now: int) -> None:
         self._value[slot] = value
-        self._since[slot] = self._changed[slot] = now
+        self._since[slot] = self._changed[slot] = self._seen[slot] = now
 
     def _fit(self, slot: Index, value: I64, lasted: I64) -> None:
         """Learn from values that moved, of registers that are not armed yet."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.inspection.findings import CanId, Finding, Level, View
+from agent.inspection.findings import CanId, Conversation, Finding, Level, View
 from agent.inspection.ocsf import Context, event
 from agent.inspection.stage import Inspector
 from agent.limits import EVENTS_A_MINUTE_MAX
@@ -41,6 +41,38 @@ def test_the_first_alert_leaves_at_once_and_repetitions_as_one_count() -> None:
         script.findings = [alert(1, second, 3)] if second < 700 else []
         told += [f.count for f in stage.inspect(NOTHING, second * S)]
     assert told == [3, 6]
+
+
+def test_what_is_off_says_nothing_and_is_not_counted() -> None:
+    stage = Inspector([Scripted([alert(1, 0)])], off=frozenset({"D1"}))
+    assert stage.inspect(NOTHING, 0) == []
+    assert stage.statistics().alerts == 0
+
+
+def test_how_long_a_finding_repeats_is_the_policys_and_m6s_own() -> None:
+    who = Conversation("10.0.0.9", "10.0.0.20", 0, 1)
+    script = Scripted()
+    stage = Inspector([script], repeat_ns=60 * S)
+    told = []
+    for minute in range(0, 180, 2):
+        now = minute * 60 * S
+        script.findings = [
+            Finding(name, Level.ALERT, who, 1, now, now) for name in ("M6", "M2")
+        ]
+        told += [f.detector for f in stage.inspect(NOTHING, now)]
+    assert told.count("M2") == 90
+    assert 3 <= told.count("M6") <= 6
+
+
+def test_variants_and_conversations_are_told_apart() -> None:
+    one, other = (Conversation("a", "b", 0, unit) for unit in (1, 2))
+    said = [
+        Finding("M2", Level.ALERT, who, 1, 0, 0, variant=variant)
+        for who in (one, other)
+        for variant in ("", "coil")
+    ]
+    stage = Inspector([Scripted([*said, *said])])
+    assert stage.inspect(NOTHING, 0) == said
 
 
 def test_repetitions_not_yet_told_are_flushed() -> None:

@@ -89,6 +89,16 @@ def test_a_scan_does_not_push_out_clocks() -> None:
     assert detector.ignored > 0
 
 
+def test_a_silence_of_all_is_no_poll_that_is_late() -> None:
+    detector = PollDeadline(learn_s=LEARN)
+    assert run(detector, ticking(0, 200), others(0, 200)) == []
+    # The tap itself was away for an hour.
+    again = run(detector, ticking(3800, 3900), others(3800, 3900))
+    assert again == []
+    silent = [Row(t * S, answered=False) for t in range(3900, 3910)]
+    assert run(detector, silent)[0].level is Level.ALERT
+
+
 def test_it_does_not_matter_how_batches_are_cut() -> None:
     rows = ticking(0, 150) + [
         Row(t * S, answered=False, problems=Problem.UNANSWERED) for t in range(150, 170)

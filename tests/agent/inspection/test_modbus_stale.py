@@ -71,6 +71,14 @@ def test_what_is_not_polled_does_not_stand_still() -> None:
     assert run(detector, 400, 410, {}) == []
 
 
+def test_a_value_that_was_not_looked_at_did_not_stand_still() -> None:
+    detector = Frozen(learn_s=LEARN)
+    run(detector, 0, 200, {})
+    every = dict.fromkeys(range(4), 199)
+    assert run(detector, 3800, 3815, every) == []
+    assert run(detector, 3815, 3840, every)[0].level is Level.ALERT
+
+
 def test_registers_are_bounded() -> None:
     detector = Frozen(learn_s=LEARN)
     rows = [
