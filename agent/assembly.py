@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from agent.classification.volumes import Volumes
     from agent.evidence import Evidence
+    from agent.inspection.counts import FindingCounts
     from agent.inspection.eve import EveLines
     from agent.inspection.modbus import Learned
     from agent.ports import Signer
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from agent.tally import ItemTally
     from policies.compile import Compiled
     from policies.tables import CompiledPolicy
-    from protocols.can.plan import DecodePlan
     from protocols.modbus.values import Point
     from protocols.recipients import RecipientCard
 
@@ -69,6 +69,7 @@ def assemble(
     firewall: Firewall | None = None,
     held: frozenset[int] = frozenset(),
     learned: Learned | None = None,
+    counts: FindingCounts | None = None,
     eve: EveLines | None = None,
 ) -> Flow:
     """Return the flow of a policy.
@@ -79,8 +80,8 @@ def assemble(
     found; by default the policy's own. ``lost``: frames lost so far. ``volumes``: how
     much left so far, by default nothing. ``firewall``: judges Modbus exchanges, by
     default nobody does; ``held``: links that a proxy stands before. ``learned``: what
-    detectors know already; ``eve``: the owner's own log. Refused where a recipient has
-    no card.
+    detectors know already, ``counts``: how often they spoke; ``eve``: the owner's own
+    log. Refused where a recipient has no card.
     """
     policy = compiled.policy
     context = ocsf.Context(
@@ -102,7 +103,7 @@ def assemble(
             compile_points(compiled.modbus if points is None else points),
         ),
         firewall=firewall or Firewall(),
-        inspector=_inspector(compiled.plan, compiled, learned),
+        inspector=_inspector(compiled, learned, counts),
         events=Events(event_item, context, lost, eve),
         context=Context(policy, volumes),
         ignition=Ignition(policy),
@@ -136,22 +137,24 @@ def _is_enforced(policy: CompiledPolicy) -> bool:
 
 
 def _inspector(
-    plan: DecodePlan, compiled: Compiled, learned: Learned | None
+    compiled: Compiled, learned: Learned | None, counts: FindingCounts | None
 ) -> Inspector:
     """Return the detectors in the order in which they look; new ones go here."""
     watched = frozenset(
         bus for bus, databases in compiled.databases.items() if databases
     )
+    messages = compiled.plan.messages
     told = compiled.policy.inspection or CompiledInspection()
     return Inspector(
         [
             UnknownIdentifier(watched),
-            WrongShape(plan.messages.length, plan.messages.kind, watched),
+            WrongShape(messages.length, messages.kind, watched),
             IdentifierSeen(),
             *modbus_detectors(compiled.policy.firewall, told, learned),
         ],
         off=told.off,
         repeat_ns=told.repeat_ns,
+        counts=counts,
     )
 
 

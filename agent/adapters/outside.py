@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from agent.inspection.counts import FindingCounts
+from agent.telemetry.findings import finding_families
 from agent.telemetry.prometheus import exposition
 from agent.telemetry.report import Situation, state_body
 
@@ -39,6 +41,7 @@ class Now:
     clock_level: str = "low"  # until the clock was looked at
     troubles: dict[str, str] = field(default_factory=dict)  # where -> what is wrong
     closed: dict[str, str] = field(default_factory=dict)  # destination -> why
+    findings: FindingCounts = field(default_factory=FindingCounts)  # since the start
 
     @property
     def policy_state(self) -> str:
@@ -149,4 +152,7 @@ class Outside:
         totals = self._keeper.counters.totals()
         verdicts = self._keeper.firewall.totals()
         more = self._links.families(verdicts) if self._links is not None else ()
-        return exposition(totals, store, gauges, self._losses.totals(), more)
+        said = self._now.findings
+        found = finding_families(said.said, said.events, said.suppressed)
+        families = [*more, *found]
+        return exposition(totals, store, gauges, self._losses.totals(), families)

@@ -217,6 +217,7 @@ class Steering:
             ),
             held=desk.between.held,
             learned=desk.learned,
+            counts=now.findings,
             eve=None if desk.eve is None else desk.eve.lines,
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from agent.inspection.counts import FindingCounts
 from agent.inspection.findings import Finding, Level, Subject
 from agent.inspection.ocsf import BUCKET_NS
 from agent.limits import EVENT_KEYS_MAX, EVENTS_A_MINUTE_MAX
@@ -64,15 +65,17 @@ class Inspector:
         *,
         off: frozenset[str] = frozenset(),
         repeat_ns: int = BUCKET_NS,
+        counts: FindingCounts | None = None,
     ) -> None:
         """Take the detectors in the order in which they look.
 
         ``off``: names of detectors that say nothing; ``repeat_ns``: within so long a
-        finding that comes again is one event more.
+        finding that comes again is one event more. ``counts``: goes on counting there.
         """
         self._detectors = tuple(detectors)
         self._off = off
         self._repeat_ns = repeat_ns
+        self._counts = counts or FindingCounts()
         # By what a finding is about: what is not yet told. Written by inspect() only.
         self._open: dict[Key, _Repeated] = {}
         self._minute = 0
@@ -89,6 +92,8 @@ class Inspector:
             for finding in detector.inspect(view):
                 if finding.detector in self._off:
                     continue
+                level = finding.level.name.lower()
+                self._counts.said[finding.detector, level] += finding.count
                 if finding.level is Level.NOTICE:
                     self._notices += finding.count
                     continue
@@ -115,6 +120,7 @@ class Inspector:
         known = self._open.get(key)
         if known is None and len(self._open) >= EVENT_KEYS_MAX:
             self._suppressed += 1
+            self._counts.suppressed += 1
             return None
         if known is None:
             self._open[key] = _Repeated(finding, 0, finding.last_ns)
@@ -145,4 +151,6 @@ class Inspector:
         self._sent_this_minute += len(passed)
         self._events += len(passed)
         self._suppressed += len(findings) - len(passed)
+        self._counts.events += len(passed)
+        self._counts.suppressed += len(findings) - len(passed)
         return passed
