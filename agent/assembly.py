@@ -15,6 +15,7 @@ from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
 from agent.inspection.frames import UnknownIdentifier, WrongShape
 from agent.inspection.identifiers import IdentifierSeen
+from agent.inspection.kept import Kept
 from agent.inspection.modbus import modbus_detectors
 from agent.inspection.stage import Inspector
 from agent.protection.protector import Protector
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
     from agent.classification.volumes import Volumes
     from agent.evidence import Evidence
-    from agent.inspection.counts import FindingCounts
-    from agent.inspection.eve import EveLines
-    from agent.inspection.modbus import Learned
     from agent.ports import Signer
     from agent.protection.keyring import KeyRing
     from agent.tally import ItemTally
@@ -68,9 +66,7 @@ def assemble(
     volumes: Volumes | None = None,
     firewall: Firewall | None = None,
     held: frozenset[int] = frozenset(),
-    learned: Learned | None = None,
-    counts: FindingCounts | None = None,
-    eve: EveLines | None = None,
+    kept: Kept | None = None,
 ) -> Flow:
     """Return the flow of a policy.
 
@@ -79,11 +75,10 @@ def assemble(
     kept back, counted. ``points``: Modbus points with those that SunSpec discovery
     found; by default the policy's own. ``lost``: frames lost so far. ``volumes``: how
     much left so far, by default nothing. ``firewall``: judges Modbus exchanges, by
-    default nobody does; ``held``: links that a proxy stands before. ``learned``: what
-    detectors know already, ``counts``: how often they spoke; ``eve``: the owner's own
-    log. Refused where a recipient has no card.
+    default nobody does; ``held``: links that a proxy stands before. ``kept``: what
+    inspection has from the policy before. Refused where a recipient has no card.
     """
-    policy = compiled.policy
+    policy, kept = compiled.policy, kept or Kept()
     context = ocsf.Context(
         identity.device,
         compiled.buses,
@@ -103,8 +98,8 @@ def assemble(
             compile_points(compiled.modbus if points is None else points),
         ),
         firewall=firewall or Firewall(),
-        inspector=_inspector(compiled, learned, counts),
-        events=Events(event_item, context, lost, eve),
+        inspector=_inspector(compiled, kept),
+        events=Events(event_item, context, lost, kept.eve),
         context=Context(policy, volumes),
         ignition=Ignition(policy),
         classifier=Classifier(policy),
@@ -136,9 +131,7 @@ def _is_enforced(policy: CompiledPolicy) -> bool:
     return policy.firewall is None or policy.firewall.mode is not Mode.DRY_RUN
 
 
-def _inspector(
-    compiled: Compiled, learned: Learned | None, counts: FindingCounts | None
-) -> Inspector:
+def _inspector(compiled: Compiled, kept: Kept) -> Inspector:
     """Return the detectors in the order in which they look; new ones go here."""
     watched = frozenset(
         bus for bus, databases in compiled.databases.items() if databases
@@ -150,11 +143,11 @@ def _inspector(
             UnknownIdentifier(watched),
             WrongShape(messages.length, messages.kind, watched),
             IdentifierSeen(),
-            *modbus_detectors(compiled.policy.firewall, told, learned),
+            *modbus_detectors(compiled.policy.firewall, told, kept.learned),
         ],
         off=told.off,
         repeat_ns=told.repeat_ns,
-        counts=counts,
+        counts=kept.counts,
     )
 
 

@@ -19,6 +19,7 @@ from agent.adapters.sqlite_sending import Held
 from agent.assembly import assemble
 from agent.control import IN_THE_OPEN, permitted
 from agent.errors import BadInput, Refused
+from agent.inspection.kept import Kept
 from agent.inspection.modbus import Learned
 from agent.leftovers import is_left, places_of
 
@@ -216,9 +217,11 @@ class Steering:
                 accepted.compiled.policy.firewall, accepted.compiled.links
             ),
             held=desk.between.held,
-            learned=desk.learned,
-            counts=now.findings,
-            eve=None if desk.eve is None else desk.eve.lines,
+            kept=Kept(
+                desk.learned,
+                now.findings,
+                None if desk.eve is None else desk.eve.lines,
+            ),
         )
 
     def _stale(self, accepted: Accepted) -> dict[str, str]:
