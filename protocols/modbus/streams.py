@@ -7,7 +7,7 @@ is counted by its cause in `statistics`.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -77,7 +77,7 @@ class Streams:
             self._counts.evicted += evicted
             self._now_ns = int(part.time_ns.max())
             found += self._passes(part, slot)
-        return concat_pairs(found)
+        return _in_order(concat_pairs(found))
 
     def flush(self, now_ns: int) -> PairBatch:
         """Give up what waited too long at ``now_ns``; call it where nothing comes."""
@@ -98,7 +98,7 @@ class Streams:
         self._framing.finish()
         self._now_ns = now_ns
         rest = self._step(empty_segments(), none, is_last=True)
-        return concat_pairs([holes, rest])
+        return _in_order(concat_pairs([holes, rest]))
 
     def _passes(self, segments: SegmentBatch, slot: I64) -> list[PairBatch]:
         """Take a batch in one pass, or in more where endpoints connect again."""
@@ -141,3 +141,17 @@ class Streams:
             adus, now_ns if at_ns is None else at_ns,
             restarted=serials, is_last=is_last,
         )  # fmt: skip
+
+
+def _in_order(pairs: PairBatch) -> PairBatch:
+    """Return the rows by time: what was given up late is older than its neighbours."""
+    time_ns = pairs.time_ns
+    if (time_ns[1:] >= time_ns[:-1]).all():
+        return pairs
+    order = np.argsort(time_ns, kind="stable")
+    columns = {
+        one.name: getattr(pairs, one.name)[order]
+        for one in fields(pairs)
+        if one.name != "chars"
+    }
+    return replace(pairs, **columns)
