@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-import socket
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +26,7 @@ from agent.adapters.mqtt import connect
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import Paths, accept, pinned_root
 from agent.adapters.sqlite_check import check_all
+from agent.commands.doctor_modbus import modbus_checks
 from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
 from agent.commands.printing import print_table
 from agent.commands.run import mqtt_options
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 TROUBLE: Final = (SluicegateError, PolicyError, DatabaseError, WireError, OSError)
 COLOURS: Final = {GOOD: 32, WARN: 33, BAD: 31}  # green, yellow, red
-CONNECT_S: Final = 3.0
 EXPIRY_WARN_NS: Final = 30 * 86_400 * 10**9
 
 
@@ -85,7 +84,7 @@ def _examined(config_file: Path) -> Iterator[Found]:
     yield from _state(paths)
     yield from _clock()
     yield from _buses(paths)
-    yield from _links(paths)
+    yield from modbus_checks(paths, accepted)
     yield _broker(paths)
     metrics = paths.config.metrics
     if not (metrics.socket or metrics.port):
@@ -207,10 +206,10 @@ def _clock() -> Iterator[Found]:
 
 
 def _buses(paths: Paths) -> Iterator[Found]:
-    if not (paths.config.can or paths.config.modbus):
-        yield Found(
-            "sources", WARN, "no bus is configured", "add [[can]] or [[modbus]]"
-        )
+    config = paths.config
+    if not (config.can or config.modbus or config.tap):
+        mend = "add [[can]], [[modbus]] or [[tap]]"
+        yield Found("sources", WARN, "no bus is configured", mend)
     for number, can in enumerate(paths.config.can):
         mend = "check interface and channel of this [[can]]"
         yield _tried(f"bus {can.name}", partial(_opened, can, number), mend)
@@ -219,25 +218,6 @@ def _buses(paths: Paths) -> Iterator[Found]:
 def _opened(can: Can, number: int) -> str:
     open_bus(can, number).close()
     return f"{can.interface} opens"
-
-
-def _links(paths: Paths) -> Iterator[Found]:
-    for link in paths.config.modbus:
-        if link.kind == "rtu":
-            there = Path(link.device).exists()
-            yield Found(
-                f"link {link.name}",
-                GOOD if there else BAD,
-                f"{link.device} {'is there' if there else 'is not there'}",
-                "" if there else "check the cable and modbus.device",
-            )
-            continue
-
-        def look(host: str = link.host, port: int = link.port) -> str:
-            with socket.create_connection((host, port), CONNECT_S):
-                return f"{host}:{port} accepts"
-
-        yield _tried(f"link {link.name}", look, "check modbus.host and modbus.port")
 
 
 def _broker(paths: Paths) -> Found:
