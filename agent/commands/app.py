@@ -67,7 +67,8 @@ def scan(
     captures: Annotated[
         list[Path],
         typer.Argument(
-            help="candump, ASC, BLF, TRC, MF4 or pcap (SocketCAN); .gz too."
+            help="candump, ASC, BLF, TRC, MF4 or pcap (SocketCAN, or a network "
+            "with Modbus TCP); .gz too."
         ),
     ],
     policy: Annotated[
@@ -108,6 +109,14 @@ def scan(
         int,
         typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
     ] = 2,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A gateway's configuration: where its Modbus devices are."),
+    ] = None,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(help="A Modbus device: plc1=10.0.0.20 or plc1=10.0.0.20:502."),
+    ] = None,
     consent: Given = None,
     json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
@@ -121,6 +130,8 @@ def scan(
         str(recipients or ""),
         str(out or ""),
         tuple(consent or ()),
+        str(config or ""),
+        tuple(link or ()),
     )
     return scan_all(captures, request, jobs, json)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from agent.commands.modbus_source import Source
+from agent.commands.modbus_source import Source, links_named
 from agent.commands.printing import print_table
 from agent.errors import BadInput
 from agent.firewall.judge import Judge
@@ -102,11 +102,7 @@ def _loaded(
     """Compile against the devices of options, policy and bindings together."""
     file, text = policy_text(policy)
     document = parse_policy(text, file)
-    named: list[str] = []
-    for rule in document.model.modbus.rules if document.model.modbus else ():
-        named += [rule.to] if isinstance(rule.to, str) else rule.to or []
-    named += link_names(bindings)
-    source = Source(where, named)
+    source = Source(where, [*links_named(document.model), *link_names(bindings)])
     folder = Path(file).parent if Path(file).is_file() else None
     loaded = load_text(
         text, file, bindings, links=source.links, catalogue_folder=folder

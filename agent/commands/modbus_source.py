@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from agent.commands.modbus_where import Where
+    from policies.model import Policy
     from protocols.capture.ethernet import SegmentBatch
     from protocols.modbus.exchanges import ExchangeBatch, PairBatch
 
@@ -125,6 +126,14 @@ class Source:
         for cause, count in causes.items():
             if count:
                 self.skipped[cause] = self.skipped.get(cause, 0) + count
+
+
+def links_named(policy: Policy) -> list[str]:
+    """Return the devices that a policy's firewall names."""
+    named: list[str] = []
+    for rule in policy.modbus.rules if policy.modbus else ():
+        named += [rule.to] if isinstance(rule.to, str) else rule.to or []
+    return named
 
 
 class Devices:

@@ -14,7 +14,7 @@ import msgspec
 
 from agent.commands.scan_result import Failed
 from agent.commands.scan_table import print_result
-from agent.commands.scanning import Request, prepare, try_scan
+from agent.commands.scanning import Request, prepare, source_of, try_scan
 from agent.errors import BadInput, SluicegateError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def scan_all(captures: list[Path], request: Request, jobs: int, as_json: bool) -
     the exit code is 2.
     """
     _check_names(captures, request)
-    prepare(request)  # a bad policy is told once, before any work
+    links = source_of(captures[0], request).links
+    prepare(request, links=links)  # a bad policy is told once, before any work
     outcomes = _run(captures, request, min(jobs, len(captures)))
     results = [one for one in outcomes if not isinstance(one, Failed)]
     try:

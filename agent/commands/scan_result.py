@@ -11,6 +11,7 @@ from policies.tables import NO_RULE, Action
 from protocols.labels import unpack
 
 if TYPE_CHECKING:
+    from agent.records import VerdictRow
     from agent.tally import ItemTally
     from policies.tables import CompiledPolicy, CompiledRule
 
@@ -93,6 +94,8 @@ class ScanResult:
     evidence_bytes: int
     elapsed_s: float  # wall clock from the first frame to the last commit
     cpu_s: float  # of this process, in that time
+    what: str = "frames"  # what ``frames`` counts: frames, or Modbus exchanges
+    verdicts: tuple[VerdictRow, ...] = ()  # of the policy's firewall
     error: str = ""  # the capture broke here; what stands above was read before
 
     @property

@@ -40,7 +40,7 @@ class _Row(NamedTuple):
 
 def print_result(result: ScanResult, out: TextIO, width: int | None) -> None:
     """Print one scan; ``width`` in columns, None: as wide as it takes (a pipe)."""
-    head = f"{result.frames} frames, {result.seconds:.1f} s"
+    head = f"{result.frames} {result.what}, {result.seconds:.1f} s"
     lines = [
         f"{printable(result.file)}: {result.format}, {head}",
         *table(result.items, width),
@@ -210,6 +210,10 @@ def summary(result: ScanResult) -> list[str]:
         f"inspection: {result.alerts} alerts, {result.notices} notices; "
         f"evidence: {result.evidence} entries"
     )
+    if result.verdicts:
+        passed = sum(r.count for r in result.verdicts if r.verdict == "allowed")
+        refused = sum(r.count for r in result.verdicts if r.verdict == "refused")
+        lines.append(f"firewall: {passed} allowed, {refused} refused")
     if result.unbound_buses:
         told = ", ".join(f"{name} ({n} frames)" for name, n in result.unbound_buses)
         lines.append(f"bound to nothing: {printable(told)}")

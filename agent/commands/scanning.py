@@ -12,12 +12,9 @@ import logging
 import secrets
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from agent import VERSION
 from agent.adapters.captures import open_capture
@@ -26,6 +23,9 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.assembly import Identity, assemble
+from agent.commands.modbus_source import Source, links_named
+from agent.commands.modbus_where import Where
+from agent.commands.scan_feeds import CanFeed, Feed, NetworkFeed, is_network
 from agent.commands.scan_result import (
     DestinationResult,
     Failed,
@@ -36,22 +36,25 @@ from agent.consent_file import SECOND_NS, Statement
 from agent.consents import Consents
 from agent.errors import BadInput, SluicegateError
 from agent.evidence import Evidence
+from agent.firewall.book import FirewallBook
+from agent.firewall.judge import Judge
+from agent.firewall.memory import Memory
+from agent.firewall.stage import Firewall
 from agent.limits import BATCH_FRAMES_MAX, RETAINED_BYTES_DEFAULT, SPOOL_BYTES_DEFAULT
 from agent.merging import CommitGroup
 from agent.protection.keyring import KeyRing
 from agent.protection.transforms import SHUTDOWN
-from agent.records import Arrival, Commit
+from agent.records import Commit
 from agent.tally import ItemTally
 from policies.errors import PolicyError, shown
-from policies.files import bus_names, load
+from policies.files import bus_names, link_names, load, policy_text
+from policies.parse import parse_policy
 from protocols.errors import DatabaseError, WireError
-from protocols.frames import FrameBatch
 from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent.adapters.captures import Capture
     from agent.adapters.sqlite_store import SqliteStore
     from agent.flow import Flow
     from policies.compile import Compiled
@@ -71,6 +74,8 @@ class Request:
     recipients: str = ""
     out: str = ""
     consents: tuple[str, ...] = ()  # given from the first frame on, as long as may be
+    config: str = ""  # of a gateway: where its Modbus devices are
+    links: tuple[str, ...] = ()  # NAME=ADDRESS or NAME=ADDRESS:PORT
 
 
 def try_scan(
@@ -85,16 +90,24 @@ def try_scan(
         return Failed(str(error), is_bad_input=False)
 
 
-def prepare(request: Request, buses: Sequence[str] = ()) -> Compiled:
+def prepare(
+    request: Request, buses: Sequence[str] = (), links: Sequence[str] = ()
+) -> Compiled:
     """Return the compiled policy; BadInput where lint refuses it.
 
-    ``buses``: of the capture, for bindings that say ``*``.
+    ``buses``: of the capture, for bindings that say ``*``; ``links``: that options and
+    policy name.
     """
     # cantools warns of what is the database's author's to mend; stderr is for errors.
     logging.getLogger("cantools").setLevel(logging.ERROR)
     folder = Path(request.databases) if request.databases else None
     loaded = load(
-        request.policy, request.bindings, None, folder, buses=tuple(buses) or None
+        request.policy,
+        request.bindings,
+        None,
+        folder,
+        buses=tuple(buses) or None,
+        links=tuple(links) or None,
     )
     if loaded.errors:
         raise BadInput("", "", str(loaded.errors[0]))
@@ -110,25 +123,50 @@ def buses_of_capture(path: Path) -> list[str]:
         return list(capture.buses)
 
 
+def source_of(path: Path, request: Request) -> Source:
+    """Return which Modbus devices there are: of options, policy and bindings."""
+    config = Path(request.config) if request.config else None
+    where = Where(captures=(path,), config=config, links=request.links)
+    file, text = policy_text(request.policy)
+    named = links_named(parse_policy(text, file).model)
+    return Source(where, [*named, *link_names(request.bindings)])
+
+
 def scan_one(
     path: Path, request: Request, progress: Callable[[int, int], None] | None = None
 ) -> ScanResult:
     """Scan one capture; ``progress`` is told (bytes read, bytes in all)."""
     named, is_open = bus_names(request.bindings)
-    present = buses_of_capture(path) if is_open else []
-    compiled = prepare(request, list(dict.fromkeys([*named, *present])))
+    source = source_of(path, request)
+    network = is_network(path, has_links=bool(source.places))
+    present = buses_of_capture(path) if is_open and not network else []
+    compiled = prepare(request, list(dict.fromkeys([*named, *present])), source.links)
     with tempfile.TemporaryDirectory(prefix="sluicegate-scan-") as temporary:
         folder = Path(request.out) if request.out else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{path.name}.store"
         if file.exists():
             raise BadInput(str(file), "", "exists already", "name another --out folder")
-        scan = _Scan(compiled, request, file)
+        if network and link_names(request.bindings) and not source.places:
+            hint = f"--link {source.links[0]}=ADDRESS, or --config"
+            raise BadInput(str(path), "", "no address of a bound link is known", hint)
+        scan = _Scan(compiled, request, file, source.peers.names)
         try:
-            with open_capture(path, BATCH_FRAMES_MAX) as capture:
-                return scan.run(path, capture, progress, keep=bool(request.out))
+            feed: Feed = (
+                NetworkFeed(path, source) if network else CanFeed(path, compiled.buses)
+            )
+            with feed:
+                return scan.run(path, feed, progress, keep=bool(request.out))
         finally:
             scan.store.close()
+
+
+def _firewall(compiled: Compiled, peers: Sequence[str]) -> Firewall:
+    """Return the stage that judges as the daemon's does what a tap hears."""
+    rules = compiled.policy.firewall
+    judge = None if rules is None else Judge(rules, Memory())
+    names = [] if rules is None else [rule.name for rule in rules.rules]
+    return Firewall(judge, peers, compiled.links, names)
 
 
 def _declared(policy: CompiledPolicy, names: Sequence[str]) -> list[CompiledConsent]:
@@ -144,7 +182,9 @@ def _declared(policy: CompiledPolicy, names: Sequence[str]) -> list[CompiledCons
 class _Scan:
     """The stages and the store of one scan."""
 
-    def __init__(self, compiled: Compiled, request: Request, file: Path) -> None:
+    def __init__(
+        self, compiled: Compiled, request: Request, file: Path, peers: Sequence[str]
+    ) -> None:
         self._compiled = compiled
         self._policy = compiled.policy
         self._tally = ItemTally(compiled.policy)
@@ -173,11 +213,17 @@ class _Scan:
             KeyRing(secrets.token_bytes(32), secrets.token_bytes),
         )  # fmt: skip
         self._flow: Flow = assemble(
-            compiled, identity, cards, self._evidence, closed=closed, tally=self._tally
+            compiled,
+            identity,
+            cards,
+            self._evidence,
+            closed=closed,
+            tally=self._tally,
+            firewall=_firewall(compiled, peers),
         )
+        self._book = FirewallBook()
         self._group = CommitGroup(GROUP_PASSES)
         self._sent: dict[str, list[int]] = {}  # as DestinationResult has them
-        self._unbound: Counter[str] = Counter()
         self._held = 0
         self._evidence_bytes = 0
         self._started = (0.0, 0.0)  # wall clock, processor
@@ -188,7 +234,7 @@ class _Scan:
     def run(
         self,
         path: Path,
-        capture: Capture,
+        feed: Feed,
         progress: Callable[[int, int], None] | None,
         *,
         keep: bool,
@@ -197,17 +243,15 @@ class _Scan:
         frames, first_ns, last_ns, failed = 0, 0, 0, ""
         self._started = time.perf_counter(), time.process_time()
         try:
-            for batch in capture.batches():
+            for arrival, count, begun_ns in feed.arrivals():
                 if not frames:
-                    first_ns = last_ns = int(batch.time_ns[0])
+                    first_ns = begun_ns
                     self._begin(first_ns)
-                last_ns = max(last_ns, int(batch.time_ns[-1]))
-                frames += len(batch)
-                known = self._renumbered(batch, capture.buses)
-                arrival = Arrival(last_ns, known)
+                last_ns = max(last_ns, arrival.now_ns)
+                frames += count
                 self._commit(self._flow.process(arrival, consents=self._consents))
                 if progress is not None:
-                    progress(capture.position_bytes, capture.size_bytes)
+                    progress(feed.position_bytes, feed.size_bytes)
         except BadInput as error:
             if not frames:
                 raise
@@ -215,20 +259,21 @@ class _Scan:
         self._commit(self._flow.finish(last_ns, SHUTDOWN), last=True)
         self._close(first_ns, last_ns)
         return self._result(
-            str(path), capture, frames, (last_ns - first_ns) / 1e9,
+            str(path), feed, frames, (last_ns - first_ns) / 1e9,
             str(self._file) if keep else "", failed,
         )  # fmt: skip
 
     def _result(
-        self, file: str, capture: Capture, frames: int, seconds: float, store: str,
+        self, file: str, feed: Feed, frames: int, seconds: float, store: str,
         failed: str,
     ) -> ScanResult:  # fmt: skip
         statistics, totals = self.store.statistics(), self.store.totals()
         inspected = self._flow.inspected()
         return ScanResult(
             file=file,
-            format=capture.format,
+            format=feed.format,
             frames=frames,
+            what=feed.what,
             seconds=seconds,
             items=item_results(self._policy, self._tally),
             destinations=tuple(
@@ -246,8 +291,8 @@ class _Scan:
             evidence=statistics.evidence_size,
             notices=inspected.notices,
             alerts=inspected.alerts,
-            skipped=tuple(sorted(capture.skipped.items())),
-            unbound_buses=tuple(sorted(self._unbound.items())),
+            skipped=tuple(sorted(feed.skipped.items())),
+            unbound_buses=tuple(sorted(feed.unbound.items())),
             store=store,
             policy=self._policy.name,
             version=self._policy.version,
@@ -255,6 +300,7 @@ class _Scan:
             elapsed_s=time.perf_counter() - self._started[0],
             cpu_s=time.process_time() - self._started[1],
             error=failed,
+            verdicts=self._book.totals(),
         )
 
     def _begin(self, now_ns: int) -> None:
@@ -282,6 +328,7 @@ class _Scan:
     def _commit(self, commit: Commit, *, last: bool = False) -> None:
         self._held = commit.held
         self._evidence_bytes += sum(map(len, commit.evidence))
+        self._book.add(commit.verdicts)
         for record in commit.records:
             sent = self._sent.setdefault(record.destination, [0] * 5)
             sent[0] += 1
@@ -296,6 +343,9 @@ class _Scan:
 
     def _close(self, first_ns: int, last_ns: int) -> None:
         """Tell the counters to the evidence and sign the tree: verifiable alone."""
+        said = self._evidence.firewall(first_ns, last_ns, self._book.grown(), 0)
+        if said:
+            self.store.commit(Commit(evidence=said, held=self._held))
         rows = self.store.untold_counters()
         told = self._evidence.counters(first_ns, last_ns, rows, self._held)
         if told:
@@ -304,21 +354,3 @@ class _Scan:
         origin = f"sluicegate/{DEVICE}/{DEVICE}/{self.store.log_id.hex()}"
         note = sign_checkpoint(Checkpoint(origin, size, root), self._signer)
         self.store.add_checkpoint(size, root, note)
-
-    def _renumbered(self, batch: FrameBatch, buses: list[str]) -> FrameBatch:
-        """Return the batch with the policy's bus numbers instead of the file's.
-
-        A bus that no binding names gets a number behind all of them: its frames are
-        unknown, counted, and never leave.
-        """
-        known = self._compiled.buses
-        numbers = [known.index(name) if name in known else len(known) for name in buses]
-        if numbers == list(range(len(numbers))):
-            return batch
-        for number, count in enumerate(np.bincount(batch.bus).tolist()):
-            if count and buses[number] not in known:
-                self._unbound[buses[number]] += count
-        bus = np.array(numbers, np.uint8)[batch.bus]
-        return FrameBatch(
-            batch.time_ns, bus, batch.ident, batch.size, batch.flags, batch.payload
-        )

@@ -43,6 +43,29 @@ _SECTION, _INTERFACE, _SIMPLE, _PACKET = 0x0A0D0D0A, 1, 3, 6
 _OPTION_NAME, _OPTION_RESOLUTION, _OPTION_OFFSET = 2, 9, 14
 
 
+def link_type_of(head: bytes) -> int | None:
+    """Return the link type of a file's first interface; None where ``head`` has none.
+
+    ``head``: the first bytes of the file, 4 KiB are enough.
+    """
+    if head[:4] in PCAP_MAGICS and len(head) >= 24:
+        order, _ = PCAP_MAGICS[head[:4]]
+        (link,) = struct.unpack_from(f"{order}I", head, 20)
+        return int(link) & 0xFFFF  # above: length of a frame check sequence
+    if not head.startswith(PCAPNG_MAGIC) or len(head) < 12:
+        return None
+    order = "<" if head[8:12] == b"\x4d\x3c\x2b\x1a" else ">"
+    at = 0
+    while at + 12 <= len(head):
+        kind, size = struct.unpack_from(f"{order}II", head, at)
+        if kind == _INTERFACE:
+            return int(struct.unpack_from(f"{order}H", head, at + 8)[0])
+        if size < 12:
+            return None
+        at += size
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Interface:
     link: int
