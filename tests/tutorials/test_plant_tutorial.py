@@ -1,0 +1,40 @@
+"""docs/tutorials/plant.md, run as it is written: see tests/support/tutorial.py."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.broker import needs_mosquitto
+from tests.support.tutorial import prints_what_it_shows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+PORTS = 3  # of the PLCs, of the proxies, of the broker
+
+
+def free_port() -> int:
+    """Return the first of ``PORTS`` ports in a row that nobody has."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            first = stack.enter_context(socket.socket())
+            first.bind((HOSTS[0], 0))
+            base: int = first.getsockname()[1]
+            for host in HOSTS:
+                for port in range(base, base + PORTS):
+                    if (host, port) != (HOSTS[0], base):
+                        other = stack.enter_context(socket.socket())
+                        other.bind((host, port))
+            return base
+
+
+@needs_mosquitto
+@pytest.mark.slow
+@pytest.mark.alone
+def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
+    prints_what_it_shows("plant.md", tmp_path, "PORT=15020\n", free_port())
