@@ -28,6 +28,7 @@ DOCUMENTS = sorted(
 READERS = (
     "README.md",
     "docs/tutorials/collect.md",
+    "docs/tutorials/plant.md",
     "docs/tutorials/policies.md",
     "CHANGELOG.md",
 )
