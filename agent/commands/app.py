@@ -37,6 +37,20 @@ Given = Annotated[
 DEFAULT_CONFIG = Path("/etc/sluicegate/sluicegate.toml")
 
 
+Devices = Annotated[
+    Path | None,
+    typer.Option(help="A gateway's configuration: where its Modbus devices are."),
+]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
+]
+Device = Annotated[
+    list[str] | None,
+    typer.Option(help="A Modbus device: plc1=10.0.0.20 or plc1=10.0.0.20:502."),
+]
+
+
 def main(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
     try:
@@ -105,18 +119,9 @@ def scan(
             help="Keep the store (envelopes, evidence) of each capture in this folder."
         ),
     ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
-    ] = 2,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A gateway's configuration: where its Modbus devices are."),
-    ] = None,
-    link: Annotated[
-        list[str] | None,
-        typer.Option(help="A Modbus device: plc1=10.0.0.20 or plc1=10.0.0.20:502."),
-    ] = None,
+    jobs: Jobs = 2,
+    config: Devices = None,
+    link: Device = None,
     consent: Given = None,
     json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
