@@ -41,6 +41,12 @@ Devices = Annotated[
     Path | None,
     typer.Option(help="A gateway's configuration: where its Modbus devices are."),
 ]
+Kept = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep the store (envelopes, evidence) of each capture in this folder."
+    ),
+]
 Jobs = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, max=64, help="Captures read side by side."),
@@ -113,12 +119,7 @@ def scan(
         Path | None,
         typer.Option(help="Folder of recipient cards; without it, sealed to nobody."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep the store (envelopes, evidence) of each capture in this folder."
-        ),
-    ] = None,
+    out: Kept = None,
     jobs: Jobs = 2,
     config: Devices = None,
     link: Device = None,
