@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from policies.diff.difference import Kind, Line
 from policies.firewall.plain import EVERYTHING, monitor_rule, plain_rules
-from policies.firewall.relations import may_meet, refuses_all, within
+from policies.firewall.relations import Holders, may_meet, refuses_all, within
 from policies.firewall.words import rule_words
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from policies.firewall.plain import PlainRule
     from policies.model_firewall import Firewall
 
-CHECKS_MAX: Final = 2_000_000  # comparisons of two rules
+CHECKS_MAX: Final = 1_000_000  # comparisons of two rules
 PIECES_MAX: Final = 512  # of one rule, by its masters and functions
 _STRICT: Final = {"dry-run": 0, "enforce": 1, "read-only": 2}
 _MODE: Final = {
@@ -60,6 +60,7 @@ class _Side:
     allows: list[tuple[int, PlainRule]]
     refusing: list[tuple[int, PlainRule]]  # the denies
     alerts: list[PlainRule]
+    holders: Holders  # of the allows
 
     def denies(self, before: int) -> list[PlainRule]:
         return [rule for number, rule in self.refusing if number < before]
@@ -95,12 +96,17 @@ def _side(told: Firewall | None) -> _Side:
     for number, rule in enumerate(rules):
         places.setdefault(rule, []).append(number)
     numbered = [*enumerate(rules)]
+    holders = Holders()
+    for number, rule in numbered:
+        if rule.do == "allow":
+            holders.add(number, rule)
     return _Side(
         rules,
         places,
         [(n, rule) for n, rule in numbered if rule.do == "allow"],
         [(n, rule) for n, rule in numbered if rule.do == "deny"],
         [rule for rule in rules if rule.do == "alert"],
+        holders,
     )
 
 
@@ -232,7 +238,7 @@ def _holder(
     """Return the other side's allow that holds all of a rule; -1 and why none does."""
     why = "allows what no rule allowed"
     same = other.places.get(rule, [])
-    for number, one in chain(((n, rule) for n in same), other.allows):
+    for number, one in chain(((n, rule) for n in same), other.holders.of(rule)):
         budget.take()
         if number in used or not (one == rule or within(rule, one)):
             continue

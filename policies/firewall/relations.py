@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from policies.firewall.plain import ALL_UNITS
@@ -70,13 +71,14 @@ def _means(inner: PlainRule, outer: PlainRule) -> bool:
         return False  # fmt: skip
     if outer.functions is not None and not inner.codes <= outer.functions:
         return False
-    if outer.clients is not None and not _clients_within(inner, outer.clients):
-        return False
     if outer.subs is not None and not (
         inner.subs is not None and _within(inner.subs, outer.subs)
     ):
         return False
-    return _places_within(inner, outer)
+    if not _places_within(inner, outer):
+        return False
+    # last: it takes longest
+    return outer.clients is None or _clients_within(inner, outer.clients)
 
 
 def _places_within(inner: PlainRule, outer: PlainRule) -> bool:
@@ -202,3 +204,26 @@ def _meet(one: Spans, other: Spans) -> bool:
 
 def _within(inner: Spans, outer: Spans) -> bool:
     return all(any(c <= a and b <= d for c, d in outer) for a, b in inner)
+
+
+class Holders:
+    """Rules by their devices: whichever may hold all of a rule, a few of many."""
+
+    def __init__(self) -> None:
+        """Begin without rules."""
+        self._by_link: dict[str, list[tuple[int, PlainRule]]] = {}
+        self._anywhere: list[tuple[int, PlainRule]] = []
+
+    def add(self, place: int, rule: PlainRule) -> None:
+        """Take a rule; places rise."""
+        if rule.links is None:
+            self._anywhere.append((place, rule))
+        for link in rule.links or ():
+            self._by_link.setdefault(link, []).append((place, rule))
+
+    def of(self, rule: PlainRule) -> list[tuple[int, PlainRule]]:
+        """Return those about all devices of a rule, or more of them; in order."""
+        if not rule.links:
+            return self._anywhere
+        here = self._by_link.get(min(rule.links), [])
+        return sorted([*here, *self._anywhere], key=itemgetter(0))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from policies.errors import nearest, shown
 from policies.firewall.plain import BY_SUB, plain_rules
-from policies.firewall.relations import masters_meet, refuses_all, within
+from policies.firewall.relations import Holders, masters_meet, refuses_all, within
 from policies.lint.findings import finding
 from protocols.modbus.functions import (
     DIAGNOSTICS,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from policies.model_firewall import Firewall
     from policies.yaml_tree import Path
 
-CHECKS_MAX: Final = 1_000_000  # pairs of rules; beyond, shadows are not looked for
+CHECKS_MAX: Final = 300_000  # pairs of rules; beyond, shadows are not looked for
 HINTS_MAX: Final = 16  # names that near ones are looked for
 UNIT_LAST: Final = 247  # of a device on a serial line (Serial Line V1.02, clause 2.2)
 COILS: Final = frozenset({WRITE_COIL, WRITE_COILS})
@@ -158,13 +158,16 @@ def _places(compiled: Compiled, rule: PlainRule) -> Iterator[Finding]:
 def _shadows(compiled: Compiled, rules: tuple[PlainRule, ...]) -> Iterator[Finding]:
     """Yield the rules that never decide: an earlier one takes all of theirs."""
     left = CHECKS_MAX
+    earlier = Holders()
     for rule in rules:
         if rule.do == "alert":
             continue
-        left -= rule.number
+        found = earlier.of(rule)
+        earlier.add(rule.number, rule)
+        left -= len(found)
         if left < 0:
             return
-        for one in rules[: rule.number]:
+        for _, one in found:
             if _shadowed(rule, one):
                 line = compiled.document.tree.line(_path(one))
                 verb = "denies" if one.do == "deny" else "allows"

@@ -7,15 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policies.errors import PolicyError
 from policies.firewall.spans import GROUPS, functions, number_spans
 from policies.firewall.tables import Default, Do, Mode, Rate
+from tests.reference import slow_firewall as slow
+from tests.support.firewall_events import sections
 
 if TYPE_CHECKING:
-    from policies.firewall.tables import CompiledFirewall
+    from policies.firewall.tables import CompiledFirewall, Spans
     from tests.policies.building import Compile
 
 POINTS = {
@@ -155,3 +157,100 @@ def test_spans_hold_what_was_said(pairs: list[tuple[int, int]]) -> None:
         for n in ([one] if isinstance(one, int) else range(one[0], one[1] + 1))
     }
     assert all(a[1] + 1 < b[0] for a, b in itertools.pairwise(spans))
+
+
+def _held(spans: Spans | None, most: int) -> set[int]:
+    assert spans is not None
+    return {n for first, last in spans for n in range(first, min(last, most) + 1)}
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sections())
+def test_the_tables_say_what_the_file_says(
+    compile_text: Compile, section: dict[str, Any]
+) -> None:
+    for rule in section["rules"]:
+        if "item" in rule:
+            rule["item"] = "Plant.L.R.Level"
+    told = section["rules"]
+    firewall = compiled(compile_text, section)
+    assert firewall.default == {"deny": 0, "monitor": 1}[section["default"]]
+    assert firewall.silent == (section["answer"] == "drop")
+    assert [rule.name for rule in firewall.rules] == [rule["name"] for rule in told]
+    for rule, one in zip(firewall.rules, told, strict=True):
+        assert rule.do == ["allow", "deny", "alert"].index(one.get("do", "allow"))
+        for units, field, most in (
+            (rule.units, "unit", 255), (rule.addresses, "addr", 65_535),
+        ):  # fmt: skip
+            if field in one:
+                wanted = {n for n in range(300) if slow.within(n, one[field])}
+                assert _held(units, 299) == wanted
+                assert max(_held(units, most)) <= most
+            elif "item" not in one:
+                assert units is None
+        if "fc" in one:
+            groups = {"reads": slow.READS - {8, 43}, "writes": slow.WRITES,
+                      "public": slow.PUBLIC,
+                      "vendor": {*range(1, 128)} - slow.PUBLIC}  # fmt: skip
+            parts = [groups.get(x, {x}) for x in slow.listed(one["fc"])]
+            assert rule.functions == set().union(*parts)
+        if rule.clients is None:
+            assert "from" not in one
+        else:
+            networks = [firewall.clients[n].networks for n in rule.clients]
+            assert len(networks) == len(slow.listed(one["from"]))
+        assert (rule.value and [*rule.value]) == one.get("value")
+        assert rule.max_delta == one.get("max_delta")
+        if rule.rate is not None:
+            seconds = {"min": 60, "h": 3600}[one["rate"].partition("/")[2]]
+            assert rule.rate.window_ns == seconds * 10**9
+            assert one["rate"].startswith(f"{rule.rate.count}/")
+        assert (rule.hours is not None) == ("when" in one)
+        assert (rule.point is not None) == (one.get("item") is not None and
+                                            one.get("to") is None)  # fmt: skip
+
+
+ODD: list[Any] = [
+    None, True, -1, 0, 3, 256, 65536, 2**70, 0.5, float("1e300"), "", "x", "é" * 300,
+    "40001", "99999", "10.0.0.0/33", "::1", "6/min", "0/s", [], [[]], [[1]], [9, 1],
+    [1, [2, 3], "4"], {}, {"a": 1}, {"addresses": []}, [None], [[0, 70000]], "nan",
+]  # fmt: skip
+FULL = {
+    "default": "deny", "mode": "enforce", "on_failure": "refuse", "answer": "drop",
+    "clients": {"hmi": {"addresses": ["10.0.0.7"], "role": "r"}, "eng": "10.0.0.8"},
+    "rules": [
+        {"name": "a", "do": "allow", "from": ["hmi", "10.0.0.9"], "to": ["plc"],
+         "unit": [1, 9], "fc": [6, "write-multiple-registers"], "sub": 1, "table": 4,
+         "addr": [[0, 9], 20], "value": [0, 5], "max_delta": 1, "rate": "6/min",
+         "when": "Mon-Fri 07:00-19:00 +08:00", "note": "n"},
+        {"name": "b", "item": "Plant.L.R.Level", "fc": "reads"},
+    ],
+}  # fmt: skip
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner: Any = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    if isinstance(value, list):
+        inner = enumerate(value)
+    deeper = [place for key, one in inner for place in _places(one, (*path, key))]
+    return [path, *deeper] if path else deeper
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(_places(FULL)), st.sampled_from(ODD))
+def test_whatever_is_odd_compiles_or_is_one_error_with_its_place(
+    compile_text: Compile, place: tuple[Any, ...], odd: Any
+) -> None:
+    section = json.loads(json.dumps(FULL))
+    inner = section
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = odd
+    try:
+        compiled(compile_text, section)
+    except PolicyError as error:
+        assert error.line > 0  # noqa: PT017  # it may also compile
+        assert error.path.startswith("modbus")  # noqa: PT017  # see above
+        assert str(error).isprintable()  # noqa: PT017  # see above

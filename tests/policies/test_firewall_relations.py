@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from policies.firewall.plain import PlainRule, plain_rules
-from policies.firewall.relations import may_meet, refuses_all, within
+from policies.firewall.relations import Holders, may_meet, refuses_all, within
 from policies.firewall.words import rule_words
 from policies.model_firewall import Firewall
 
@@ -110,3 +110,16 @@ def test_a_rule_in_words() -> None:
         "any master (told of, nothing else) use vendor, everywhere, unit"
         " 0-255, holding registers"
     )
+
+
+def test_holders_leave_out_no_rule_that_holds_all() -> None:
+    rules = [rule(to=to) for to in (None, "a", ["a", "b"], "b", ["b", "c"], [])]
+    holders = Holders()
+    for number, one in enumerate(rules):
+        holders.add(number, one)
+    for inner in rules:
+        wanted = [n for n, one in enumerate(rules) if one.links and within(inner, one)]
+        found = [n for n, _ in holders.of(inner)]
+        assert {*wanted} <= {*found} or not inner.links
+        assert found == sorted(found)
+    assert [n for n, _ in holders.of(rule(to=["a", "b"]))] == [0, 1, 2]
