@@ -224,6 +224,6 @@ class Holders:
     def of(self, rule: PlainRule) -> list[tuple[int, PlainRule]]:
         """Return those about all devices of a rule, or more of them; in order."""
         if not rule.links:
-            return self._anywhere
+            return [*self._anywhere]
         here = self._by_link.get(min(rule.links), [])
         return sorted([*here, *self._anywhere], key=itemgetter(0))
