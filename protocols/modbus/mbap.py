@@ -36,16 +36,16 @@ class MbapFramer:
 
     def __init__(self) -> None:
         """Begin at the first byte of a connection."""
-        self._rest = b""
+        self.rest = b""  # of an ADU that is not whole yet
 
     def forget(self) -> None:
         """Begin anew, with a new connection."""
-        self._rest = b""
+        self.rest = b""
 
     @property
     def pending(self) -> int:
         """Return the bytes of an ADU that is not whole yet."""
-        return len(self._rest)
+        return len(self.rest)
 
     def feed(self, data: bytes) -> list[Adu]:
         """Return the ADUs that ``data`` completes, in order.
@@ -53,13 +53,13 @@ class MbapFramer:
         WireError where no ADU can begin: nothing behind that place can be trusted, and
         the connection is to be closed. The ADUs before it are lost with it.
         """
-        if not self._rest and (adu := single(data)) is not None:
+        if not self.rest and (adu := single(data)) is not None:
             return [adu]
-        found, rest, lost = split(self._rest + data)
+        found, rest, lost = split(self.rest + data)
         if lost:
-            self._rest = b""
+            self.rest = b""
             raise WireError("MBAP header", lost)
-        self._rest = rest
+        self.rest = rest
         return found
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # a script, run from anywhere
 
-from agent.adapters.modbus.proxy_core import LinkCore  # noqa: E402  # after the path
+from agent.adapters.modbus.proxy_express import ExpressCore  # noqa: E402  # after the path
 from agent.adapters.modbus.proxy_log import ProxyLog  # noqa: E402  # after the path
 from agent.adapters.modbus.proxy_master import Master  # noqa: E402  # after the path
 from agent.adapters.modbus.proxy_rules import Rules  # noqa: E402  # after the path
@@ -68,7 +68,7 @@ class Run:
         rules.clock_ok = True
         link = link_to(1, in_flight=in_flight, timeout_s=1.0)
         clocks = (self._clock, self._clock)
-        self.core = LinkCore(link, rules, self._log, wire_of(link.device), clocks)
+        self.core = ExpressCore(link, rules, self._log, wire_of(link.device), clocks)
         self._waiting: deque[tuple[int, int, bytes]] = deque()  # at the device
         self._streams = [b""] * MASTERS  # what a master sent and is no whole ADU yet
         # What a master asked, by its identifiers: unit and PDU.

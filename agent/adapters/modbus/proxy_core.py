@@ -33,7 +33,7 @@ from protocols.modbus.functions import (
     PATH_UNAVAILABLE,
     TARGET_SILENT,
 )
-from protocols.modbus.mbap import build_adu, single, split
+from protocols.modbus.mbap import build_adu, split
 from protocols.modbus.pdu import parse_request
 from protocols.modbus.pdu_reply import parse_reply
 from protocols.modbus.peers import OTHERS
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agent.adapters.modbus.proxy_rules import Rules
     from agent.adapters.modbus.proxy_settings import ProxyLink
     from agent.adapters.modbus.proxy_wire import DeviceWire
+    from agent.firewall.decision import Decision
     from protocols.modbus.pdu import Request
 
 LATE_MAX: Final = 256  # timed out identifiers that we still recognise
@@ -104,12 +105,6 @@ class LinkCore(Books):
     def heard(self, master: Master, data: bytes) -> bool:
         """Take bytes of a master; False where they are no Modbus: close it."""
         mono_ns = master.heard_ns = self._mono()
-        if not master.rest and (adu := single(data)) is not None:
-            asked = self._made(master, adu, self._wall(), mono_ns)
-            if self._turns or master.order or not self._at_once(master, asked):
-                self._enqueue(master, asked)
-                self.pump()
-            return True
         adus, master.rest, lost = split(master.rest + data)
         if adus:
             master.partial_ns = 0
@@ -121,16 +116,6 @@ class LinkCore(Books):
             master.partial_ns = mono_ns
         self.counts.framing_lost += bool(lost)
         return not lost
-
-    def _at_once(self, master: Master, asked: Asked) -> bool:
-        """Serve a request that waits for nobody, mostly so; False where it has to."""
-        request = asked.request = parse_request(asked.pdu)
-        if self.state != UP or self._is_busy(request.is_write):
-            return False
-        self.counts.requests += 1
-        master.order.append(asked)
-        self._decide(asked, request, asked.mono_ns)
-        return True
 
     def _enqueue(self, master: Master, asked: Asked) -> None:
         self.counts.requests += 1
@@ -208,7 +193,6 @@ class LinkCore(Books):
         return False
 
     def _decide(self, asked: Asked, request: Request, mono_ns: int) -> None:
-        counts = self.counts
         asked.decision = decision = decide(
             self._rules,
             self._link,
@@ -217,6 +201,12 @@ class LinkCore(Books):
             asked.time_ns + mono_ns - asked.mono_ns,
             pass_reads=self._pass_reads,
         )
+        self._carry_out(asked, request, decision, mono_ns)
+
+    def _carry_out(
+        self, asked: Asked, request: Request, decision: Decision, mono_ns: int
+    ) -> None:
+        counts = self.counts
         if decision.forward and self.state == UP:
             self._send(asked, request, mono_ns)
         elif decision.forward:

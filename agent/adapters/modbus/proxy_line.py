@@ -9,9 +9,10 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.modbus.proxy_core import UP, LinkCore
+from agent.adapters.modbus.proxy_core import UP
 from agent.adapters.modbus.proxy_counts import LinkStatistics, copied
 from agent.adapters.modbus.proxy_device import DeviceKeeper, reason
+from agent.adapters.modbus.proxy_express import ExpressCore
 from agent.adapters.modbus.proxy_master import Master
 from agent.adapters.modbus.proxy_pipes import SocketPipe, TlsPipe
 from agent.adapters.modbus.proxy_tls import server_context
@@ -77,7 +78,7 @@ class Line:
         device = link.device
         name = device.device if device.kind == "rtu" else device.host
         server = peers.number(name)
-        self.core = LinkCore(link, rules, log, wire_of(device), clocks, server)
+        self.core = ExpressCore(link, rules, log, wire_of(device), clocks, server)
         self.core.alarm = self._alarm
         self._device = DeviceKeeper(link, self.core)
         self._peers = peers

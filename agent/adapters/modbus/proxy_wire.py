@@ -47,7 +47,7 @@ class TcpWire:
 
     def __init__(self) -> None:
         """Begin with a new connection."""
-        framer = MbapFramer()
+        self.framer = framer = MbapFramer()
         self.feed, self.forget = framer.feed, framer.forget
 
 
