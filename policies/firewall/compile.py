@@ -197,7 +197,9 @@ class _Reader:
         return [plain] if rule.item is None else self._bound(rule, plain, path)
 
     def _limits_only_on_allow(self, rule: FirewallRuleFile, path: Path) -> None:
-        for field in ("value", "max_delta", "rate"):
+        limits = ["value", "max_delta", "rate"]
+        limits += ["when"] if rule.do == "alert" else []  # it holds at all times
+        for field in limits:
             if rule.do != "allow" and getattr(rule, field) is not None:
                 reason = f"a rule that does {rule.do} has no limits"
                 raise self._document.error((*path, field), reason, "do: allow")

@@ -138,7 +138,7 @@ def mismatch(rule: PlainRule, asked: Asked) -> str:
     if rule.links is not None and asked.link not in rule.links:
         return f"for {', '.join(sorted(rule.links)) or 'no device'}"
     if rule.units is None:
-        if asked.unit in NAMED_UNITS:
+        if asked.unit in NAMED_UNITS and rule.do == "allow":
             return f"unit {asked.unit} must be named"
     elif not _holds(rule.units, asked.unit, asked.unit):
         return f"for unit {spans_words(rule.units)}"

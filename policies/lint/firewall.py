@@ -58,9 +58,6 @@ def firewall_findings(compiled: Compiled) -> Iterator[Finding]:
         if rule.do == "allow":
             yield from _limits(compiled, rule)
             yield from _opens(compiled, told, rule)
-        if rule.do == "alert" and rule.hours is not None:
-            reason = "an alert holds at all times: when is not looked at"
-            yield finding(compiled, "SG047", _path(rule, "when"), reason)
         yield from _places(compiled, rule)
     yield from _shadows(compiled, rules)
     yield from _unbound(compiled, rules)

@@ -119,6 +119,8 @@ def test_no_section_no_firewall(compile_text: Compile) -> None:
         ({"do": "deny", "rate": "1/s"}, "modbus.rules[0].rate"),
         ({"item": "Plant.L.R.Level", "addr": 3}, "modbus.rules[0].addr"),
         ({"colour": "red"}, "modbus.rules[0].colour"),
+        ({"do": "deny", "value": [0, 1]}, "modbus.rules[0].value"),
+        ({"do": "alert", "when": "08:00-09:00"}, "modbus.rules[0].when"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -106,3 +106,15 @@ def test_every_rule_has_its_word() -> None:
         (Says.BEHIND, "all decides before it"),
     ]
     assert found.verdict == "as its conditions say; else passes"
+
+
+def test_a_deny_touches_units_that_an_allow_must_name() -> None:
+    rules = [{"name": "deny", "do": "deny", "fc": 6}, {"name": "all"}]
+    write = Asked("10.0.0.7", "", "plc1", 255, 6, 65535, 0, 0)
+    read = Asked("10.0.0.7", "", "plc1", 255, 3, 65535, 0, 0)
+    compiled = policy({"rules": rules})
+    assert explain_request(compiled, write).verdict == "refused"
+    assert [one.reason for one in explain_request(compiled, read).rules] == [
+        "not for read-holding-registers",
+        "unit 255 must be named",
+    ]
