@@ -7,13 +7,13 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 import numpy as np
 
 from agent.commands.modbus_source import Source, links_named
-from agent.commands.printing import print_table
+from agent.commands.printing import print_table, to_stdout
 from agent.errors import BadInput
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
 ROWS_MAX: Final = 10_000  # different lines; what comes beyond is counted together
 EXIT_FOUND: Final = 1
+VERDICTS: Final = ("refused", "told", "allowed")
+LINES_MAX: Final = 8  # that differ in unit or function only; more are one, but in JSON
 _COLOURS: Final = {"refused": 31, "told": 33, "allowed": 32}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """What is counted in one line."""
 
     verdict: str  # refused, told (passes, but for a reason), allowed
@@ -58,6 +59,9 @@ class Line:
     first: int | None = None
     last: int | None = None
     first_ns: int = 0
+
+
+_Shown: TypeAlias = tuple[Key, Line, set[int], set[int]]  # ... units, functions
 
 
 @dataclass(slots=True)
@@ -89,10 +93,11 @@ def check(
     for exchanges in source.batches():
         judged = judge.judge_batch(exchanges, source.peers.names, clock_ok=True)
         _count(found, judged, source, firewall)
-    if as_json:
-        _print_json(found, source)
-    else:
-        _print(found, where, compiled, source)
+    with to_stdout():
+        if as_json:
+            _print_json(found, source)
+        else:
+            _print(found, where, compiled, source)
     return EXIT_FOUND if expect and found.counts.get("refused") else 0
 
 
@@ -205,10 +210,9 @@ def _widen(line: Line, judged: ExchangeBatch, group: np.ndarray) -> None:
 
 def _sorted(found: Verdicts) -> list[tuple[Key, Line]]:
     """Return what is refused first, then the most frequent."""
-    order = ["refused", "told", "allowed"]
     return sorted(
         found.lines.items(),
-        key=lambda one: (order.index(one[0].verdict), -one[1].count),
+        key=lambda one: (VERDICTS.index(one[0].verdict), -one[1].count),
     )
 
 
@@ -217,7 +221,7 @@ def _print_json(found: Verdicts, source: Source) -> None:
         "mode": found.mode,
         "counts": found.counts,
         "lines": [
-            {**dataclasses.asdict(key), **dataclasses.asdict(line)}
+            {**msgspec.structs.asdict(key), **dataclasses.asdict(line)}
             for key, line in _sorted(found)
         ],
         "alerts": found.alerts,
@@ -238,10 +242,10 @@ def _print(found: Verdicts, where: Where, compiled: Compiled, source: Source) ->
     rows = [
         (
             key.verdict, f"{line.count:,}", printable(key.client), key.device,
-            str(key.unit), f"{key.function} {function_name(key.function)}",
+            units, functions,
             _span(line), key.rule or "-", _why(key, line),
         )
-        for key, line in _sorted(found)
+        for key, line, units, functions in _merged(found)
     ]  # fmt: skip
     if rows:
         head = ("verdict", "requests", "client", "device", "unit", "function",
@@ -261,6 +265,47 @@ def _print(found: Verdicts, where: Where, compiled: Compiled, source: Source) ->
     if source.skipped:
         told = ", ".join(f"{n:,} {cause}" for cause, n in source.skipped.items())
         sys.stdout.write(f"not read: {told}\n")
+
+
+def _merged(found: Verdicts) -> list[tuple[Key, Line, str, str]]:
+    """Return (key, line, units, functions): scans of either are one line each."""
+    rows = [(key, line, {key.unit}, {key.function}) for key, line in _sorted(found)]
+    for wide in ({"unit": -1}, {"function": -1}):
+        alike: dict[Key, list[_Shown]] = {}
+        for row in rows:
+            alike.setdefault(msgspec.structs.replace(row[0], **wide), []).append(row)
+        rows = []
+        for same in alike.values():
+            rows += same if len(same) <= LINES_MAX else [_joined(same)]
+    rows.sort(key=lambda row: (VERDICTS.index(row[0].verdict), -row[1].count))
+    return [
+        (key, line, _several(units), _named(codes)) for key, line, units, codes in rows
+    ]
+
+
+def _joined(same: list[_Shown]) -> _Shown:
+    lines = [line for _, line, _, _ in same]
+    firsts = [line.first for line in lines if line.first is not None]
+    lasts = [line.last for line in lines if line.last is not None]
+    whole = Line(
+        sum(line.count for line in lines), min(firsts, default=None),
+        max(lasts, default=None), min(line.first_ns for line in lines),
+    )  # fmt: skip
+    units = set().union(*(units for _, _, units, _ in same))
+    codes = set().union(*(codes for _, _, _, codes in same))
+    return same[0][0], whole, units, codes
+
+
+def _several(numbers: set[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{len(numbers)} of {least}-{most}"
+
+
+def _named(codes: set[int]) -> str:
+    if len(codes) > 1:
+        return f"{_several(codes)} functions"
+    (code,) = codes
+    return f"{code} {function_name(code)}"
 
 
 def _span(line: Line) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from agent.commands.modbus_source import Source
-from agent.commands.printing import print_table
+from agent.commands.printing import print_table, to_stdout
 from protocols.modbus.exchanges import NO_SUB
 from protocols.modbus.functions import (
     ENCAPSULATED,
@@ -24,13 +25,18 @@ from protocols.modbus.register_map import hints
 from protocols.plain import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.commands.modbus_where import Where
     from protocols.modbus.inventory import Ask, Block, UnitSeen
 
 TABLES: Final = {0: "coils", 1: "discrete inputs", 3: "input registers",
                  4: "holding registers"}  # fmt: skip
 _NS: Final = 1_000_000_000
-_ROWS_MAX: Final = 200  # requests of one client in the table; --json has all
+# What is more is one line, but in JSON: addresses of one function and unit; lines of
+# one client and device.
+KINDS_MAX: Final = 12
+LINES_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +124,11 @@ def show_map(where: Where, *, values: bool, as_json: bool) -> int:
     source = Source(where)
     inventory = collected(source)
     shown = mapped(where.title, source, inventory, values=values)
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(shown).decode() + "\n")
-    else:
-        _print(shown, values=values)
+    with to_stdout():
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(shown).decode() + "\n")
+        else:
+            _print(shown, values=values)
     return 0
 
 
@@ -278,24 +285,55 @@ def _table_line(seen: TableSeen, *, values: bool) -> str:
 
 def _print_requests(shown: Map) -> None:
     rows = []
-    left = 0
-    per_client: dict[str, int] = {}
-    for one in shown.requests:
-        per_client[one.client] = per_client.get(one.client, 0) + 1
-        if per_client[one.client] > _ROWS_MAX:
-            left += 1
-            continue
+    for same in _alike(shown.requests):
+        one, kinds = same[0], len(same)
+        units = {each.unit for each in same}
+        what = {_what(each) for each in same}
         rows.append(
-            (printable(one.client), one.device, str(one.unit), _what(one), span_of(one),
-             f"{one.requests:,}", _period(one.period_s), _rest(one))
+            (
+                printable(one.client), one.device,
+                str(one.unit) if len(units) == 1 else f"{len(units)} units",
+                _what(one) if len(what) == 1 else f"{len(what)} functions",
+                span_of(one) if kinds == 1 else f"{_bounds(same)} ({kinds:,} kinds)",
+                f"{sum(each.requests for each in same):,}",
+                _period(one.period_s if kinds == 1 else None),
+                _rest(same),
+            )
         )  # fmt: skip
     if rows:
         sys.stdout.write("\n")
         head = ("client", "device", "unit", "function", "addresses", "requests",
                 "every", "")  # fmt: skip
         print_table(head, rows)
-    if left:
-        sys.stdout.write(f"and {left:,} more: --json has all\n")
+
+
+def _alike(requests: list[RequestShown]) -> Iterator[list[RequestShown]]:
+    """Yield requests one by one; the many kinds of a scan come together."""
+    for _, pair in groupby(requests, lambda one: (one.client, one.device)):
+        lines: list[list[RequestShown]] = []
+        for _, group in groupby(pair, lambda one: (one.unit, one.function)):
+            same = list(group)
+            lines += [same] if len(same) > KINDS_MAX else [[one] for one in same]
+        if len(lines) > LINES_MAX:
+            yield [one for line in lines for one in line]
+        else:
+            yield from lines
+
+
+def _bounds(same: list[RequestShown]) -> str:
+    """Return the least and the greatest address of many requests."""
+    spans = [
+        (first, first + max(count or 1, 1))
+        for one in same
+        for first, count in (
+            (one.address, one.count), (one.write_address, one.write_count)
+        )
+        if first is not None
+    ]  # fmt: skip
+    if not spans:
+        return "-"
+    first, end = min(first for first, _ in spans), max(end for _, end in spans)
+    return _span(first, end - first)
 
 
 def _what(one: RequestShown) -> str:
@@ -325,11 +363,12 @@ def _period(seconds: float | None) -> str:
     return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{seconds * 1000:.0f} ms"
 
 
-def _rest(one: RequestShown) -> str:
+def _rest(same: list[RequestShown]) -> str:
     parts = []
-    if one.exceptions:
-        parts.append(f"{one.exceptions:,} exceptions")
-    missing = one.requests - one.answered - one.exceptions
-    if missing:
-        parts.append(f"{missing:,} not answered well")
+    exceptions = sum(one.exceptions for one in same)
+    if exceptions:
+        parts.append(f"{exceptions:,} exceptions")
+    asked = sum(one.requests - one.answered for one in same)
+    if asked > exceptions:
+        parts.append(f"{asked - exceptions:,} not answered well")
     return ", ".join(parts)

@@ -43,7 +43,6 @@ LOSSES: Final = {
     "strays": "segments far outside of their window",
     "skipped": "bytes of no ADU",
     "evicted": "connections forgotten to make room",
-    "overdue": "requests given up, too many waited",
 }
 
 

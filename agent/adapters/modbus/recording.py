@@ -131,9 +131,15 @@ class Listening:
         return min(self._clock() - self._begun, self._seconds)
 
     def segments(self) -> Iterator[SegmentBatch]:
-        """Yield TCP segments until the time is over; Unavailable where it goes down."""
+        """Yield TCP segments until the time is over, or Ctrl-C is pressed.
+
+        Unavailable where the interface goes down.
+        """
         while self.elapsed_s < self._seconds:
-            select.select([self._socket], [], [], _WAIT_S)
+            try:
+                select.select([self._socket], [], [], _WAIT_S)
+            except KeyboardInterrupt:  # enough: what was heard is told
+                break
             packets = self._socket.read()
             if packets is None:
                 continue

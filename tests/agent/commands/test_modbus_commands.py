@@ -6,6 +6,8 @@ import gzip
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,9 @@ from agent.main import run
 from firmware_sim.network.model import NetworkScenario
 from firmware_sim.network.recording import write_network
 from firmware_sim.scenario import load_scenario
+from firmware_sim.schema import nanoseconds
 from policies.firewall.learn import CONFIRM
+from tests.promises.scan_kit import MAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -270,3 +274,43 @@ def test_a_capture_without_modbus_is_told(
     assert run(["modbus", "learn", str(empty), "--out", str(tmp_path / "x")]) == 2
     assert "holds no Modbus on port 502" in capfd.readouterr().err
     assert not list(tmp_path.glob("x*"))
+
+
+@pytest.mark.slow
+def test_all_attacks_are_judged_as_the_slow_firewall_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are those of docs/scenarios.md, which the slow firewall made."""
+    file = tmp_path / "attacks.pcap"
+    scenario = load_scenario("plant-attacks")
+    assert isinstance(scenario, NetworkScenario)
+    duration = nanoseconds(scenario.duration)
+    write_network(scenario, file, duration, scenario.attacks, lambda _: True)
+    policy = ("--policy", "sim-network", "-b", "sim-network", *NAMED)
+    found = told(capfd, "check", file, *policy)
+    assert found["counts"]["refused"] == 8685
+    reasons: Counter[str] = Counter()
+    for line in found["lines"]:
+        reasons[line["reason"]] += line["count"]
+    # 14 of replay; 5 beyond-limits and 3 drift; 6 malformed and a vendor's function.
+    assert (reasons["rate"], reasons["value"]) == (14, 8)
+    assert found["beyond"] == 0
+    assert run(["modbus", "check", str(file), *policy]) == 0
+    table = capfd.readouterr().out.splitlines()
+    assert len(table) < 60  # scans are one line each
+    assert [line for line in table if re.search(r"200 of 1-200 +127 of 1-127", line)]
+    assert run(["modbus", "map", str(file), *NAMED]) == 0
+    shown = capfd.readouterr().out
+    assert re.search(r"10\.20\.0\.66 +plc3 +200 units", shown)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(plant: Path) -> None:
+    command = [sys.executable, "-c", MAIN, "modbus", "map", str(plant), "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 0
