@@ -17,7 +17,7 @@ from agent.firewall.memory import Memory
 from bench.modbus_rules import firewall
 from bench.row import Row
 from protocols.modbus.pdu import parse_request
-from protocols.modbus.pdu_reply import parse_reply
+from protocols.modbus.pdu_reply import Reply, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,7 @@ RULES: Final = 1000
 REPETITIONS: Final = 9
 READS: Final = 1000
 CACHED_US, UNCACHED_US = 5.0, 20.0
+CONFIRMED: Final = Reply(0, (), 0)
 HERE: Final = Caller("127.0.0.1", 1)
 
 
@@ -47,8 +48,8 @@ def rows(data: Path) -> list[Row]:
         ),
         _row("a read of a new address", _best_us(_judge, reads, _judged), UNCACHED_US),
         _row(
-            "a write with limits on value and change",
-            _best_us(lambda: known, [write] * READS, _judged),
+            "a write with limits on value and change, and its confirmation",
+            _best_us(lambda: known, [write] * READS, _written),
             UNCACHED_US,
         ),
         _row(
@@ -88,6 +89,11 @@ def _judge() -> Judge:
 
 def _judged(judge: Judge, request: Request) -> None:
     judge.judge(HERE, 0, 1, request, 1, clock_ok=True)
+
+
+def _written(judge: Judge, request: Request) -> None:
+    _judged(judge, request)
+    judge.answered(0, 1, request, CONFIRMED)
 
 
 def _best_us(

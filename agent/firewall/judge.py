@@ -7,8 +7,7 @@ looking at values, time or the past is decided once per kind of request and reme
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.firewall.batch import judge_batch
 from agent.firewall.decision import Decision
@@ -62,8 +61,7 @@ CODES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(NamedTuple):
     """All requests of one master to one device with the same function and addresses."""
 
     parts: tuple[Applicable, ...]
@@ -71,8 +69,7 @@ class _Kind:
     fixed: Decision | None  # None: values, time or the past decide
 
 
-@dataclass(slots=True)
-class _Ruling:
+class _Ruling(NamedTuple):
     """What the rules say of one part."""
 
     rule: int

@@ -7,8 +7,7 @@ rules as a rule, is checked one by one.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -30,19 +29,20 @@ GROUPS_MAX: Final = 256  # sets of groups, likewise
 UNITS: Final = 256
 ADDRESS_MAX: Final = 65_535
 ANY_TABLE: Final = 254
+FEW: Final = 16
 HELD_MAX: Final = 500_000  # rules, as often as they are found
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Groups, link, unit, functions, table.
 _Key: TypeAlias = tuple[frozenset[int], int, int, frozenset[int], int]
 
 
-@dataclass(frozen=True, slots=True)
-class _About:
+class _About(NamedTuple):
     """Rules about one master, device and function: what remains are the addresses."""
 
     numbers: I64
     first: I64
     last: I64
+    few: list[tuple[int, int, int]] | None  # the same, where a loop is faster
     allows: list[int]  # of any table and address
     tells: bool  # an alert is among them
 
@@ -88,9 +88,13 @@ class Lookup:
         about = self._abouts.get(key)
         if about is None:
             about = self._about(key)
-        near = about.first < part.address + part.count
-        near &= about.last >= part.address
-        found = about.numbers[near].tolist()
+        end = part.address + part.count
+        if about.few is not None:
+            found = [n for n, a, b in about.few if a < end and b >= part.address]
+        else:
+            near = about.first < end
+            near &= about.last >= part.address
+            found = about.numbers[near].tolist()
         rules = tuple(self._in_order(found, part, sub))
         # Whether the function is named at all matters where nothing covers it.
         named = bool(rules) or any(
@@ -120,10 +124,12 @@ class Lookup:
         numbers = np.flatnonzero(mask)
         # A part without addresses is (0, 0 of them): every span shall meet it.
         first = self._first[numbers] if table != NO_TABLE else numbers * 0 - 1
-        about = _About(
-            numbers, first, self._last[numbers], allows.tolist(),
-            bool(self._alerts[numbers].any()),
-        )  # fmt: skip
+        last = self._last[numbers]
+        few = None
+        if len(numbers) <= FEW:
+            few = [*zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True)]
+        tells = bool(self._alerts[numbers].any())
+        about = _About(numbers, first, last, few, allows.tolist(), tells)
         self._held += len(numbers) + len(allows) + 1
         if self._held > HELD_MAX:
             self._abouts.clear()

@@ -7,8 +7,7 @@ covered only by rules that name no address and no table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from protocols.modbus.functions import (
     DIAGNOSTICS,
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from protocols.modbus.pdu import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One half of a request, or all of it."""
 
     functions: frozenset[int]  # a rule must name one of them
@@ -114,8 +112,7 @@ def covers(rule: FirewallRule, part: Part) -> bool:
     return _within(part.address, last, rule.addresses)
 
 
-@dataclass(frozen=True, slots=True)
-class Applicable:
+class Applicable(NamedTuple):
     """The rules that may decide on a part, in order, and those that only tell."""
 
     rules: tuple[int, ...]  # denies that touch, allows that cover; up to a certain one
