@@ -98,7 +98,7 @@ def _values(
         if not all(low <= one <= high for one in new):
             return Reason.VALUE
     if rule.max_delta is not None:
-        raw = memory.last(place, part.address, part.count)
+        raw = memory.last(place, part.address, part.size)
         old = None if raw is None else physical(rule.point, raw, place, memory)
         if old is None:
             return Reason.UNKNOWN_BEFORE

@@ -88,7 +88,7 @@ class Lookup:
         about = self._abouts.get(key)
         if about is None:
             about = self._about(key)
-        end = part.address + part.count
+        end = part.address + part.size
         if about.few is not None:
             found = [n for n, a, b in about.few if a < end and b >= part.address]
         else:

@@ -30,7 +30,7 @@ class Part(NamedTuple):
     functions: frozenset[int]  # a rule must name one of them
     table: int  # NO_TABLE: addresses nothing
     address: int
-    count: int
+    size: int  # addresses
     writes: bool
     values: tuple[int, ...] | None  # None: nothing is written, or it is not known what
 
@@ -94,7 +94,7 @@ def touches(rule: FirewallRule, part: Part) -> bool:
         return True
     if part.table == NO_TABLE:
         return False
-    return _overlaps(part.address, part.address + part.count - 1, rule.addresses)
+    return _overlaps(part.address, part.address + part.size - 1, rule.addresses)
 
 
 def covers(rule: FirewallRule, part: Part) -> bool:
@@ -105,7 +105,7 @@ def covers(rule: FirewallRule, part: Part) -> bool:
         return True
     if part.table == NO_TABLE:
         return False
-    last = part.address + part.count - 1
+    last = part.address + part.size - 1
     if rule.point is not None and part.writes:  # an item is written whole, alone
         alone = TYPES[rule.point.type].shape != "bit"  # a register has 15 others
         return alone and rule.addresses == ((part.address, last),)
