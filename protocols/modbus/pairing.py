@@ -176,8 +176,9 @@ class Pairing:
             alone["asks"], lost < alone["time"], lost < alone["time"] - WAIT_NS
         )
         ahead = _distance(alone["acked"], table.next[other]) > 0
+        clean |= lost < 0
         clean &= alone["asks"] | ~ahead | (alone["acked"] < 0)
-        seen: Bool = is_there & table.known[other] & ((lost < 0) | clean) | old
+        seen: Bool = (is_there & table.known[other] & clean) | old
         return seen
 
     def _keep(self, asks: Asks, problems: U32, chars: U8) -> None:

@@ -115,6 +115,9 @@ class Reassembly:
             self._careful(segments, one, mine, fin, out)
         for one in list(self._waiting):
             self._give_up(one, now_ns, out)
+        for waiting in self._waiting.values():  # places of this batch end with it
+            if any(row[2] >= 0 for row in waiting.rows):
+                waiting.rows = [(*row[:2], -1, *row[3:]) for row in waiting.rows]
         table.ended[reset] = table.ended[reset ^ 1] = True
         return _joined(segments, slot, regular, out)
 
@@ -198,6 +201,8 @@ class Reassembly:
             time_ns = int(segments.time_ns[row])
             acked = int(segments.acknowledged[row]) if flags & ACK else -1
             counts.segments += size > 0
+            if slot in self._waiting:
+                self._give_up(slot, time_ns, out)
             piece = (sequence, time_ns, row, acked, data)
             if self._is_stray(slot, sequence, size, time_ns, out):
                 continue
@@ -205,7 +210,7 @@ class Reassembly:
                 self._wait(slot, piece, out)
             else:
                 self._deliver(slot, piece, out, is_broken=False)
-                self._drain(slot, time_ns, row, out)
+                self._drain(slot, (time_ns, row), out)
             if fin[row]:
                 self._table.ended[slot] = True
 
@@ -282,25 +287,30 @@ class Reassembly:
         ) and waiting.rows:
             self._skip_hole(slot, piece[1], out)
 
-    def _drain(self, slot: int, time_ns: int, order: int, out: _Out) -> None:
-        """Append what waited and has no hole before it any more."""
+    def _drain(self, slot: int, filled: tuple[int, int] | None, out: _Out) -> None:
+        """Append what waited and has no hole before it any more.
+
+        ``filled``: time and place of what filled the hole, which is when all of it
+        reached its reader; None where nothing did.
+        """
         waiting = self._waiting.get(slot)
         if waiting is None:
             return
         done = 0
-        for sequence, _, _, acked, data in waiting.rows:
+        for sequence, at_ns, place, acked, data in waiting.rows:
             if self._ahead(slot, sequence) > 0:
                 break
             done += 1
             waiting.size -= len(data)
             self._total -= len(data)
+            time_ns, order = filled or (at_ns, place)
             piece = (sequence, time_ns, order, acked, data)
             self._deliver(slot, piece, out, is_broken=False)
         del waiting.rows[:done]
         if not waiting.rows:
             del self._waiting[slot]
         elif done:
-            waiting.since_ns = time_ns
+            waiting.since_ns = max(waiting.since_ns, waiting.rows[0][1])
 
     def _give_up(self, slot: int, now_ns: int, out: _Out) -> None:
         """Go on behind a hole that will not be filled any more."""
@@ -313,14 +323,15 @@ class Reassembly:
 
     def _skip_hole(self, slot: int, now_ns: int, out: _Out) -> None:
         waiting = self._waiting[slot]
-        sequence, _, order, _, data = waiting.rows.pop(0)
+        piece = waiting.rows.pop(0)
+        sequence, _, _, _, data = piece
         waiting.size -= len(data)
         self._total -= len(data)
         self._jump(slot, sequence, now_ns, missed=self._ahead(slot, sequence))
-        piece = (sequence, now_ns, order, -1, data)
         self._deliver(slot, piece, out, is_broken=True)
         if waiting.rows:
-            self._drain(slot, now_ns, order, out)
+            waiting.since_ns = max(waiting.since_ns, waiting.rows[0][1])
+            self._drain(slot, None, out)
         else:
             del self._waiting[slot]
 

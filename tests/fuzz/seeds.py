@@ -137,4 +137,5 @@ _SEEDS: Final = {
     "modbus_pairs": seeds_modbus.pairs,
     "modbus_frames": seeds_modbus.frames,
     "modbus_line": seeds_modbus.lines,
+    "modbus_packets": seeds_modbus.packets,
 }

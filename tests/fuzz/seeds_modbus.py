@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 from protocols.modbus.mbap import build_adu
 from protocols.modbus.rtu import build_rtu
 from tests.fuzz.targets_modbus import row_bytes
+from tests.fuzz.targets_streams import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,3 +60,33 @@ def lines() -> Iterator[bytes]:
     yield b"".join(bytes([0, len(frame)]) + frame for frame in told[:12])
     cut = [part for frame in told[:12] for part in (frame[:3], frame[3:])]
     yield b"".join(bytes([3, len(part)]) + part for part in cut)
+
+
+def packets() -> Iterator[bytes]:
+    """Yield seeds of ``modbus_packets``: a connection as Ethernet, and as raw IP."""
+    for link, begins in ((1, False), (101, True)):
+        at, out = [100, 200], []
+        said: list[tuple[int, int, bytes]] = [(0, 2, b""), (1, 18, b""), (0, 16, b"")]
+        said += [
+            (side, 24, build_adu(tid, 1, exchange[side]))
+            for tid, exchange in enumerate(EXCHANGES)
+            for side in (0, 1)
+        ]
+        said += [(0, 17, b""), (1, 17, b"")]
+        for number, (side, flags, data) in enumerate(said):
+            ports = (40_000, 502) if side == 0 else (502, 40_000)
+            tcp = struct.pack(
+                ">HHIIBBHHH", *ports, at[side], at[1 - side], 80, flags, 9, 0, 0
+            )
+            hosts = [bytes((10, 0, 0, 7)), bytes((10, 0, 0, 20))]
+            ip = struct.pack(
+                ">BBHHHBBH", 0x45, 0, 40 + len(data), 1, 0x4000, 64, 6, 0
+            ) + hosts[side] + hosts[1 - side]  # fmt: skip
+            at[side] += len(data) + bool(flags & 3)
+            head = bytes(12) + b"\x08\x00" if link == 1 else b""
+            out.append(
+                record(
+                    head + ip + tcp + data, 2, link, begins=begins and not number % 8
+                )
+            )
+        yield b"".join(out)

@@ -32,7 +32,7 @@ from protocols.can.database import parse_database
 from protocols.errors import WireError
 from protocols.recipients import encode_card, parse_card
 from protocols.telemetry import decode_state, decode_telemetry
-from tests.fuzz import targets_modbus
+from tests.fuzz import targets_modbus, targets_streams
 from tests.fuzz.mutate import NOW_NS, offered, retained, world
 from tests.policies.building import consent_of, points_of, policy_of, rule_of
 
@@ -338,4 +338,5 @@ TARGETS: Final[Mapping[str, Target]] = {
     "modbus_pairs": targets_modbus.modbus_pairs,
     "modbus_frames": targets_modbus.modbus_frames,
     "modbus_line": targets_modbus.modbus_line,
+    "modbus_packets": targets_streams.modbus_packets,
 }

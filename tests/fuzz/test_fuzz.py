@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CORPUS = Path(__file__).parent / "corpus"
 CORPUS_BYTES_MAX = 300 * 1024
 EXAMPLES = {"offer": 150, "policy": 200, "bindings": 200, "modbus_pairs": 100,
-            "modbus_frames": 100}  # fmt: skip
+            "modbus_frames": 100, "modbus_packets": 40}  # fmt: skip
 ODD = [
     b"", b"\x00", b"\n", b"\\n", b"\\u001b", b'"', b"{", b"}", b"[", b"]", b":", b"-",
     b"0", b"-1", b"1e999", b"99999999999999999999", b"null", b"true", b"\xff", b"\x93",

@@ -208,3 +208,37 @@ def test_batches_of_nothing_give_nothing() -> None:
     assert rows_of(streams.feed(batch([Talk().send(0)]))) == []
     assert not len(streams.flush(0))
     assert not len(streams.finish())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_a_hole_delays_only_what_is_behind_it_however_large_a_batch_is(
+    cut: int,
+) -> None:
+    talk = Talk().open()
+    expected = []
+    for tid in range(60):
+        talk.now_ns += SECOND
+        talk.ask(tid, read(tid), lost=tid == 5)
+        talk.answer(tid, registers(tid), lost=tid == 9)
+        talk.send(CLIENT)
+        asked = b"" if tid == 5 else read(tid)
+        expected.append(Row(1, tid, asked, b"" if tid == 9 else registers(tid)))
+    streams = Streams()
+    assert sorted(told(streams, talk.rows, cut=cut)) == sorted(expected)
+    counts = streams.statistics
+    assert (counts.gaps, counts.overdue) == (2, 0)
+    assert counts.reordered <= 4
+
+
+def test_what_waited_behind_a_hole_keeps_its_time() -> None:
+    talk = Talk().open()
+    talk.poll(1)
+    talk.ask(2, read(2), lost=True)
+    asked = talk.ask(3, read(3))
+    answered = talk.answer(3, registers(3))
+    talk.now_ns += SECOND
+    talk.poll(4)
+    pairs = Streams().feed(batch(talk.rows))
+    at = pairs.tid.tolist().index(3)
+    assert int(pairs.time_ns[at]) == asked.time_ns
+    assert int(pairs.reply_ns[at]) == answered.time_ns
