@@ -123,7 +123,7 @@ ROWS = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(ROWS, min_size=1, max_size=30))
 def test_every_answered_read_is_allowed_and_no_write(rows: list[Row]) -> None:
     exchanges = decode_pairs(pair_batch(rows))
@@ -131,6 +131,27 @@ def test_every_answered_read_is_allowed_and_no_write(rows: list[Row]) -> None:
     refused = verdicts.verdict == Verdict.REFUSED
     assert np.array_equal(refused, exchanges.is_write)
     assert set(verdicts.reason[refused].tolist()) <= {int(Reason.NO_RULE)}
+
+
+PDUS = st.one_of(
+    st.binary(min_size=1, max_size=12),
+    st.tuples(st.sampled_from([3, 8, 17, 20, 24, 43]), st.binary(max_size=8)).map(
+        lambda parts: bytes([parts[0]]) + parts[1]
+    ),
+)
+
+
+@settings(max_examples=12)
+@given(st.lists(st.tuples(PDUS, st.one_of(st.none(), PDUS)), min_size=1, max_size=20))
+def test_any_bytes_give_a_draft_that_loads_and_allows_no_write(
+    pdus: list[tuple[bytes, bytes | None]],
+) -> None:
+    rows = [Row(pdu, reply) for pdu, reply in pdus]
+    rows += [Row(pdu, pdu) for pdu, _ in pdus]
+    exchanges = decode_pairs(pair_batch(rows))
+    verdicts = judged(learned(exchanges), exchanges, NAMES, LINKS)
+    allowed = verdicts.verdict == Verdict.ALLOWED
+    assert not (allowed & (exchanges.is_write | exchanges.malformed)).any()
 
 
 def test_what_was_never_answered_is_told_and_not_learned() -> None:
