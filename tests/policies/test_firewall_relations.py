@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from policies.firewall.plain import PlainRule, plain_rules
 from policies.firewall.relations import Holders, may_meet, refuses_all, within
 from policies.firewall.words import rule_words
-from policies.model_firewall import Firewall
+from policies.model_firewall import Firewall, FirewallRuleFile
 
 
 def rule(**fields: Any) -> PlainRule:
@@ -123,3 +124,12 @@ def test_holders_leave_out_no_rule_that_holds_all() -> None:
         assert {*wanted} <= {*found} or not inner.links
         assert found == sorted(found)
     assert [n for n, _ in holders.of(rule(to=["a", "b"]))] == [0, 1, 2]
+
+
+def test_no_field_of_a_rule_is_lost_to_diff() -> None:
+    """A field that is compared nowhere would let a looser rule pass as the same."""
+    fields = {one.name for one in dataclasses.fields(PlainRule) if one.compare}
+    named = {"from_": "clients", "to": "links", "unit": "units", "fc": "functions",
+             "sub": "subs", "addr": "addresses", "when": "hours"}  # fmt: skip
+    told = {named.get(one, one) for one in FirewallRuleFile.__struct_fields__}
+    assert told - {"name", "note"} == fields
