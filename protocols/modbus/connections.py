@@ -81,7 +81,7 @@ class Connections:
         return found
 
     def rows_of(self, segments: SegmentBatch) -> tuple[I64, int]:
-        """Return the slot [N] of each segment, and how many had to make room.
+        """Return the slot [N] of each segment, and how many live ones made room.
 
         At most ``rows_max - EVICT_AT_ONCE`` segments at once.
         """
@@ -160,9 +160,9 @@ class Connections:
         return row
 
     def _evict(self, in_use: I64, needed: int) -> int:
-        """Free what ended, then what was silent longest; return how many rows."""
+        """Free what ended, then what was silent longest; return how many of these."""
         age = self.seen_ns.copy()
-        ended = self.ended.reshape(-1, 2).all(axis=1)
+        ended: Bool = self.ended.reshape(-1, 2).all(axis=1)
         age[ended] = -1
         age[self.serial == 0] = np.iinfo(np.int64).max
         age[in_use] = np.iinfo(np.int64).max
@@ -170,7 +170,7 @@ class Connections:
         oldest = np.argsort(age, kind="stable")[:count]
         for row in oldest.tolist():
             self.forget(row)
-        return len(oldest)
+        return int(np.count_nonzero(~ended[oldest]))
 
     def _find_clients(self, segments: SegmentBatch, slot: I64) -> None:
         """Learn from SYN, else from the first data, who asks on which connections."""

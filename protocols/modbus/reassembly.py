@@ -9,6 +9,7 @@ the hole. RFC 9293, RFC 1982 for the arithmetic of sequence numbers.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +47,7 @@ class StreamCounts:
     strays: int = 0  # segments far outside of the window, not taken
     resyncs: int = 0  # times that the search for the next ADU began
     skipped: int = 0  # bytes that belong to no ADU
-    evicted: int = 0  # connections that were forgotten to make room
+    evicted: int = 0  # connections forgotten to make room before they ended
     overdue: int = 0  # requests given up because too many waited
 
 
@@ -123,11 +124,8 @@ class Reassembly:
 
     def forget(self, row: int) -> None:
         """Drop what waits on a connection."""
-        for slot in (2 * row, 2 * row + 1):
-            waiting = self._waiting.pop(slot, None)
-            if waiting is not None:
-                self._total -= waiting.size
-                self._counts.missed += waiting.size
+        self._drop(2 * row)
+        self._drop(2 * row + 1)
 
     def _regular(
         self, segments: SegmentBatch, slot: I64, rows: I64, syn: Bool, fin: Bool
@@ -272,11 +270,16 @@ class Reassembly:
         waiting = self._waiting.get(slot)
         if waiting is None:
             waiting = self._waiting[slot] = _Waiting(piece[1])
-        if any(piece[0] == row[0] and piece[4] == row[4] for row in waiting.rows):
+        place = bisect_right(
+            waiting.rows,
+            self._ahead(slot, piece[0]),
+            key=lambda row: self._ahead(slot, row[0]),
+        )
+        same = waiting.rows[place - 1] if place else None
+        if same is not None and (same[0], same[4]) == (piece[0], piece[4]):
             self._counts.repeated += 1
             return
-        waiting.rows.append(piece)
-        waiting.rows.sort(key=lambda row: self._ahead(slot, row[0]))
+        waiting.rows.insert(place, piece)
         waiting.size += len(piece[4])
         self._total += len(piece[4])
         self._counts.reordered += 1

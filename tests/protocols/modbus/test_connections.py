@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.capture.ethernet import SYN
+from protocols.capture.ethernet import ACK, RST, SYN
 from protocols.modbus import connections
 from protocols.modbus.connections import Connections, address_text
 from protocols.modbus.exchanges import UNLISTED
 from protocols.modbus.peers import Peers
 from protocols.modbus.streams import Streams
-from tests.support.tapped import CLIENT, SECOND, Talk, batch, endpoint, told
+from tests.support.tapped import CLIENT, SECOND, SERVER, Talk, batch, endpoint, told
 
 
 def sides(streams: Streams, talk: Talk) -> list[tuple[str, str, int]]:
@@ -127,3 +127,21 @@ def test_silence_frees_rows() -> None:
     streams.flush(talk.now_ns + 301 * SECOND)
     assert len(streams._table) == 0
     assert np.count_nonzero(streams._table.serial) == 0
+
+
+def test_what_has_ended_goes_first_and_is_no_loss() -> None:
+    streams = Streams()
+    live = Talk().open()
+    expected = [live.poll(1)]
+    streams.feed(batch(live.rows))
+    rows = []
+    for port in range(17_000):
+        talk = Talk(client=("10.0.0.8", 1024 + port), now_ns=live.now_ns)
+        talk.send(CLIENT, flags=SYN)
+        talk.send(SERVER, flags=RST | ACK)
+        rows += talk.rows
+    assert told(streams, rows, cut=8000) == []
+    assert streams.statistics.evicted == 0
+    del live.rows[:]
+    expected.append(live.poll(2))
+    assert told(streams, live.rows) == expected[1:]
