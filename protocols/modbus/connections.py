@@ -162,7 +162,7 @@ class Connections:
     def _evict(self, in_use: I64, needed: int) -> int:
         """Free what ended, then what was silent longest; return how many of these."""
         age = self.seen_ns.copy()
-        ended: Bool = self.ended.reshape(-1, 2).all(axis=1)
+        ended = self.ended[::2] & self.ended[1::2]
         age[ended] = -1
         age[self.serial == 0] = np.iinfo(np.int64).max
         age[in_use] = np.iinfo(np.int64).max
