@@ -50,7 +50,7 @@ def rows(data: Path) -> list[Row]:
         _row(
             "a write with limits on value and change, and its confirmation",
             _best_us(lambda: known, [write] * READS, _written),
-            UNCACHED_US,
+            None,
         ),
         _row(
             "learning a reply of 10 registers",

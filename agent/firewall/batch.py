@@ -13,7 +13,6 @@ import numpy as np
 
 from agent.firewall.decision import Caller
 from protocols.modbus.exchanges import UNLISTED, Problem, Verdict
-from protocols.modbus.functions import NO_TABLE
 from protocols.modbus.pdu import Request
 from protocols.modbus.pdu_reply import Reply
 
@@ -63,7 +62,7 @@ def judge_batch(
     rule[decided] = of_kind[decided, 1]
     reason[decided] = of_kind[decided, 2].astype(np.uint8)
     alert[asked] = of_kind[asked, 3]
-    compares = _compared(judge, exchanges, kinds)
+    compares = _compared(exchanges, kinds)
     single = mine & (kinds.is_single[kinds.group] | (compares & exchanges.is_write))
     for row in _in_turn(judge, exchanges, single, compares, kinds.group):
         decision = judge.judge(
@@ -80,10 +79,10 @@ def judge_batch(
 class _Kinds:
     """K kinds of rows, judged as far as their kind tells."""
 
-    first: I64  # [K] a row of each
     group: I64  # [N] each row's kind
     decided: NDArray[np.int16]  # [K, 4]: verdict, rule, reason, first alert or -1
     is_single: Bool  # [K] limits decide
+    compares: Bool  # [K] with what came before, or is compared with
     callers: dict[int, Caller]
 
     @classmethod
@@ -94,16 +93,18 @@ class _Kinds:
         callers = {number: Caller(names[number], number) for number in numbers}
         decided = np.full((len(first), 4), -1, np.int16)
         single = np.zeros(len(first), np.bool_)
+        compares = np.zeros(len(first), np.bool_)
         for kind, row in enumerate(first.tolist()):
-            fixed, alerts = judge.known(
-                callers[int(exchanges.client[row])], _link_of(exchanges, row),
-                int(exchanges.unit[row]), request_of(exchanges, row),
-            )  # fmt: skip
+            link, unit = _link_of(exchanges, row), int(exchanges.unit[row])
+            request = request_of(exchanges, row)
+            caller = callers[int(exchanges.client[row])]
+            fixed, alerts = judge.known(caller, link, unit, request)
+            compares[kind] = judge.past.meets(link, unit, request)
             single[kind] = fixed is None
             if fixed is not None:
                 decided[kind, :3] = fixed.verdict, fixed.rule, fixed.reason
             decided[kind, 3] = alerts[0] if alerts else -1
-        return cls(first, group, decided, single, callers)
+        return cls(group, decided, single, compares, callers)
 
 
 def _link_of(exchanges: ExchangeBatch, row: int) -> int:
@@ -203,7 +204,7 @@ def _telling(
     times = np.sort(exchanges.time_ns[rows])
     # Answers come before requests of the same time.
     turn = np.searchsorted(times, answered[reads], "left")
-    if not judge.is_scaled:
+    if not judge.past.is_scaled:
         turn[~_meets_written(exchanges, rows, reads)] = 0
     order = np.lexsort((reads, answered[reads], turn, group[reads]))
     reads, turn = reads[order], turn[order]
@@ -231,32 +232,12 @@ def _meets_written(exchanges: ExchangeBatch, rows: I64, reads: I64) -> Bool:
     return meets
 
 
-def _compared(judge: Judge, exchanges: ExchangeBatch, kinds: _Kinds) -> Bool:
+def _compared(exchanges: ExchangeBatch, kinds: _Kinds) -> Bool:
     """Tell which rows read or write what a rule compares with: few of them."""
-    if not judge.compared:
-        return np.zeros(len(exchanges), np.bool_)
-    one, first = exchanges, kinds.first
-    link, unit, table = one.link[first], one.unit[first], one.table[first]
-    read = one.address[first].astype(np.int64)
-    put = one.write_address[first].astype(np.int64)
-    read_end, put_end = read + one.count[first], put + one.write_count[first]
-    out = np.zeros(len(first), np.bool_)
-    for links, units, of, spans in judge.compared:
-        here = table != NO_TABLE if of is None else table == of
-        if links is not None:
-            here &= np.isin(link, [*links])
-        if units is not None:
-            allowed = [(unit >= a) & (unit <= b) for a, b in units]
-            here &= np.logical_or.reduce(allowed)
-        if not here.any():
-            continue
-        for low, high in spans:
-            meets = (read <= high) & (read_end > low)
-            meets |= (put <= high) & (put_end > low)
-            out |= here & meets
+    one = exchanges
     came = ((one.reply_ns > 0) & (one.exception == 0)) | (one.write_count > 0)
     came &= ~one.malformed & (one.problems & np.uint32(Problem.UNSOLICITED) == 0)
-    wanted: Bool = out[kinds.group] & came
+    wanted: Bool = kinds.compares[kinds.group] & came
     return wanted
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.firewall.batch import judge_batch
 from agent.firewall.decision import Decision
-from agent.firewall.limits import broken_limit, compared, holds_now
+from agent.firewall.limits import broken_limit, holds_now
 from agent.firewall.lookup import Lookup, is_limited
 from agent.firewall.memory import UNKNOWN
+from agent.firewall.past import Past
 from agent.firewall.places import Applicable, parts_of
 from policies.firewall.tables import Default, Do, Mode
 from protocols.modbus.exchanges import Problem, Reason, Verdict
@@ -86,12 +87,8 @@ class Judge:
         self._rules = firewall.rules
         self._lookup = Lookup(firewall)
         self._kinds: dict[tuple[object, ...], _Kind] = {}
-        self.compared = compared(firewall.rules)
-        self._learns = bool(self.compared)
-        self.is_scaled = any(
-            rule.point is not None and rule.point.scale_factor is not None
-            for rule in firewall.rules
-        )
+        self.past = Past(firewall.rules)
+        self._learns = self.past.counts
         memory.keep_only(frozenset(rule.name for rule in firewall.rules))
         memory.restart()
 

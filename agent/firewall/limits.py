@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,37 +14,13 @@ if TYPE_CHECKING:
 
     from agent.firewall.memory import Memory
     from agent.firewall.places import Part
-    from policies.firewall.tables import FirewallRule, Hours, Spans
+    from policies.firewall.tables import FirewallRule, Hours
     from protocols.modbus.values import Point
 
 MINUTE_NS: Final = 60 * 10**9
 DAY_MIN: Final = 1440
 EPOCH_DAY: Final = 3  # 1970-01-01 was a Thursday
-ADDRESS_MAX: Final = 65_535
 EXPONENT_MAX: Final = 10  # SunSpec: scale factors are -10 to 10
-
-
-class Compared(NamedTuple):
-    """Where a rule compares with what came before. None: wherever."""
-
-    links: frozenset[int] | None
-    units: Spans | None
-    table: int | None
-    spans: Spans
-
-
-def compared(rules: Sequence[FirewallRule]) -> tuple[Compared, ...]:
-    """Return where values must be remembered: limited changes, scale factors."""
-    out = []
-    for rule in rules:
-        spans = rule.addresses or ((0, ADDRESS_MAX),)
-        if rule.point is not None and rule.point.scale_factor is not None:
-            factor = rule.point.scale_factor
-            spans = (*spans, (factor, factor))
-        elif rule.max_delta is None:
-            continue
-        out.append(Compared(rule.links, rule.units, rule.table, spans))
-    return tuple(out)
 
 
 def in_hours(hours: Hours, now_ns: int) -> bool:

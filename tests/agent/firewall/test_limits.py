@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.firewall.limits import compared, in_hours, physical
+from agent.firewall.limits import in_hours, physical
 from agent.firewall.memory import Memory
-from policies.firewall.tables import Do, FirewallRule, Hours
+from policies.firewall.tables import Hours
 from protocols.modbus.values import Point
 
 NS = 1_000_000_000
@@ -84,12 +84,3 @@ def test_a_scale_factor_must_have_been_read() -> None:
     assert physical(scaled, [123], PLACE, memory) == [123 * 10.0**-1]
     memory.learn(PLACE, 20, [0x8000])  # SunSpec: not implemented
     assert physical(scaled, [123], PLACE, memory) is None
-
-
-def test_only_where_the_past_counts_it_is_remembered() -> None:
-    rule = FirewallRule("a", Do.ALLOW, None, None, None, None, None, 4, ((1, 2),))
-    assert not compared([rule])
-    delta = FirewallRule(
-        "b", Do.ALLOW, None, None, None, None, None, 4, ((1, 2),), max_delta=1.0
-    )
-    assert [one.spans for one in compared([rule, delta])] == [((1, 2),)]
