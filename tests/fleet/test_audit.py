@@ -199,7 +199,7 @@ _ANY = st.recursive(
 )  # fmt: skip
 _TYPES = [
     "boot", "cfg.change", "key.life", "flow.out", "count.snap", "loss.rec",
-    "consent.state", "x",
+    "consent.state", "firewall.snap", "x",
 ]  # fmt: skip
 
 
