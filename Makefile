@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape quick test fuzz demo labels bench clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 
 dev: $(STAMP) ## make the virtual environment with everything in it
 
-check: lint type shape quick ## all checks and the quick tests (3 minutes on two cores; 2 are wanted)
+check: lint type shape few ## all checks and the quick tests (3 minutes on two cores; 2 are wanted)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -29,6 +29,9 @@ type: $(STAMP)
 shape: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/shape
+
+few: $(STAMP)
+	$(BIN)/pytest -q -n auto -m "not slow" --hypothesis-profile few
 
 quick: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow"

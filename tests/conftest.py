@@ -12,13 +12,16 @@ from hypothesis.internal.conjecture import providers
 
 ROOT = Path(__file__).resolve().parent.parent
 
-settings.register_profile(
-    "sluicegate",
-    deadline=None,  # this machine's two cores are noisy; speed is measured in bench/
-    derandomize=True,  # deterministic: the same examples on every machine
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    print_blob=True,
-)
+COMMON = {
+    "deadline": None,  # this machine's two cores are noisy; speed is measured in bench/
+    "derandomize": True,  # deterministic: the same examples on every machine
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+    "print_blob": True,
+}
+settings.register_profile("sluicegate", **COMMON)
+# `make check` asks for this one: the first examples of each property. `make test`
+# tries them all.
+settings.register_profile("few", max_examples=25, **COMMON)
 settings.load_profile("sluicegate")
 # hypothesis also draws constants from every module of ours that a worker has loaded by
 # then: which those are depends on which tests it ran before, so examples would differ
