@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 
 dev: $(STAMP) ## make the virtual environment with everything in it
 
-check: lint type shape few ## all checks and the quick tests (3 minutes on two cores; 2 are wanted)
+check: lint type shape few ## all checks and the quick tests, with few examples of each property
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
