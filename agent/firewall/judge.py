@@ -91,6 +91,7 @@ class Judge:
         self._learns = self.past.counts
         memory.keep_only(frozenset(rule.name for rule in firewall.rules))
         memory.restart()
+        memory.compares(self.past.places)
 
     def judge(
         self,

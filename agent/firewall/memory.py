@@ -1,7 +1,8 @@
 """What a judge remembers, bounded: last values of registers, and what passed when.
 
 It outlives a change of policy: a new rule counts what passed under an old rule of its
-name, and a limited change is compared with what was read before.
+name, and a limited change is compared with what was read before, as far as the policy
+before compared there, too.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Memory:
         self._passed: dict[str, deque[int]] = {}
         # Writes that no answer came to yet: address, count.
         self._flying: dict[Place, list[tuple[int, int]]] = {}
+        self._compared: frozenset[object] = frozenset()  # places that are kept current
         self.forgotten = 0  # pages: what they held is unknown again
 
     def write_begins(self, place: Place, address: int, count: int) -> None:
@@ -50,6 +52,16 @@ class Memory:
             flying.remove((address, count))
             if not flying:
                 self._flying.pop(place, None)
+
+    def compares(self, places: frozenset[object]) -> None:
+        """Forget values where a new judge compares what the one before it did not.
+
+        That one did not learn what was written there: what is remembered may be long
+        past, and a limited change would be measured from it. Any thread.
+        """
+        if not places <= self._compared:
+            self._pages = {}
+        self._compared = places
 
     def restart(self) -> None:
         """Wait for no answer that may have come while nobody judged. Any thread."""
@@ -130,13 +142,13 @@ class Memory:
                 self._passed.pop(name, None)
 
     def _page(self, place: Place, number: int) -> array[int]:
-        key = (place, number)
-        page = self._pages.get(key)
+        key, pages = (place, number), self._pages  # ``compares`` may put others there
+        page = pages.get(key)
         if page is None:
-            if len(self._pages) >= self._pages_max:
-                del self._pages[next(iter(self._pages))]
+            if len(pages) >= self._pages_max:
+                del pages[next(iter(pages))]
                 self.forgotten += 1
-            page = self._pages[key] = array("i", [UNKNOWN]) * PAGE
+            page = pages[key] = array("i", [UNKNOWN]) * PAGE
         return page
 
 

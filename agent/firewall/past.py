@@ -37,7 +37,14 @@ class Past:
 
     def __init__(self, rules: Sequence[FirewallRule]) -> None:
         """Find them in the rules."""
-        self._columns = _columns([(rule, _spans(rule)) for rule in rules])
+        found = [(rule, _spans(rule)) for rule in rules]
+        self._columns = _columns(found)
+        # What a judge keeps current: for the next one, which may compare elsewhere.
+        self.places: frozenset[object] = frozenset(
+            (rule.links, rule.units, rule.table, span)
+            for rule, spans in found
+            for span in spans
+        )
         self.counts = len(self._columns.first) > 0  # whether anything is compared
         self.is_scaled = any(_is_scaled(rule) for rule in rules)
         self._known: dict[tuple[int, ...], bool] = {}

@@ -17,9 +17,12 @@ def belongs(client: str, group: ClientGroup) -> bool:
         address = ipaddress.ip_address(client)
     except ValueError:  # the name of a serial line
         return False
+    # On a socket for both, IPv4 masters have IPv6 addresses (RFC 4291, 2.5.5.2).
+    mapped = getattr(address, "ipv4_mapped", None)
+    same = [one for one in (address, mapped) if one is not None]
     for network in group.networks:
         try:
-            if address in ipaddress.ip_network(network, strict=False):
+            if any(one in ipaddress.ip_network(network, strict=False) for one in same):
                 return True
         except ValueError:
             continue

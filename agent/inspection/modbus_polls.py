@@ -138,9 +138,17 @@ class PollDeadline:
             for key, poll in self._polls.items()
             if poll.period_ns <= 0 and now_ns - poll.asked_ns > IDLE_S * NS
         ]
-        for key in idle:
-            del self._polls[key]
+        self._forget(idle)
         return bool(idle)
+
+    def _forget(self, keys: Sequence[int]) -> None:
+        """Drop polls, and when a device was last asked that nobody asks any more."""
+        if not keys:
+            return
+        for key in keys:
+            del self._polls[key]
+        pairs = {poll.key >> 32 for poll in self._polls.values()}
+        self._asked = {pair: at for pair, at in self._asked.items() if pair in pairs}
 
     def _new(self, exchanges: ExchangeBatch, key: int, row: int) -> _Poll:
         at = np.array([row])
@@ -213,8 +221,7 @@ class PollDeadline:
                     told = (poll.key, self._is_alarm(poll, now))
                     late.setdefault(told, []).append((poll, missed - poll.late))
                     poll.late = missed
-        for key in gone:
-            del self._polls[key]
+        self._forget(gone)
         return [
             _say(key, polls, now, names, is_alarm=is_alarm)
             for (key, is_alarm), polls in late.items()

@@ -84,7 +84,8 @@ class Pairing:
         key = asks["serial"] << 24 | asks["unit"].astype(np.int64) << 16 | asks["tid"]
         order = order[np.argsort(key[order], kind="stable")]
         asks, key = asks[order], key[order]
-        partner, problems, is_over = _join(asks, key)
+        partner, problems, is_over, given_up = _join(asks, key)
+        self._counts.overdue += given_up
         request = np.flatnonzero(asks["asks"])
         reply = partner[request]
         alone = np.flatnonzero(partner < 0)
@@ -193,17 +194,19 @@ class Pairing:
         self._open = held[np.argsort(held["time"], kind="stable")]
 
 
-def _join(asks: Asks, key: I64) -> tuple[I64, U32, Bool]:
-    """Return partners [N] (-1 none), problems [N] and requests [N] that were given up.
+def _join(asks: Asks, key: I64) -> tuple[I64, U32, Bool, int]:
+    """Return partners [N] (-1 none), problems [N], requests [N] that were given up.
 
-    Rows are sorted by key, and then by when they came.
+    And how many of those for want of room. Rows are sorted by key, and then by when
+    they came.
     """
     count = len(asks)
     partner = np.full(count, -1, np.int64)
     problems = asks["problems"].copy()
     is_over = np.zeros(count, np.bool_)
+    given_up = 0
     if not count:
-        return partner, problems, is_over
+        return partner, problems, is_over, given_up
     first = np.append(True, key[1:] != key[:-1])
     begin = np.flatnonzero(first)
     size = np.diff(np.append(begin, count))
@@ -214,18 +217,23 @@ def _join(asks: Asks, key: I64) -> tuple[I64, U32, Bool]:
     partner[replies], partner[replies - 1] = replies - 1, replies
     for group in np.flatnonzero(~turns).tolist():
         rows = range(int(begin[group]), int(begin[group] + size[group]))
-        _walk(asks, rows, partner, problems, is_over)
-    return partner, problems, is_over
+        given_up += _walk(asks, rows, partner, problems, is_over)
+    return partner, problems, is_over, given_up
 
 
-def _walk(asks: Asks, rows: range, partner: I64, problems: U32, is_over: Bool) -> None:
-    """Join the ADUs of one identifier, which do not take turns."""
+def _walk(asks: Asks, rows: range, partner: I64, problems: U32, is_over: Bool) -> int:
+    """Join the ADUs of one identifier, which do not take turns.
+
+    Who repeats one identifier without end must not make us look back without end: at
+    most ``PENDING_MAX`` wait. Return how many requests were given up for that.
+    """
     is_request = asks["asks"][rows.start : rows.stop].tolist()
     times = asks["time"][rows.start : rows.stop].tolist()
     until = asks["until"][rows.start : rows.stop].tolist()
     acked = asks["acked"][rows.start : rows.stop].tolist()
     pending: list[int] = []
     early: list[int] = []
+    given_up = 0
     for at in range(len(rows)):
         if not is_request[at]:
             if pending:
@@ -233,6 +241,7 @@ def _walk(asks: Asks, rows: range, partner: I64, problems: U32, is_over: Bool) -
                 partner[rows[request]], partner[rows[at]] = rows[at], rows[request]
             elif acked[at] >= 0:
                 early.append(at)
+                del early[:-PENDING_MAX]
             continue
         for reply in early:  # captured before what it answers
             if _signed(acked[reply] - until[at]) >= 0:
@@ -245,7 +254,11 @@ def _walk(asks: Asks, rows: range, partner: I64, problems: U32, is_over: Bool) -
             pending = [one for one in pending if not is_over[rows[one]]]
             if pending:
                 problems[rows[at]] |= _REPEATED
+            if len(pending) >= PENDING_MAX:
+                is_over[rows[pending.pop(0)]] = True
+                given_up += 1
             pending.append(at)
+    return given_up
 
 
 def _batch(asks: Asks, chars: U8, first: I64, second: I64, problems: U32) -> PairBatch:

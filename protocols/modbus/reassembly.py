@@ -49,6 +49,7 @@ class StreamCounts:
     skipped: int = 0  # bytes that belong to no ADU
     evicted: int = 0  # connections forgotten to make room before they ended
     overdue: int = 0  # requests given up because too many waited
+    crowded: int = 0  # exchanges of RTU beyond what one batch may have
 
 
 @dataclass(frozen=True, slots=True)

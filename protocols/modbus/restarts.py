@@ -51,6 +51,7 @@ def find_restarts(
     closing = np.flatnonzero((segments.flags & (FIN | RST)) != 0)
     finder = _Finder(table, begins, row[closing].tolist(), closing.tolist())
     found: list[Restart] = []
+    numbers: dict[int, int] = {}  # row -> of its last pass
     for at in syn.tolist():
         one = int(slot[at])
         acks = bool(segments.flags[at] & ACK)
@@ -60,10 +61,11 @@ def find_restarts(
         if verdict is _IGNORE:
             passes[at] = IGNORED
             continue
-        number = 1 + sum(restart.row == row[at] for restart in found)
+        number = 1 + numbers.get(int(row[at]), 0)
         if number > PASSES_MAX:
             passes[at] = IGNORED
             continue
+        numbers[int(row[at])] = number
         passes[at:][(row[at:] == row[at]) & (passes[at:] != IGNORED)] = number
         other, sequence = -1, 0
         if acks:

@@ -58,12 +58,8 @@ class RtuStreams:
         """Return what happened to the bytes since the start; a copy."""
         there = self._streams.values()
         skipped = self._skipped + sum(one.skipped for one in there)
-        return replace(self._counts, skipped=skipped)
-
-    @property
-    def lost(self) -> int:
-        """Return the exchanges that were more than a batch may have."""
-        return self._lost + sum(one.lost for one in self._streams.values())
+        lost = self._lost + sum(one.lost for one in there)
+        return replace(self._counts, skipped=skipped, crowded=lost)
 
     def wanted(self, segments: SegmentBatch) -> Bool:
         """Tell [N] segments from or to a named place: none of ``Streams``' business."""

@@ -105,6 +105,8 @@ class Streams:
         passes, restarts = find_restarts(segments, slot, self._table)
         if not restarts and not (passes == IGNORED).any():
             return [self._step(segments, slot)]
+        unread = (passes == IGNORED) & (segments.size > 0)  # data of a SYN
+        self._counts.strays += int(np.count_nonzero(unread))
         found = []
         for number in range(int(passes.max()) + 1):
             serials: set[int] = set()

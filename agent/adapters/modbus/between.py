@@ -82,6 +82,7 @@ class Between:
     ) -> Firewall:
         """Return the flow's stage of these rules; ``links``: names by number."""
         if firewall is None:
+            self._flow_memory.compares(frozenset())  # nobody learns meanwhile
             return Firewall(None, self.peers.names, links)
         judge, rules = Judge(firewall, self._flow_memory), firewall.rules
         return Firewall(judge, self.peers.names, links, [rule.name for rule in rules])

@@ -25,6 +25,7 @@ from protocols.capture.ethernet import (
 )
 from protocols.modbus.exchanges import UNLISTED
 from protocols.modbus.pairs import take_pairs
+from protocols.modbus.peers import OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -47,7 +48,7 @@ SKIPPED: Final = (
 LOST: Final = {
     "missed": "bytes that never came", "strays": "segments out of their window",
     "skipped": "bytes of no ADU", "evicted": "connections forgotten",
-    "overdue": "requests given up",
+    "overdue": "requests given up", "crowded": "exchanges beyond a batch",
 }  # fmt: skip
 
 
@@ -83,7 +84,8 @@ class NetworkTap:
                 self._tap.ports, known.devices, self._links, self._peers
             )
         numbers = [self._peers.number(one) for one in sorted(known.own)]
-        self._own = np.array(numbers, np.uint16)
+        # Beyond the bound of peers we are one of the others, who must not be left out.
+        self._own = np.array([one for one in numbers if one != OTHERS], np.uint16)
         return NetworkTapSource(self, socket)
 
     def fed(self, packets: Packets) -> PairBatch:

@@ -201,6 +201,37 @@ def test_a_role_must_be_in_the_certificate() -> None:
     assert not passes("ttyS0", "engineer")
 
 
+NINE_AT_MOST = {"rules": [{"name": "a", "max_delta": 9}]}
+ELSEWHERE = {"rules": [{"name": "a", "addr": [0, 5]},
+                       {"name": "b", "addr": 6, "max_delta": 9}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("between", "passes"),
+    [({"rules": [{"name": "a"}]}, False), (ELSEWHERE, False), (NINE_AT_MOST, True)],
+)
+def test_a_change_is_not_measured_from_what_no_judge_kept_current(
+    between: dict[str, Any], passes: bool
+) -> None:
+    memory = Memory()
+
+    def write(section: dict[str, Any], value: int) -> bool:
+        pdu = b"\x06\0\5" + value.to_bytes(2, "big")
+        asked = Asked(0, "10.0.0.7", 0, 1, pdu, pdu)
+        pairs, names = pairs_of([asked])
+        judge = Judge(compiled(section), memory)
+        if section is between:  # as a tap hears it: only what is compared is learnt
+            judge.judge_batch(decode_pairs(pairs), names, clock_ok=True)
+            return True
+        return judged(judge, asked).forward
+
+    judge = Judge(compiled(NINE_AT_MOST), memory)
+    read = parse_request(b"\x03\0\5\0\1")
+    judge.answered(0, 1, read, parse_reply(read, b"\x03\2\0\x64"))
+    write(between, 109)
+    assert write(NINE_AT_MOST, 105) is passes
+
+
 class Broken(Memory):
     def is_full(self, *_: object) -> bool:
         raise KeyError

@@ -45,6 +45,8 @@ def test_an_address_belongs_to_a_group_by_itself_or_by_its_network() -> None:
     hmi, net, cert = GROUPS
     assert belongs("10.0.0.7", hmi)
     assert not belongs("10.0.0.8", hmi)
+    assert belongs("::ffff:10.0.0.7", hmi)  # as a listener for both families sees it
+    assert not belongs("::ffff:10.0.0.8", hmi)
     assert belongs("10.1.200.3", net)
     assert belongs("ttyUSB0", net)
     assert not belongs("ttyUSB1", net)

@@ -89,6 +89,18 @@ def test_a_scan_does_not_push_out_clocks() -> None:
     assert detector.ignored > 0
 
 
+def test_who_asks_under_ever_new_names_is_forgotten() -> None:
+    detector = PollDeadline(learn_s=LEARN)
+    for part in range(1, 4):
+        detector.inspect(
+            seen([
+                Row(part * 100 * S + i, client=client, address=i)
+                for i, client in enumerate(range(part * 3000, part * 3000 + 3000))
+            ])
+        )  # fmt: skip
+    assert len(detector._asked) <= len(detector._polls) <= KEYS_MAX
+
+
 def test_a_silence_of_all_is_no_poll_that_is_late() -> None:
     detector = PollDeadline(learn_s=LEARN)
     assert run(detector, ticking(0, 200), others(0, 200)) == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from protocols.modbus.exchanges import Problem
-from protocols.modbus.pairing import PENDING_TOTAL_MAX
+from protocols.modbus.mbap import build_adu
+from protocols.modbus.pairing import PENDING_MAX, PENDING_TOTAL_MAX
 from protocols.modbus.pairs import concat_pairs
 from protocols.modbus.streams import Streams
 from tests.support.tapped import (
+    CLIENT,
     MS,
     SECOND,
     SERVER,
@@ -123,6 +125,21 @@ def test_thirty_two_of_a_unit_may_wait() -> None:
     assert [row.tid for row in found] == list(range(8))
     assert {row.problems for row in found} == {UNANSWERED}
     assert streams.statistics.overdue == 8
+
+
+def test_who_repeats_an_identifier_without_end_waits_no_more_than_others() -> None:
+    talk = Talk().open()
+    for _ in range(50):
+        talk.send(CLIENT, b"".join(build_adu(7, 1, read(1)) for _ in range(100)))
+    streams = Streams()
+    found = rows_of(streams.feed(batch(talk.rows)))
+    assert len(found) == streams.statistics.overdue == 5000 - PENDING_MAX
+    assert streams._pairing.pending == PENDING_MAX
+    talk.rows.clear()
+    for _ in range(PENDING_MAX):
+        talk.answer(7, registers(1))
+    answered = rows_of(streams.feed(batch(talk.rows)))
+    assert [row.reply for row in answered] == [registers(1)] * PENDING_MAX
 
 
 def test_what_waits_is_bounded_over_all() -> None:

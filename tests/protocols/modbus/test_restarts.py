@@ -50,6 +50,16 @@ def test_a_syn_into_a_live_connection_changes_nothing() -> None:
         assert told(Streams(), talk.rows, cut=cut) == expected
 
 
+def test_data_of_a_syn_that_is_not_believed_is_counted() -> None:
+    talk = Talk().open()
+    expected = [talk.poll(1)]
+    forged = Talk(now_ns=talk.now_ns, next=[4_000_000, 1])
+    talk.rows.append(forged.send(CLIENT, read(2), SYN))
+    streams = Streams()
+    assert told(streams, talk.rows) == expected
+    assert streams.statistics.strays == 1
+
+
 def test_bytes_behind_a_forged_reset_are_still_read() -> None:
     talk = Talk().open()
     expected = [talk.poll(1)]

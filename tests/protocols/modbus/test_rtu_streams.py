@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from protocols.modbus import rtu_pairing
 from protocols.modbus.exchanges import Problem
 from protocols.modbus.pairs import concat_pairs, empty_pairs
 from protocols.modbus.peers import Peers
@@ -62,7 +63,7 @@ def test_any_cut_batch_and_repetition_gives_the_same(pick: Random) -> None:
             rows[at], rows[at + 1] = rows[at + 1], rows[at]
     found, streams = heard(rows, pick.choice([0, 1, 3]))
     assert [row for row in found if not row.problems] == wanted
-    assert streams.statistics.skipped == streams.lost == 0
+    assert streams.statistics.skipped == streams.statistics.crowded == 0
 
 
 def test_two_masters_in_order_of_time_with_their_numbers() -> None:
@@ -126,6 +127,17 @@ def test_a_silent_connection_is_forgotten_and_what_it_left_is_told() -> None:
     (row,) = told(streams.flush(talk.now_ns + 301_000 * MS))
     assert row.problems == P.UNANSWERED
     assert told(streams.flush(talk.now_ns + 602_000 * MS)) == told(empty_pairs())
+
+
+def test_exchanges_beyond_a_batch_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtu_pairing, "ROWS_MAX", 3)
+    talk = Poll()
+    wanted = [talk.poll(value) for value in range(5)]
+    found, streams = heard(talk.rows)
+    assert found == wanted[:3]
+    assert streams.statistics.crowded == 2
+    streams.flush(talk.now_ns + 301_000 * MS)  # also where the connection is gone
+    assert streams.statistics.crowded == 2
 
 
 def test_the_end_of_a_capture_is_no_silence() -> None:
