@@ -15,7 +15,7 @@ from agent.firewall.limits import broken_limit, holds_now
 from agent.firewall.lookup import Lookup, is_limited
 from agent.firewall.memory import UNKNOWN
 from agent.firewall.past import Past
-from agent.firewall.places import Applicable, parts_of
+from agent.firewall.places import Applicable, parts_of, unaddressed
 from policies.firewall.tables import Default, Do, Mode
 from protocols.modbus.exchanges import Problem, Reason, Verdict
 from protocols.modbus.functions import (
@@ -311,8 +311,11 @@ class Judge:
     ) -> _Kind:
         wrong = request.problems & ~TOLERATED
         if wrong or not 0 < request.function <= FUNCTION_MAX:
-            refused = self._decision(Verdict.REFUSED, -1, Reason.MALFORMED, ())
-            return _Kind((), (), refused)
+            # Its addresses mean nothing; alerts about its function are told.
+            odd = unaddressed(request)
+            told = self._lookup.applicable(clients, link, unit, odd, request.sub)
+            refused = self._decision(Verdict.REFUSED, -1, Reason.MALFORMED, told.alerts)
+            return _Kind((), told.alerts, refused)
         parts = parts_of(request)
         found = tuple(
             self._lookup.applicable(clients, link, unit, part, request.sub)

@@ -45,7 +45,7 @@ def parts_of(request: Request) -> tuple[Part, ...]:
     functions = _ONE[request.function]
     values = None if request.function == MASK_WRITE else request.write_values
     if request.table == NO_TABLE:
-        return (Part(functions, NO_TABLE, 0, 0, request.is_write, None),)
+        return (unaddressed(request),)
     written = Part(
         functions,
         request.table,
@@ -57,6 +57,12 @@ def parts_of(request: Request) -> tuple[Part, ...]:
     if request.function == READ_WRITE:
         return (written, _read(READ_HALF, request))
     return (written,) if request.is_write else (_read(functions, request),)
+
+
+def unaddressed(request: Request) -> Part:
+    """Return a request of which only the function counts."""
+    functions = _ONE[request.function & 0xFF]
+    return Part(functions, NO_TABLE, 0, 0, request.is_write, None)
 
 
 def _read(functions: frozenset[int], request: Request) -> Part:
