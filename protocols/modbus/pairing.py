@@ -40,7 +40,6 @@ AGAIN_NS: Final = 250_000_000  # an identifier used again later: the first was g
 EARLY_NS: Final = 1_000_000_000  # a reply that was captured before its request
 PENDING_MAX: Final = 32  # of one connection and unit
 PENDING_TOTAL_MAX: Final = 8192
-_NEVER: Final = 1 << 62
 _NO_RULE: Final = -1
 _UNANSWERED: Final = int(Problem.UNANSWERED)
 _UNSOLICITED: Final = int(Problem.UNSOLICITED)

@@ -11,8 +11,9 @@ OTHERS: Final = 0  # everybody beyond the bound
 class Peers:
     """Numbers addresses in the order in which they are first seen; shared by sources.
 
-    Number 0 stands for all that came after ``PEERS_MAX``: they are still judged by
-    their address, only told together. Several threads may ask at once: a list's
+    Number 0 stands for all that came after ``PEERS_MAX``: a proxy still
+    judges them by their address, behind a tap they belong to no client of a rule; they
+    are told together. Several threads may ask at once: a list's
     ``append`` is atomic, and the first place of a name is its number.
     """
 
