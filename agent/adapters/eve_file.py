@@ -36,8 +36,12 @@ class EveLog:
     @property
     def trouble(self) -> str:
         """Return what went wrong so far, in words; "" nothing did."""
-        lost = self._file.lost
-        return f"EVE log: {lost} lines could not be written" if lost else ""
+        lost, left = self._file.lost, self.lines.left_out
+        told = [
+            *([f"{lost} lines could not be written"] if lost else []),
+            *([f"{left} records beyond its bounds"] if left else []),
+        ]
+        return f"EVE log: {', '.join(told)}" if told else ""
 
 
 class EveFile:

@@ -48,6 +48,8 @@ FAULTS: Final = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError,
     TypeError, ValueError,
 )  # fmt: skip
+NEVER: Final = frozenset({Reason.MALFORMED, Reason.FAULT})  # not in dry-run either
+BROADCAST: Final = 0  # the unit that all devices of a line listen to
 CODES: Final = {
     Reason.NO_RULE: ILLEGAL_FUNCTION,
     Reason.DENIED: ILLEGAL_FUNCTION,
@@ -182,9 +184,10 @@ class Judge:
                 kind, (link, unit, request.table), request, now_ns, clock_ok=clock_ok
             )
         if request.write_count and self._learns and decision.forward:
-            self.memory.write_begins(
-                (link, unit, request.table), request.write_address, request.write_count
-            )
+            where = (request.table, request.write_address, request.write_count)
+            self.memory.write_begins((link, unit, where[0]), *where[1:])
+            if unit == BROADCAST:
+                self.memory.broadcast(link, *where)
         return decision
 
     def _by_limits(
@@ -275,7 +278,7 @@ class Judge:
     ) -> Decision:
         if verdict is Verdict.ALLOWED:
             return Decision(verdict, rule, reason, True, 0, alerts)
-        forward = self.firewall.mode is Mode.DRY_RUN and reason is not Reason.MALFORMED
+        forward = self.firewall.mode is Mode.DRY_RUN and reason not in NEVER
         answer = 0 if self.firewall.silent else code or CODES[reason]
         return Decision(verdict, rule, reason, forward, answer, alerts)
 

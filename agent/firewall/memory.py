@@ -53,6 +53,12 @@ class Memory:
             if not flying:
                 self._flying.pop(place, None)
 
+    def broadcast(self, link: int, table: int, address: int, count: int) -> None:
+        """Forget, in all units of a line, what a write to unit 0 may have changed."""
+        for (link_of, unit, table_of), _ in [*self._pages]:
+            if (link_of, table_of) == (link, table) and unit:
+                self.learn((link, unit, table), address, (UNKNOWN,) * count)
+
     def compares(self, places: frozenset[object]) -> None:
         """Forget values where a new judge compares what the one before it did not.
 

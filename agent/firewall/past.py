@@ -70,7 +70,9 @@ class Past:
         one = self._columns
         near = (one.first < at + count) & (one.last >= at)
         near |= (one.first < put + size) & (one.last >= put)
-        near &= one.links[link] & one.units[unit]
+        near &= one.links[link]
+        if unit or not size:  # a write to unit 0 is one to all units
+            near &= one.units[unit]
         near &= (one.table == table) | (one.table == ANY_TABLE)
         return bool(near.any())
 

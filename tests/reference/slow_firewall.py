@@ -47,6 +47,20 @@ class Rules:
         self, now_ns: int, client: str, link: str, unit: int, pdu: bytes
     ) -> tuple[bool, str]:
         """Return whether it may pass, and why not."""
+        good, why = self._judged(now_ns, client, link, unit, pdu)
+        dry = self.section.get("mode") == "dry-run" and why != "MALFORMED"
+        if unit == 0 and (good or dry):  # it reaches every unit of the line
+            for part in parse(pdu) or ():
+                for place in [*self.last]:
+                    at = place[3] - part.address
+                    same = place[0] == link and place[2] == part.table
+                    if part.writes and same and 0 <= at < part.count:
+                        del self.last[place]
+        return good, why
+
+    def _judged(
+        self, now_ns: int, client: str, link: str, unit: int, pdu: bytes
+    ) -> tuple[bool, str]:
         parts = parse(pdu)
         if parts is None:
             return False, "MALFORMED"

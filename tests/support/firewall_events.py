@@ -93,7 +93,9 @@ def replies(draw: st.DrawFn, pdu: bytes) -> bytes:
         values = [draw(words) for _ in range(request.count)]
         return bytes([pdu[0], 2 * request.count]) + _w(*values)
     if pdu[0] == 1:
-        return bytes([1, 1, draw(st.integers(0, (1 << request.count) - 1))])
+        size = (request.count + 7) // 8
+        some = draw(st.integers(0, (1 << min(request.count, 8)) - 1))
+        return bytes([1, size, some]) + bytes(size - 1)
     return pdu[:5] if pdu[0] in {15, 16} else pdu
 
 

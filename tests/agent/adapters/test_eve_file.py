@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.adapters.eve_file import EveFile
+from agent.adapters.eve_file import EveFile, EveLog
 from agent.errors import BadInput
+from agent.inspection.eve import EveLines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,4 +54,16 @@ def test_a_disk_that_takes_nothing_loses_lines_and_counts_them() -> None:
     file = EveFile(Path("/dev/full"), 10**6)
     file.write([LINE, LINE])
     assert file.lost == 2
+    file.close()
+
+
+def test_what_was_left_out_is_told(tmp_path: Path) -> None:
+    file, lines = EveFile(tmp_path / "eve.json", 65_536), EveLines()
+    log = EveLog(file, lines)
+    assert log.trouble == ""
+    lines.left_out = 3
+    file.lost = 2
+    assert log.trouble == (
+        "EVE log: 2 lines could not be written, 3 records beyond its bounds"
+    )
     file.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -16,9 +14,6 @@ from agent.firewall import batch, lookup
 from agent.firewall.decision import Caller, Decision
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
-from policies.compile import compile_policy
-from policies.files import shipped_text
-from policies.firewall.compile import compile_firewall
 from policies.firewall.tables import (
     CompiledFirewall,
     Default,
@@ -26,42 +21,14 @@ from policies.firewall.tables import (
     FirewallRule,
     Mode,
 )
-from policies.parse import parse_bindings, parse_catalogue, parse_policy
 from protocols.modbus.exchanges import UNLISTED, Reason, Verdict
 from protocols.modbus.pairs import decode_pairs
 from protocols.modbus.pdu import parse_request
 from protocols.modbus.pdu_reply import parse_reply
 from protocols.modbus.values import Point
 from tests.reference.slow_firewall import Rules, bound
+from tests.support.firewall_compiled import LINKS, compiled
 from tests.support.firewall_events import BINDINGS, Asked, pairs_of, sections, talks
-
-LINKS = ("plc1", "plc2")
-
-
-@cache
-def points() -> tuple[tuple[str, ...], tuple[Point, ...]]:
-    """Return the names of items, and their points."""
-    empty = {"schema": "sluicegate/policy/1", "name": "p", "version": 1,
-             "catalogues": ["cn-industrial"]}  # fmt: skip
-    found = compile_policy(
-        parse_policy(json.dumps(empty).encode()),
-        [parse_catalogue(shipped_text("catalogues", "cn-industrial"), "c")],
-        [parse_bindings(json.dumps(BINDINGS).encode())],
-        {},
-        (),
-        LINKS,
-    )
-    return found.policy.items.name, found.modbus
-
-
-def compiled(section: dict[str, Any]) -> CompiledFirewall:
-    policy = {"schema": "sluicegate/policy/1", "name": "p", "version": 1,
-              "catalogues": ["cn-industrial"], "modbus": section}  # fmt: skip
-    found = compile_firewall(
-        parse_policy(json.dumps(policy).encode()), *points(), LINKS
-    )
-    assert found is not None
-    return found
 
 
 def judged(judge: Judge, asked: Asked) -> Decision:
@@ -389,3 +356,21 @@ def test_an_item_of_one_bit_lets_nobody_write_the_register() -> None:
     judge = Judge(told, Memory())
     assert says(judge, READ, b"") is Reason.NONE
     assert says(judge, write(8), b"") is Reason.NO_RULE
+
+
+def test_a_broadcast_write_leaves_no_value_known() -> None:
+    judge = Judge(
+        compiled({"rules": [
+            {"name": "all", "unit": 0, "fc": 6},
+            {"name": "one", "unit": 1, "fc": [3, 6], "max_delta": 9},
+        ]}),
+        Memory(),
+    )  # fmt: skip
+    known = Asked(0, "10.0.0.7", 0, 1, b"\x03\0\x64\0\1", b"\x03\2\0\x64")
+    put = Asked(2, "10.0.0.7", 0, 1, b"\x06\0\x64\0\x69", b"\x06\0\x64\0\x69")
+    assert judged(judge, known).forward
+    assert judged(judge, put).forward
+    assert judged(judge, Asked(1, "10.0.0.7", 0, 0, b"\x06\0\x64\3\xe8", b"")).forward
+    assert judged(judge, put).reason is Reason.UNKNOWN_BEFORE
+    assert judged(judge, known).forward
+    assert judged(judge, put).forward
