@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from protocols.frames import FrameBatch
 
+SLACK_NS = 100_000_000
+
 
 def classic(ident: int, data: bytes) -> bytes:
     return struct.pack("=IB3x8s", ident, len(data), data)
@@ -159,7 +161,8 @@ def test_both_options_of_real_kernels_are_read() -> None:
             count = receiver.receive()
             stamps = receiver.times(count)
             assert 0 < count < 100
-            assert before <= stamps.min() <= stamps.max() <= after
+            # A clock that is being set may step back in between.
+            assert before - SLACK_NS <= stamps.min() <= stamps.max() <= after + SLACK_NS
             assert (np.diff(stamps) >= 0).all()
             assert set(receiver.lengths(count).tolist()) == {16}
             got += count
