@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 
 dev: $(STAMP) ## make the virtual environment with everything in it
 
-check: lint type shape few ## all checks and the quick tests, with few examples of each property
+check: lint type shape few ## all checks and the quick tests, with few examples of each property (3 minutes on two cores)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -36,7 +36,7 @@ few: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow"
 
-test: quick ## the whole test suite (14 minutes on two cores; 10 are wanted); what runs against a clock in one worker
+test: quick ## the whole test suite (13 minutes on two cores; 10 are wanted); what runs against a clock by itself
 	$(BIN)/pytest -q -n auto -m "slow and not alone"
 	$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder -m "slow and alone"
 
