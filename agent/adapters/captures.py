@@ -10,8 +10,15 @@ import gzip
 import tempfile
 import zlib
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
+from agent.adapters.capture_reading import (
+    GZIP_MAGIC,
+    INFLATED_BYTES_MAX,
+    Closing,
+    chunks_of,
+    unreadable,
+)
 from agent.adapters.mf4_process import Mf4Process, has_asammdf
 from agent.errors import BadInput
 from agent.limits import BATCH_FRAMES_MAX
@@ -26,12 +33,9 @@ from protocols.frames import concat_frames
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from protocols.frames import FrameBatch
 
-CHUNK_BYTES: Final = 256 * 1024  # stays in the cache while it is parsed
-INFLATED_BYTES_MAX: Final = 16 * 1024**3  # of a .gz: a bomb must end at some time
 HEAD_BYTES: Final = 4096
 FORMATS: Final = ("candump", "asc", "blf", "trc", "mf4", "pcap")
 _SUFFIXES: Final = {
@@ -40,7 +44,6 @@ _SUFFIXES: Final = {
 }  # fmt: skip
 _MDF_UNFINISHED: Final = b"UnFinMF "  # asammdf mends such a file, in memory
 _MDF_MAGICS: Final = (b"MDF     ", _MDF_UNFINISHED)
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 _HINTS: Final = {
     "candump": "record with `candump -L`",
     "pcap": "capture a CAN interface",
@@ -66,7 +69,7 @@ def detect_format(head: bytes, name: str) -> str | None:
     return next((kind for end, kind in _SUFFIXES.items() if suffix.endswith(end)), None)
 
 
-class Capture:
+class Capture(Closing):
     """An open capture file. Use as a context manager; iterate `batches` once."""
 
     def __init__(
@@ -91,7 +94,7 @@ class Capture:
         head = self._raw.read(HEAD_BYTES)
         self._raw.seek(0)
         stream: BinaryIO = self._raw
-        if head.startswith(_GZIP_MAGIC):
+        if head.startswith(GZIP_MAGIC):
             opened = self._open.enter_context(gzip.GzipFile(fileobj=self._raw))
             stream = cast(BinaryIO, opened)
             head = stream.read(HEAD_BYTES)
@@ -182,44 +185,14 @@ class Capture:
             raise broken
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
-        total = 0
-        while chunk := stream.read(CHUNK_BYTES):
-            total += len(chunk)
-            if stream is not self._raw and total > self._inflated_max:
-                reason = f"inflates to more than {self._inflated_max} bytes"
-                raise WireError("gzip", reason)
-            yield chunk
+        return chunks_of(stream, None if stream is self._raw else self._inflated_max)
 
     def _bad(self, error: Exception) -> BadInput:
-        """Return what a person reads: file, place, reason, what to do."""
-        file = str(self.path)
-        if isinstance(error, BadInput):
-            return error
-        if isinstance(error, WireError):
-            at = "" if error.offset is None else f" at byte {error.offset}"
-            return BadInput(
-                file, f"{error.what}{at}", error.reason, _HINTS.get(self.format, "")
-            )
-        if isinstance(error, EOFError):
-            return BadInput(file, "gzip", "file ends inside the compressed data")
-        if isinstance(error, OSError) and error.strerror:
-            return BadInput(file, "", error.strerror)
-        return BadInput(file, "gzip", "compressed data is damaged")
+        return unreadable(self.path, error, _HINTS.get(self.format, ""))
 
     def close(self) -> None:
         """Close the file."""
         self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_capture(

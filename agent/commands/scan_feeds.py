@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from agent.adapters.capture_reading import GZIP_MAGIC, Closing
 from agent.adapters.captures import open_capture
-from agent.adapters.modbus.recording import GZIP_MAGIC, Recording
+from agent.adapters.modbus.recording import Recording
 from agent.commands.modbus_source import LOSSES
 from agent.limits import BATCH_FRAMES_MAX
 from agent.records import Arrival
@@ -27,7 +28,6 @@ from protocols.modbus.streams import Streams
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from agent.commands.modbus_source import Source
@@ -61,12 +61,7 @@ class Feed(Protocol):
     def __enter__(self) -> Self:
         """Return it."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
 
 
@@ -89,7 +84,7 @@ def is_network(path: Path, *, has_links: bool) -> bool:
     return link in NETWORK_LINKS and (link != LINK_SLL or has_links)
 
 
-class CanFeed:
+class CanFeed(Closing):
     """A capture of CAN buses, numbered as the policy has them."""
 
     what = "frames"
@@ -142,19 +137,12 @@ class CanFeed:
             batch.time_ns, bus, batch.ident, batch.size, batch.flags, batch.payload
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._capture.close()
 
 
-class NetworkFeed:
+class NetworkFeed(Closing):
     """A capture of a network: exchanges of Modbus TCP, as a tap would bring them."""
 
     format = "pcap, Modbus TCP"
@@ -199,13 +187,6 @@ class NetworkFeed:
             first_ns = int(pairs.time_ns[0])
             yield Arrival(self._last_ns, exchanges=pairs), len(pairs), first_ns
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._recording.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Close the file."""
+        self._recording.close()

@@ -1,47 +1,11 @@
-"""TCP segments by hand: what a tap hands over, without packets around it."""
+"""One connection by hand that acknowledges nothing: for RTU over TCP."""
 
 from __future__ import annotations
 
-import struct
-from typing import NamedTuple
-
-import numpy as np
-
-from protocols.capture.ethernet import ACK, SYN, SegmentBatch
+from protocols.capture.ethernet import ACK, SYN
+from tests.support.tapped import MS, Seg, batch
 
 __all__ = ["ACK", "MS", "Seg", "Talk", "batch"]
-MS = 1_000_000
-
-
-class Seg(NamedTuple):
-    time_ns: int
-    source: tuple[str, int]
-    target: tuple[str, int]
-    sequence: int
-    flags: int
-    data: bytes
-
-
-def endpoint(end: tuple[str, int]) -> bytes:
-    address = bytes(map(int, end[0].split(".")))
-    return bytes(10) + b"\xff\xff" + address + struct.pack(">H", end[1])
-
-
-def batch(rows: list[Seg]) -> SegmentBatch:
-    sizes = np.array([len(row.data) for row in rows], np.int64)
-    ends = b"".join(endpoint(row.source) + endpoint(row.target) for row in rows)
-    both = np.frombuffer(ends, np.uint8).reshape(len(rows), 36)
-    return SegmentBatch(
-        chars=np.frombuffer(b"".join(row.data for row in rows) + bytes(128), np.uint8),
-        time_ns=np.array([row.time_ns for row in rows], np.int64),
-        at=np.cumsum(sizes) - sizes,
-        size=sizes,
-        source=both[:, :18],
-        target=both[:, 18:],
-        sequence=np.array([row.sequence for row in rows], np.uint32),
-        acknowledged=np.zeros(len(rows), np.uint32),
-        flags=np.array([row.flags for row in rows], np.uint8),
-    )
 
 
 class Talk:
@@ -64,5 +28,5 @@ class Talk:
         self.now_ns += MS
         at = self.next[side]
         source, target = self.ends[side], self.ends[1 - side]
-        self.rows.append(Seg(self.now_ns, source, target, at, flags, data))
+        self.rows.append(Seg(self.now_ns, source, target, at, 0, flags, data))
         self.next[side] = (at + len(data) + (flags == SYN)) % 2**32

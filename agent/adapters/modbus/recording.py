@@ -11,11 +11,16 @@ import select
 import time
 import zlib
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from agent.adapters.captures import CHUNK_BYTES, INFLATED_BYTES_MAX
+from agent.adapters.capture_reading import (
+    GZIP_MAGIC,
+    INFLATED_BYTES_MAX,
+    Closing,
+    chunks_of,
+    unreadable,
+)
 from agent.adapters.modbus.tap_socket import TapSocket
-from agent.errors import BadInput
 from protocols.capture.ethernet import (
     LINK_ETHERNET,
     SegmentParser,
@@ -27,15 +32,15 @@ from protocols.errors import WireError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
+    from agent.errors import BadInput
     from protocols.capture.ethernet import SegmentBatch
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
+_HINT: Final = "capture with `tcpdump -w FILE port 502`"
 _WAIT_S: Final = 0.2  # between looks at the clock where nothing comes
 
 
-class Recording:
+class Recording(Closing):
     """An open pcap or pcapng file, also as ``.gz``; a context manager."""
 
     def __init__(self, path: Path, inflated_max: int = INFLATED_BYTES_MAX) -> None:
@@ -75,40 +80,18 @@ class Recording:
             raise self._bad(error) from None
 
     def _chunks(self) -> Iterator[bytes]:
-        total = 0
-        while chunk := self._stream.read(CHUNK_BYTES):
-            total += len(chunk)
-            if self._stream is not self._raw and total > self._inflated_max:
-                reason = f"inflates to more than {self._inflated_max} bytes"
-                raise WireError("gzip", reason)
-            yield chunk
+        plain = self._stream is self._raw
+        return chunks_of(self._stream, None if plain else self._inflated_max)
 
     def _bad(self, error: Exception) -> BadInput:
-        """Return what a person reads: file, place, reason, what to do."""
-        file = str(self.path)
-        if isinstance(error, WireError):
-            at = "" if error.offset is None else f" at byte {error.offset}"
-            hint = "capture with `tcpdump -w FILE port 502`"
-            return BadInput(file, f"{error.what}{at}", error.reason, hint)
-        if isinstance(error, EOFError):
-            return BadInput(file, "gzip", "file ends inside the compressed data")
-        if isinstance(error, OSError) and error.strerror:
-            return BadInput(file, "", error.strerror)
-        return BadInput(file, "gzip", "compressed data is damaged")
+        return unreadable(self.path, error, _HINT)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._open.close()
 
 
-class Listening:
+class Listening(Closing):
     """An interface, listened to for a while; a context manager."""
 
     def __init__(
@@ -154,13 +137,6 @@ class Listening:
         if lost:
             self.skipped["packet dropped by the kernel"] = lost
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
