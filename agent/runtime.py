@@ -44,7 +44,7 @@ DRAIN_S: Final = 3.0  # how long a clean stop waits for the uplink
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What ``agent/commands/run.py`` has opened."""
+    """What ``agent/commands/parts.py`` has wired."""
 
     config: Config
     desk: Desk

@@ -28,8 +28,8 @@ from agent.adapters.policy.loader import Paths, accept, pinned_root
 from agent.adapters.sqlite_check import check_all
 from agent.commands.doctor_modbus import modbus_checks
 from agent.commands.doctor_trust import BAD, GOOD, WARN, Found, trust_checks
+from agent.commands.parts import mqtt_options
 from agent.commands.printing import print_table
-from agent.commands.run import mqtt_options
 from agent.config import parse_config
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.errors import BadInput, SluicegateError

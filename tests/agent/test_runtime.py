@@ -14,7 +14,8 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import Paths, accept
 from agent.adapters.uplink import Uplink
-from agent.commands.run import World, serve
+from agent.commands.parts import World
+from agent.commands.run import serve
 from agent.config import parse_config
 from tests.support.broker import free_port, needs_mosquitto
 from tests.support.gateway import Gateway, Settings

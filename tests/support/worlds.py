@@ -20,6 +20,7 @@ import numpy as np
 from agent.adapters.clock import SystemClock
 from agent.adapters.opening import open_bus
 from agent.commands import run as daemon
+from agent.commands.parts import World
 from firmware_sim.scenario import VehicleScenario, load_scenario
 from firmware_sim.traffic import Traffic
 
@@ -102,5 +103,5 @@ def _open(can: Can, number: int) -> FrameSource:
 
 
 if __name__ == "__main__":
-    world = daemon.World(WrongClock(), _open, daemon.on_signals)
+    world = World(WrongClock(), _open, daemon.on_signals)
     sys.exit(daemon.main(sys.argv[2:], world))

@@ -12,7 +12,8 @@ from agent.adapters.modbus.between import Between
 from agent.adapters.modbus.proxy_line import Line
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import Paths, accept
-from agent.commands.run import World, serve
+from agent.commands.parts import World
+from agent.commands.run import serve
 from agent.config import parse_config
 from agent.errors import Fatal
 from policies.firewall.tables import CompiledFirewall, Default, Do, FirewallRule, Mode

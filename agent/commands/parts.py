@@ -1,0 +1,235 @@
+"""Wires what the daemon has opened: names become objects, once, in order.
+
+Everything that ``agent/runtime.py`` runs is made here; nothing here awaits.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace as renewed
+
+from agent.adapters.clock import ClockConfidence
+from agent.adapters.consenting import Consenting
+from agent.adapters.counting import volumes_of
+from agent.adapters.eve_file import EveFile, EveLog
+from agent.adapters.files import read_secret
+from agent.adapters.keeper import Keeper
+from agent.adapters.modbus.between import Between
+from agent.adapters.mqtt import MqttOptions
+from agent.adapters.opening import open_link, open_tap, proxy_link
+from agent.adapters.outside import Now, Outside
+from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
+from agent.adapters.policy.loader import accept_again, accept_signed
+from agent.adapters.publisher import Publisher
+from agent.adapters.steering import Desk
+from agent.adapters.systemd import Notifier
+from agent.adapters.uplink import Uplink
+from agent.adapters.watch import ClockWatch
+from agent.inspection.eve import EveLines
+from agent.runtime import Agent, Parts
+from agent.sources.losses import Losses
+from agent.steps import Speaker
+from agent.telemetry.state import Autonomy
+from agent.uplink.authority import Authority
+from agent.uplink.backoff import Backoff
+from agent.uplink.scheduler import Scheduler
+from protocols.receipts import RECEIPT_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.adapters.journal import Journal
+    from agent.adapters.policy.feed import PolicyFeed
+    from agent.adapters.policy.loader import Paths
+    from agent.adapters.policy.shelf import Restored
+    from agent.adapters.sqlite_store import SqliteStore
+    from agent.adapters.store_thread import StoreThread
+    from agent.adapters.watch import WallClock
+    from agent.assembly import Identity
+    from agent.config import Can
+    from agent.control import Accepted
+    from agent.evidence import Evidence
+    from agent.ports import FrameSource
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a test may want otherwise: time, buses, and who is told of the start."""
+
+    clock: WallClock
+    open_bus: Callable[[Can, int], FrameSource]
+    started: Callable[[Agent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is open once the store is."""
+
+    identity: Identity
+    evidence: Evidence
+    journal: Journal
+    store: SqliteStore
+    thread: StoreThread
+
+
+def authority(paths: Paths, accepted: Accepted) -> Authority:
+    """Return whose receipts settle what under this policy."""
+    return Authority(
+        paths.config.device,
+        accepted.compiled.policy,
+        accepted.compiled.document.model.home_region,
+        {name: card.receipt_key() for name, card in accepted.cards.items()},
+    )
+
+
+def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Parts:
+    """Return what the runtime runs: the policy `accepted` decides first."""
+    config, names = paths.config, (paths.config.fleet, paths.config.device)
+    store, clock, thread = opened.store, world.clock, opened.thread
+    identity, evidence = opened.identity, opened.evidence
+    policy = accepted.compiled.policy
+    autonomy, losses, now = Autonomy(), Losses(), Now(accepted)
+    asked: list[Outside] = []  # the publisher asks it, and it needs the uplink
+    publisher = Publisher(
+        names,
+        identity.signer,
+        clock,
+        lambda number, online: asked[0].state(number, online),  # noqa: PLW0108  # the list fills later
+        policy.checkpoint_ns,
+    )
+    uplink = _uplink(paths, accepted, opened, publisher, clock)
+    keeper = Keeper(
+        store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
+        autonomy, uplink.nudge,
+    )  # fmt: skip
+    between = _between(paths, clock)
+    asked.append(
+        Outside(identity, clock, keeper, uplink, losses, autonomy, now, between)
+    )
+
+    def adopt(taken: Accepted) -> None:
+        uplink.authority = authority(paths, taken)
+        publisher.checkpoint_ns = taken.compiled.policy.checkpoint_ns
+
+    desk = Desk(
+        now=now,
+        identity=identity,
+        evidence=evidence,
+        clock=clock,
+        watch=ClockWatch(clock, ClockConfidence(store.clock_floor_ns), store),
+        keeper=keeper,
+        uplink=uplink,
+        publisher=publisher,
+        losses=losses,
+        volumes=volumes_of(store),
+        between=between,
+        load=partial(accept_again, paths),
+        adopt=adopt,
+        eve=_eve(paths),
+    )
+    socket = paths.of(config.metrics.socket)
+    return Parts(
+        config=renewed(config, metrics=renewed(config.metrics, socket=socket)),
+        desk=desk,
+        consenting=Consenting(
+            Path(paths.of(config.state_dir)), keeper, evidence, clock, now
+        ),
+        notifier=Notifier(),
+        outside=asked[0],
+        open_bus=lambda number: world.open_bus(config.can[number], number),
+        open_links=lambda taken: [
+            open_link(link, number, taken.compiled, clock)
+            for number, link in enumerate(config.modbus)
+            if link.mode == "poll"
+        ],
+    )
+
+
+def _eve(paths: Paths) -> EveLog | None:
+    """Return the owner's own log, open; BadInput where its place is no place."""
+    told = paths.config.eve
+    if told is None:
+        return None
+    file = EveFile(Path(paths.of(told.file)), told.max_bytes)
+    return EveLog(file, EveLines(told.modbus))
+
+
+def _between(paths: Paths, clock: WallClock) -> Between:
+    """Return the proxied links: not open yet, and nobody decides there."""
+    links = [
+        proxy_link(link, number, paths.of)
+        for number, link in enumerate(paths.config.modbus)
+        if link.mode == "proxy"
+    ]
+    between = Between(links, clock, paths.config.modbus)
+    between.taps = [
+        open_tap(tap, paths.config.modbus, between.peers, clock)
+        for tap in paths.config.tap
+    ]
+    return between
+
+
+def feed_of(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:
+    """Return who takes pushed policies; the uplink's mail is for it.
+
+    Imported here: a daemon without [trust] neither loads nor waits for it.
+    """
+    from agent.adapters.policy.feed import PolicyFeed
+    from agent.adapters.policy.recorder import PolicyRecorder
+
+    desk.now.confirmed = restored.confirmed
+    inbox = PolicyInbox(paths.config.fleet, paths.config.device)
+    desk.uplink.mail = inbox
+    identity, groups = desk.identity, tuple(paths.config.trust.groups)
+    speaker = Speaker(identity.device, identity.boot, groups, identity.signer.sign)
+    recorder = PolicyRecorder(desk, speaker, restored.standing)
+    load = partial(accept_signed, paths)
+    return PolicyFeed(desk, inbox, recorder, restored, groups, load)
+
+
+def _uplink(
+    paths: Paths,
+    accepted: Accepted,
+    opened: Opened,
+    publisher: Publisher,
+    clock: WallClock,
+) -> Uplink:
+    return Uplink(
+        (paths.config.fleet, paths.config.device),
+        mqtt_options(paths),
+        opened.store,
+        opened.thread,
+        Scheduler(paths.config.spool.live_share),
+        Backoff(random.random),  # spreads reconnects, no secret
+        publisher,
+        clock,
+        authority(paths, accepted),
+        opened.journal,
+    )
+
+
+def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
+    """Return how to reach the broker; ``suffix`` makes another client id."""
+    mqtt, config = paths.config.mqtt, paths.config
+    password = ""
+    if mqtt.password_file:
+        secret = read_secret(Path(paths.of(mqtt.password_file)), 4096)
+        password = secret.decode("utf-8", "strict").rstrip("\n")
+    return MqttOptions(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=f"sluicegate-{config.fleet}-{config.device}{suffix}",
+        ca_file=paths.of(mqtt.ca_file),
+        cert_file=paths.of(mqtt.cert_file),
+        key_file=paths.of(mqtt.key_file),
+        username=mqtt.username,
+        password=password,
+        keepalive_s=mqtt.keepalive_s,
+        allow_plaintext=mqtt.allow_plaintext,
+        message_bytes_max=MESSAGE_BYTES_MAX if config.trust.root else RECEIPT_BYTES_MAX,
+    )
