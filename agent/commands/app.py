@@ -153,6 +153,23 @@ def status(
     return show(config, json)
 
 
+@app.command()
+def top(
+    config: ConfigFile = DEFAULT_CONFIG,
+    every: Annotated[
+        float, typer.Option(min=0.2, max=3600, help="Seconds between two looks.")
+    ] = 2.0,
+    count: Annotated[
+        int, typer.Option(min=0, help="Pictures; 0: until q (one in a pipe).")
+    ] = 0,
+    json: Annotated[bool, typer.Option("--json", help="A line of JSON each.")] = False,
+) -> int:
+    """Watch the running agent: buses, labels, destinations, spool, findings."""
+    from agent.commands.top import watch
+
+    return watch(config, every, count, json)
+
+
 consents = typer.Typer(
     help="What a person has agreed to on this device (consents.json in state_dir).",
     no_args_is_help=True,
