@@ -170,6 +170,23 @@ def top(
     return watch(config, every, count, json)
 
 
+@app.command("support-bundle")
+def support_bundle(
+    config: ConfigFile = DEFAULT_CONFIG,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else named after the time.")
+    ] = None,
+    with_names: Annotated[
+        bool,
+        typer.Option("--with-names", help="Keep names of device, fleet and hosts."),
+    ] = False,
+) -> int:
+    """Pack what a helper needs to see: states and counts, no value, no key."""
+    from agent.commands.support import bundle
+
+    return bundle(config, out, with_names)
+
+
 consents = typer.Typer(
     help="What a person has agreed to on this device (consents.json in state_dir).",
     no_args_is_help=True,

@@ -88,11 +88,10 @@ def authority(paths: Paths, accepted: Accepted) -> Authority:
 
 
 def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Parts:
-    """Return what the runtime runs: the policy `accepted` decides first."""
+    """Return what the runtime runs; the policy ``accepted`` decides first."""
     config, names = paths.config, (paths.config.fleet, paths.config.device)
     store, clock, thread = opened.store, world.clock, opened.thread
     identity, evidence = opened.identity, opened.evidence
-    policy = accepted.compiled.policy
     autonomy, losses, now = Autonomy(), Losses(), Now(accepted)
     asked: list[Outside] = []  # the publisher asks it, and it needs the uplink
     publisher = Publisher(
@@ -100,7 +99,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         identity.signer,
         clock,
         lambda number, online: asked[0].state(number, online),  # noqa: PLW0108  # the list fills later
-        policy.checkpoint_ns,
+        accepted.compiled.policy.checkpoint_ns,
     )
     uplink = _uplink(paths, accepted, opened, publisher, clock)
     keeper = Keeper(
