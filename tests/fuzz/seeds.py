@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.consent_file import Statement, format_consents
@@ -99,6 +100,13 @@ def _card() -> Iterator[bytes]:
     )  # fmt: skip
 
 
+def _netlink() -> Iterator[bytes]:
+    """Datagrams that a kernel sent: vcan, vxcan, a controller in every state."""
+    file = Path(__file__).parents[1] / "protocols" / "can" / "netlink-links.jsonl"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        yield bytes.fromhex(json.loads(line)["hex"])
+
+
 def _state() -> Iterator[bytes]:
     fields = dict.fromkeys(State.__struct_fields__, 1)
     words = {"device": "gw-1", "boot": "00", "agent": "0", "policy_name": "p",
@@ -134,6 +142,7 @@ _SEEDS: Final = {
     "state": _state,
     "rollout": lambda: iter([world().fleet.rollout_text]),
     "consents": _consents,
+    "netlink": _netlink,
     "modbus_pairs": seeds_modbus.pairs,
     "modbus_frames": seeds_modbus.frames,
     "modbus_line": seeds_modbus.lines,

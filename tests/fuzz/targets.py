@@ -32,7 +32,7 @@ from protocols.can.database import parse_database
 from protocols.errors import WireError
 from protocols.recipients import encode_card, parse_card
 from protocols.telemetry import decode_state, decode_telemetry
-from tests.fuzz import targets_modbus, targets_streams
+from tests.fuzz import targets_can, targets_modbus, targets_streams
 from tests.fuzz.mutate import NOW_NS, offered, retained, world
 from tests.policies.building import consent_of, points_of, policy_of, rule_of
 
@@ -335,6 +335,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "state": state,
     "rollout": rollout,
     "consents": consents,
+    "netlink": targets_can.netlink,
     "modbus_pairs": targets_modbus.modbus_pairs,
     "modbus_frames": targets_modbus.modbus_frames,
     "modbus_line": targets_modbus.modbus_line,
