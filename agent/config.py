@@ -21,6 +21,9 @@ from protocols.acks import GROUPS_MAX
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 BUSES_MAX: Final = 256  # FrameBatch.bus is a byte
+CREDENTIAL: Final = "credential:"  # a path that systemd gives: adapters/credentials.py
+# systemd takes more (any ASCII but "/" and ":"); a leading dot is never meant.
+CREDENTIAL_NAME: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
@@ -137,6 +140,13 @@ class Trust(Strict, frozen=True, kw_only=True):
     groups: list[str] = []  # of this device; a rollout may name them
 
 
+class Identity(Strict, frozen=True, kw_only=True):
+    """Keys that the owner brings; "": made at the first start, in ``state_dir``."""
+
+    key: str = ""  # Ed25519, PKCS#8 PEM
+    pseudonyms: str = ""  # 32 bytes: the master key of pseudonyms
+
+
 class Config(Strict, frozen=True, kw_only=True):
     """Everything the daemon is told by its owner."""
 
@@ -155,6 +165,7 @@ class Config(Strict, frozen=True, kw_only=True):
     spool: Spool = Spool()
     metrics: Metrics = Metrics()
     trust: Trust = Trust()
+    identity: Identity = Identity()
     eve: Eve | None = None
 
 
@@ -192,6 +203,8 @@ def _check_texts(table: dict[str, object], file: str) -> None:
             todo += one
         elif isinstance(one, str) and not one.isprintable():
             raise BadInput(file, "", "a key or a text holds a control character")
+        elif isinstance(one, str) and one.startswith(CREDENTIAL):
+            credential_name(one, file)
 
 
 def _check(config: Config, file: str) -> None:
@@ -239,6 +252,15 @@ def _check_trust(config: Config, file: str) -> None:
     if len(trust.groups) > GROUPS_MAX or len({*trust.groups}) < len(trust.groups):
         reason = f"more than {GROUPS_MAX} groups, or one twice"
         raise BadInput(file, "trust.groups", reason)
+
+
+def credential_name(text: str, file: str) -> str:
+    """Return NAME of ``credential:NAME``; BadInput where it could be no file's name."""
+    name = text.removeprefix(CREDENTIAL)
+    if not re.fullmatch(CREDENTIAL_NAME, name):
+        reason = f"not a name of the form ^{CREDENTIAL_NAME}$"
+        raise BadInput(file, CREDENTIAL + name[:80], reason)
+    return name
 
 
 def is_loopback(host: str) -> bool:

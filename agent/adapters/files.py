@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from agent.adapters.credentials import is_credential
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,23 +20,27 @@ def read_limited(path: Path, bytes_max: int, hint: str = "") -> bytes:
 
 
 def read_secret(path: Path, bytes_max: int) -> bytes:
-    """Return a secret file's bytes; refused where group or others may read it."""
-    data, mode = _read(path, bytes_max, "")
-    if mode & 0o077:
+    """Return a secret file's bytes; refused where group or others may read it.
+
+    A credential of systemd's is taken as systemd lays it out.
+    """
+    data, facts = _read(path, bytes_max, "")
+    mode = facts.st_mode
+    if mode & 0o077 and not is_credential(path, mode, facts.st_uid):
         raise BadInput(
             str(path), "", "others may read this secret", f"chmod 600 {path.name}"
         )
     return data
 
 
-def _read(path: Path, bytes_max: int, hint: str) -> tuple[bytes, int]:
-    """Return what is in a regular file, and the mode of the very file that was read."""
+def _read(path: Path, bytes_max: int, hint: str) -> tuple[bytes, os.stat_result]:
+    """Return what is in a regular file, and facts of the very file that was read."""
     try:
         # O_NONBLOCK: a pipe put in its place must not hold up a start or a reload
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
-            mode = os.fstat(handle).st_mode
-            if not stat.S_ISREG(mode):
+            facts = os.fstat(handle)
+            if not stat.S_ISREG(facts.st_mode):
                 raise BadInput(str(path), "", "is no regular file", hint)
             data = file.read(bytes_max + 1)
     except OSError as error:
@@ -45,7 +50,7 @@ def _read(path: Path, bytes_max: int, hint: str) -> tuple[bytes, int]:
         raise BadInput(str(path), "", "is no name of a file", hint) from None
     if len(data) > bytes_max:
         raise BadInput(str(path), "", f"larger than {bytes_max} bytes", hint)
-    return data, mode
+    return data, facts
 
 
 def sync_folder(folder: Path) -> None:

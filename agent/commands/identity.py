@@ -6,8 +6,8 @@ import base64
 import sys
 from pathlib import Path
 
-from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited
+from agent.adapters.identities import signer_of
 from agent.adapters.policy.loader import Paths
 from agent.config import parse_config
 from agent.limits import CONFIG_BYTES_MAX
@@ -20,6 +20,6 @@ def show(config_file: Path) -> int:
     folder = Path(paths.of(paths.config.state_dir))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     device = paths.config.device
-    key = load_or_create(folder / "device.key", device).public_key()
+    key = signer_of(paths).public_key()
     sys.stdout.write(f"{device} {base64.b64encode(key).decode()}\n")
     return 0

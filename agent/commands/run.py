@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
 from agent.adapters.clock import SystemClock
-from agent.adapters.device_key import load_or_create
-from agent.adapters.files import read_limited, read_secret, write_durably
+from agent.adapters.files import read_limited
+from agent.adapters.identities import master_of, signer_of
 from agent.adapters.journal import Journal
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import (
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from agent.adapters.sqlite_store import SqliteStore
     from agent.control import Accepted
 
-MASTER_BYTES: Final = 32
 RUNNING: Final = b"running"
 STOPPED: Final = b"stopped"
 
@@ -83,7 +82,7 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
     config, clock = paths.config, world.clock
     folder = Path(paths.of(config.state_dir))
     boot = secrets.token_bytes(16)
-    signer = load_or_create(folder / "device.key", config.device)
+    signer = signer_of(paths)
     evidence = Evidence(config.device, boot, VERSION)
     journal = Journal(evidence, clock)
     options = StoreOptions(
@@ -94,7 +93,7 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
     )
     identity = Identity(
         config.device, boot, VERSION, signer, secrets.token_bytes,
-        KeyRing(_master(folder / "pseudonym.key"), secrets.token_bytes),
+        KeyRing(master_of(paths), secrets.token_bytes),
     )  # fmt: skip
     store = open_store(folder / "store.db", options)
     with StoreThread().working() as thread:
@@ -155,16 +154,6 @@ async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> None
 def _whole(document: bytes | None) -> int:
     """Return the number in a document; 0 where damage has changed it."""
     return int(document) if document is not None and document.isdigit() else 0
-
-
-def _master(file: Path) -> bytes:
-    """Return the master key of the pseudonyms, made at the first start."""
-    if not file.exists():
-        write_durably(file, secrets.token_bytes(MASTER_BYTES))
-    master = read_secret(file, MASTER_BYTES)
-    if len(master) != MASTER_BYTES:
-        raise BadInput(str(file), "", f"has not {MASTER_BYTES} bytes", "restore it")
-    return master
 
 
 def on_signals(agent: Agent) -> None:

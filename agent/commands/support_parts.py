@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,7 +26,7 @@ from agent import VERSION
 from agent.adapters.clock import SystemClock
 from agent.adapters.processes import run_once
 from agent.adapters.status_client import fetch_page
-from agent.errors import Unavailable
+from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
     from agent.adapters.policy.loader import Paths
@@ -190,7 +190,9 @@ def _json(told: object) -> str:
 def secrets_of(paths: Paths) -> list[str]:
     """Return texts that no part may hold: this device's own secrets, as they stand."""
     found: list[str] = []
-    files = [paths.of(paths.config.mqtt.password_file)]
+    files = []
+    with suppress(BadInput):  # a credential, which only the unit is given
+        files.append(paths.of(paths.config.mqtt.password_file))
     folder = Path(paths.of(paths.config.state_dir))
     files += [str(folder / name) for name in ("device.key", "pseudonym.key")]
     for name in filter(None, files):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.adapters.cards import check_cards, load_cards
+from agent.adapters.credentials import credential_path
 from agent.adapters.files import read_limited
-from agent.config import beside
+from agent.config import CREDENTIAL, beside
 from agent.control import Accepted, judge
 from agent.errors import BadInput, Refused
 from policies.errors import PolicyError
@@ -39,7 +40,9 @@ class Paths:
     config: Config
 
     def of(self, name: str) -> str:
-        """Return a configured path, absolute."""
+        """Return a configured path, absolute; BadInput for a credential not given."""
+        if name.startswith(CREDENTIAL):
+            return credential_path(self.config_file, name)
         return beside(self.config_file, name)
 
     def policy(self) -> str | None:

@@ -1,0 +1,47 @@
+"""What makes a device itself: its signing key, and the master of its pseudonyms.
+
+Made at the first start in ``state_dir``, unless the owner brings them (``[identity]``):
+what is brought is never made, so that a file that is away does not make another device.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent.adapters.device_key import load, load_or_create
+from agent.adapters.files import read_secret, write_durably
+from agent.errors import BadInput
+
+if TYPE_CHECKING:
+    from agent.adapters.device_key import DeviceKey
+    from agent.adapters.policy.loader import Paths
+
+MASTER_BYTES: Final = 32
+
+
+def signer_of(paths: Paths) -> DeviceKey:
+    """Return the device's key; BadInput, Unavailable as ``device_key`` raises them."""
+    config = paths.config
+    if config.identity.key:
+        return load(Path(paths.of(config.identity.key)), config.device)
+    return load_or_create(
+        Path(paths.of(config.state_dir)) / "device.key", config.device
+    )
+
+
+def master_of(paths: Paths) -> bytes:
+    """Return the 32-byte master key of the pseudonyms; BadInput where it is none."""
+    brought = paths.config.identity.pseudonyms
+    file = Path(
+        paths.of(brought)
+        if brought
+        else Path(paths.of(paths.config.state_dir)) / "pseudonym.key"
+    )
+    if not brought and not file.exists():
+        write_durably(file, secrets.token_bytes(MASTER_BYTES))
+    master = read_secret(file, MASTER_BYTES)
+    if len(master) != MASTER_BYTES:
+        raise BadInput(str(file), "", f"has not {MASTER_BYTES} bytes", "restore it")
+    return master
