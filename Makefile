@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench deb lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,13 @@ labels: $(STAMP) ## measure the suggester on docs/labels and write docs/classifi
 bench: $(STAMP) ## measure DESIGN's budgets and write docs/performance.md
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	$(BIN)/python bench/run.py
+
+DEB_ARCH ?= amd64
+deb: $(STAMP) ## build dist/sluicegate_<version>_<DEB_ARCH>.deb with Debian's tools (DEB_ARCH=amd64 or arm64)
+	$(BIN)/python systemd/build_deb.py --architecture $(DEB_ARCH) $(if $(DEB_VERSION),--version $(DEB_VERSION))
+
+lock: $(STAMP) ## resolve the package's dependencies anew and write systemd/debian/requirements.lock
+	$(BIN)/python systemd/build_lock.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,10 +1,10 @@
 """Build the Debian package from a clean copy of the tree, with dpkg-buildpackage.
 
-    python systemd/build_deb.py [--architecture arm64] [--version 0.1.0+next] [--out dist]
+    python systemd/build_deb.py [--architecture arm64] [--version 0.1.0+x] [--out dist]
 
-The copy holds what git tracks, as it stands in the tree; without git, all but what builds
-and tests leave behind. Everything in the package carries the time of the newest entry in
-`debian/changelog`, so that two builds give the same bytes.
+The copy holds what git tracks, as it stands in the tree; without git, all but what
+builds and tests leave behind. Everything in the package carries the time of the newest
+entry in `debian/changelog`, so that two builds give the same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from build_fetch import LOCK, chosen, fetch
 from build_platforms import MACHINES
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-NEEDED: Final = {"dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "python3.11": "python3"}
+NEEDED: Final = {
+    "dpkg-buildpackage": "dpkg-dev",
+    "dh": "debhelper",
+    "python3.11": "python3",
+}
 SKIPPED: Final = {".git", ".venv", "build", "dist", "__pycache__"}
 RECIPE: Final = "systemd/debian"
 UNIT_FILES: Final = ("sluicegate.sysusers", "sluicegate.tmpfiles")
@@ -94,7 +98,8 @@ def build(architecture: str, wheels: Path, version: str, out: Path) -> Path:
         }
         subprocess.run(
             [
-                "dpkg-buildpackage", "--build=binary", "--no-sign", "--no-check-builddeps",
+                "dpkg-buildpackage", "--build=binary", "--no-sign",
+                "--no-check-builddeps",
                 f"--host-arch={architecture}",
             ],
             check=True,

@@ -1,10 +1,10 @@
 """Write the lock of the Debian package: every dependency with the hashes of its wheels.
 
     python systemd/build_lock.py            resolve anew and write the lock
-    python systemd/build_lock.py --keep     the same versions, other architectures' hashes
+    python systemd/build_lock.py --keep     the same versions, hashes of more wheels
 
-Resolves what ``pyproject.toml`` asks for, once per architecture, with pip's own resolver
-(``--dry-run --report``); refuses where two architectures would get different versions.
+Resolves what ``pyproject.toml`` asks for, once per architecture, with pip's resolver
+(``--dry-run --report``); refuses where two architectures get different versions.
 Needs the package registry. No host name goes into the file: hashes say what is meant.
 """
 
@@ -26,8 +26,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = ROOT / "systemd" / "debian" / "requirements.lock"
 LOCKED: Final = ("amd64", "arm64")  # armhf: docs/packaging.md says why not
 HEAD: Final = """\
-# Made by `make lock` from pyproject.toml; do not edit. One hash per architecture's wheel
-# (amd64, arm64), or one for both.
+# Made by `make lock` from pyproject.toml; do not edit. One hash per wheel: those of
+# amd64 and arm64, or one for both.
 """
 
 
@@ -76,7 +76,9 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wanted = list(project["project"]["dependencies"])
     if keep:
-        wanted += re.findall(r"^[\w-]+==[^\s\\]+", LOCK.read_text("utf-8"), re.MULTILINE)
+        wanted += re.findall(
+            r"^[\w-]+==[^\s\\]+", LOCK.read_text("utf-8"), re.MULTILINE
+        )
     tables = [resolved(architecture, wanted) for architecture in LOCKED]
     LOCK.write_text(lock_text(tables), "utf-8")
 

@@ -109,7 +109,9 @@ def build(wheels: Path, source: Path, into: Path, epoch: int) -> None:
     copy_ours(source, site)
     compile_all(site)
     (into / "bin").mkdir()
-    (into / "bin" / "python3").symlink_to("/usr/bin/python{}.{}".format(*PYTHON_VERSION))
+    (into / "bin" / "python3").symlink_to(
+        "/usr/bin/python{}.{}".format(*PYTHON_VERSION)
+    )
     (into / "pyvenv.cfg").write_text(
         "home = /usr/bin\ninclude-system-site-packages = false\n", "utf-8"
     )
@@ -124,7 +126,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, required=True)
     asked = parser.parse_args()
     if sys.version_info[:2] != PYTHON_VERSION:
-        raise SystemExit("needs Python {}.{}: Debian 12's".format(*PYTHON_VERSION))
+        raise SystemExit(f"needs Python {PYTHON_VERSION}: Debian 12's")
     if os.environ.get("PYTHONHASHSEED") != "0":
         raise SystemExit("needs PYTHONHASHSEED=0: sets are written in their order")
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))

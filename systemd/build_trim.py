@@ -11,14 +11,10 @@ from typing import Final
 
 # Whole distributions, and who asks for them but does not load them for us.
 DISTRIBUTIONS: Final = {
-    "annotated-types": "pydantic",
     "markdown-it-py": "rich, to show Markdown",
     "mdurl": "markdown-it-py",
     "pycparser": "cffi, to read C; cryptography brings what it compiled",
-    "pydantic": "typer, for models as options",
-    "pydantic-core": "pydantic",
     "pygments": "rich, to colour source code",
-    "typing-inspection": "pydantic",
     "urllib3": "tuf, to fetch over HTTP: our metadata comes over MQTT",
 }
 
