@@ -42,6 +42,10 @@ def run(arguments: list[str]) -> int:
             from agent.commands.run import main as run_daemon
 
             return run_daemon(arguments[1:])
+        if arguments == ["clock"]:  # the helper of the units: nothing else is loaded
+            from agent.adapters.timekeeping import tell
+
+            return tell()
         from agent.commands.app import main as run_app
 
         return run_app(arguments)

@@ -8,10 +8,11 @@ every policy has expired and every retention is over. Neither is believed.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import time
 from dataclasses import dataclass
 from typing import Final
+
+from agent.adapters.timekeeping import Timekeeping
 
 SECOND_NS: Final = 1_000_000_000
 DAY_NS: Final = 86_400 * SECOND_NS
@@ -20,12 +21,14 @@ AHEAD_OF_BUILD_NS: Final = 5 * 365 * DAY_NS  # a first start later than this is 
 AHEAD_OF_FLOOR_NS: Final = 400 * DAY_NS  # a gateway that stood still for a year
 JUMP_NS: Final = 2 * SECOND_NS  # slewing stays below 500 ppm; this is a step
 JUMP_BELIEVED_NS: Final = DAY_NS  # without a time server, a larger step is not
-TIMEX_BYTES: Final = 256  # struct timex is 208 bytes on 64-bit Linux
-TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 
 
 class SystemClock:
     """Implements ``agent.ports.Clock``."""
+
+    def __init__(self) -> None:
+        """Nothing is asked yet."""
+        self._timekeeping = Timekeeping()
 
     def now_ns(self) -> int:
         """Return wall-clock ns since the epoch."""
@@ -45,11 +48,7 @@ class SystemClock:
 
     def is_synchronised(self) -> bool:
         """Tell whether a time daemon (any) keeps the kernel's clock right."""
-        # modes = 0: adjtimex(2) only reads, and needs no privilege
-        state: int = ctypes.CDLL(None).adjtimex(
-            ctypes.create_string_buffer(TIMEX_BYTES)
-        )
-        return state not in {-1, TIME_ERROR}
+        return self._timekeeping.is_kept()
 
 
 @dataclass(frozen=True, slots=True)

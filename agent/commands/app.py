@@ -83,6 +83,14 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> int:
 
 
 @app.command()
+def clock() -> int:
+    """Tell whether a time daemon keeps the clock; the agent's unit asks this."""
+    from agent.adapters.timekeeping import tell
+
+    return tell()
+
+
+@app.command()
 def scan(
     captures: Annotated[
         list[Path],
