@@ -50,6 +50,8 @@ class Identity:
     signer: Signer
     entropy: Callable[[int], bytes]
     keyring: KeyRing
+    # Changes when this process may have got a twin: a fork, a resumed snapshot.
+    lineage: Callable[[], int] = lambda: 0
 
 
 def assemble(
@@ -105,7 +107,8 @@ def assemble(
         classifier=Classifier(policy),
         gates=_gates(policy, identity.keyring, closed),
         sealer=Sealer(
-            policy, identity.signer, identity.entropy, identity.boot, cards
+            policy, identity.signer, identity.entropy, identity.boot, cards,
+            identity.lineage,
         ),
         evidence=evidence,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.journal import Journal
+from agent.adapters.lineage import Lineage
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import (
     Paths,
@@ -93,7 +94,7 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
     )
     identity = Identity(
         config.device, boot, VERSION, signer, secrets.token_bytes,
-        KeyRing(master_of(paths), secrets.token_bytes),
+        KeyRing(master_of(paths), secrets.token_bytes), Lineage(),
     )  # fmt: skip
     store = open_store(folder / "store.db", options)
     with StoreThread().working() as thread:

@@ -91,6 +91,7 @@ class Sealer:
         entropy: Callable[[int], bytes],
         boot: bytes,
         recipients: Mapping[str, RecipientCard] | None,
+        lineage: Callable[[], int] = lambda: 0,
     ) -> None:
         """Check that every recipient of the policy can be sealed to.
 
@@ -100,6 +101,7 @@ class Sealer:
             entropy: gives n bytes of a cryptographic random source.
             boot: 16 random bytes of this start.
             recipients: cards by name; None seals to nobody (`scan` without cards).
+            lineage: a number that changes when this process may have got a twin.
 
         Refused where a recipient has no card, or a key on a card is none.
         """
@@ -110,6 +112,8 @@ class Sealer:
         self._encoder = ContentEncoder()
         self._vocabulary = Vocabulary(policy)
         self._epochs: dict[Place, Epoch] = {}
+        self._lineage = lineage
+        self._born = lineage()  # of the running epochs
         # By (destination, suite); a custodian may bear a destination's name.
         self._cards: dict[tuple[str, str], tuple[RecipientCard, ...]] = {}
         self._keepers: dict[str, tuple[RecipientCard, ...]] = {}  # by suite
@@ -132,6 +136,10 @@ class Sealer:
         Data and events go to the spool, with action KEEP to the retained records. What
         does not fit into one envelope becomes several.
         """
+        if (born := self._lineage()) != self._born:
+            # A twin may count on under these keys: no nonce of theirs is used here.
+            self._epochs.clear()
+            self._born = born
         keeps = bundle.action == Action.KEEP
         place = Place(
             self._policy.custodian if keeps else destination.name,
