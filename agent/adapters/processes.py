@@ -73,6 +73,30 @@ class Processes:
             child.wait(END_TIMEOUT_S)
             raise Unavailable(name, "did not end on SIGTERM") from None
 
+    def pids(self) -> dict[str, int]:
+        """Return the process id of every child that was started and not ended."""
+        return {name: child.pid for name, child in self._children.items()}
+
+    def pid(self, name: str) -> int:
+        """Return a child's process id; 0 where it was not started, or was ended."""
+        child = self._children.get(name)
+        return 0 if child is None else child.pid
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a child."""
+        self._children[name].send_signal(number)
+
+    def gone(self) -> list[tuple[str, int]]:
+        """Forget the children that have ended by themselves; return (name, code)."""
+        gone = [
+            (name, code)
+            for name, child in self._children.items()
+            if (code := child.poll()) is not None
+        ]
+        for name, _ in gone:
+            del self._children[name]
+        return gone
+
     def check_all(self) -> None:
         """Unavailable where any child has died by itself."""
         for name in self._children:
