@@ -39,9 +39,9 @@ VERIFY_S: Final = 900.0
 # (act, first, every, lasts): seconds at pace 1.
 TIMETABLE: Final = (
     ("reload", 200.0, 420.0, 0.0),
-    ("stall", 900.0, 1500.0, 60.0),  # the broker takes connections and says nothing
+    ("stall", 1000.0, 1700.0, 60.0),  # the broker takes connections and says nothing
     ("outage", 600.0, 1200.0, 180.0),
-    ("kill", 1980.0, 1980.0, 0.0),
+    ("kill", 1900.0, 1980.0, 0.0),
 )
 
 
