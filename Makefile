@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench deb lock clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,11 @@ deb: $(STAMP) ## build dist/sluicegate_<version>_<DEB_ARCH>.deb with Debian's to
 
 lock: $(STAMP) ## resolve the package's dependencies anew and write systemd/debian/requirements.lock
 	$(BIN)/python systemd/build_lock.py
+
+HOURS ?= 2
+SOAK ?= build/soak
+soak: $(STAMP) ## run everything for HOURS with outages and kills; rows, picture and report in SOAK (build/soak)
+	$(BIN)/python -m bench.soak --hours $(HOURS) --folder $(SOAK)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

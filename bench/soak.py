@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.adapters.processes import Processes, run_once
 from agent.errors import Unavailable
+from bench import soak_report
 from bench.soak_look import COLUMNS, row
 from bench.soak_stage import MASTERS, SoakStage
 
@@ -247,14 +248,29 @@ def play(folder: Path, hours: float, pace: float) -> int:
     return int(end["verify_code"])
 
 
+def draw(folder: Path, to: Path) -> None:
+    """Write picture and report of what a soak left, whole or cut off."""
+    left = soak_report.read(folder)
+    (to / "soak.svg").write_text(soak_report.picture(left))
+    (to / "soak.md").write_text(soak_report.report(left))
+    print(f"{to / 'soak.svg'}, {to / 'soak.md'}")
+
+
 def main(arguments: list[str]) -> int:
     """Soak as told, or draw what a soak left."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--pace", type=float, default=1.0, help="denser timetable")
     parser.add_argument("--folder", type=Path, default=Path("soak"))
+    parser.add_argument("--plot", type=Path, help="draw this folder, soak nothing")
+    parser.add_argument("--docs", type=Path, help="picture and report go here")
     told = parser.parse_args(arguments)
-    return play(told.folder.absolute(), told.hours, told.pace)
+    if told.plot:
+        draw(told.plot, told.docs or told.plot)
+        return 0
+    code = play(told.folder.absolute(), told.hours, told.pace)
+    draw(told.folder, told.docs or told.folder)
+    return code
 
 
 if __name__ == "__main__":
