@@ -61,7 +61,7 @@ def test_a_soak_that_was_cut_off_is_drawn(tmp_path: Path) -> None:
     left = read(left_in(tmp_path, lives=2, tail="3600.0,3,17"))
     assert len(left.rows) == 180  # the row that was cut off is left out
     assert steady(left, "rss_kib").per_hour == pytest.approx(KIB_PER_HOUR)
-    assert ET.fromstring(picture(left)).tag.endswith("svg")  # noqa: S314
+    assert ET.fromstring(picture(left)).tag.endswith("svg")
     told = report(left)
     assert "nothing was verified" in told
     assert "1 outages" in told
