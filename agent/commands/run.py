@@ -22,13 +22,14 @@ from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.journal import Journal
 from agent.adapters.lineage import Lineage
+from agent.adapters.named_store import open_named
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import (
     Paths,
     accept,
     pinned_root,
 )
-from agent.adapters.sqlite_open import StoreOptions, open_store
+from agent.adapters.sqlite_open import StoreOptions
 from agent.adapters.store_thread import StoreThread
 from agent.assembly import Identity
 from agent.commands.parts import Opened, World, feed_of, parts_of
@@ -96,7 +97,7 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
         config.device, boot, VERSION, signer, secrets.token_bytes,
         KeyRing(master_of(paths), secrets.token_bytes), Lineage(),
     )  # fmt: skip
-    store = open_store(folder / "store.db", options)
+    store = open_named(folder / "store.db", options, config.device)
     with StoreThread().working() as thread:
         try:
             journal.attach(store)
