@@ -1,0 +1,290 @@
+"""In the guest: the installed gateway, and an operator at the other end of a broker.
+
+    site = Site(g)                      # keys, broker, collector: nothing runs yet
+    site.configure(BUSES, POLICY, ...)  # the gateway's configuration, policy and cards
+    site.begin()                        # broker, collector, sluicegate.service
+    ...
+    site.drained(); report = site.verified()
+
+The agent is what the package installed. The operator's side is the checkout's, with the
+packages that the agent's environment holds (it needs no others). Broker and collector
+are units of systemd of their own, so that a step may stop, kill and restart them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.vm.guest import PROJECT, Failed
+
+if TYPE_CHECKING:
+    from tests.vm.guest import Guest
+
+SERVICE: Final = "sluicegate.service"
+CONFIG: Final = Path("/etc/sluicegate")
+STATE: Final = Path("/var/lib/sluicegate")
+SOCKET: Final = "/run/sluicegate/status.sock"
+OPERATOR: Final = Path("/srv/operator")  # of the other side; the gateway never reads it
+PYTHON: Final = "/usr/lib/sluicegate/bin/python3"
+PORT: Final = 1883
+RECIPIENTS: Final = ("oem-2026",)
+DEVICE: Final = "gateway-1"
+FLEET: Final = "vm"
+
+# One signal per frame, counted up by `cangen -D i`; every sample goes out as it is.
+DATABASE: Final = """\
+VERSION ""
+NS_ :
+BS_:
+BU_: SENDER
+BO_ 291 CLASSIC: 8 SENDER
+ SG_ COUNTER : 0|32@1+ (1,0) [0|4294967295] "V" SENDER
+BO_ 292 FLEXIBLE: 64 SENDER
+ SG_ COUNTER_FD : 0|32@1+ (1,0) [0|4294967295] "A" SENDER
+BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","StandardCAN_FD";
+BA_DEF_DEF_ "VFrameFormat" "StandardCAN";
+BA_ "VFrameFormat" BO_ 292 2;
+"""
+CLASSIC: Final = "Vehicle.Powertrain.TractionBattery.CurrentVoltage"
+FLEXIBLE: Final = "Vehicle.Powertrain.TractionBattery.CurrentCurrent"
+BINDINGS: Final = f"""\
+schema: sluicegate/bindings/1
+name: vm
+can:
+  - bus: can0
+    database: vm.dbc
+    signals: {{CLASSIC.COUNTER: {CLASSIC}}}
+  - bus: can1
+    database: vm.dbc
+    signals: {{FLEXIBLE.COUNTER_FD: {FLEXIBLE}}}
+"""
+POLICY: Final = """\
+schema: sluicegate/policy/1
+name: vm
+version: 1
+min_version: 1
+catalogues: [cn-auto]
+home_region: CN
+destinations:
+  oem: {region: CN, recipients: [oem-2026], suite: x25519-aes256gcm}
+rules:
+  - {name: events, match: {category: security.event}, to: oem, purpose: watching,
+     do: [encrypt]}
+  - {name: battery, match: {category: energy.state}, to: oem, purpose: safety,
+     do: [encrypt]}
+retention: {default: 1d}
+telemetry: {interval: 1s, checkpoint: 1s}
+"""
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A bus of the gateway on a virtual CAN interface."""
+
+    name: str
+    interface: str
+    fd: bool = False
+
+
+BUSES: Final = (Bus("can0", "vcan0"), Bus("can1", "vcan1", fd=True))
+
+
+class Site:
+    """A gateway and its operator, in one machine."""
+
+    def __init__(self, g: Guest) -> None:
+        """Take the machine; what an earlier boot of its disk left is still there."""
+        self.g = g
+
+    # --- before the start -------------------------------------------------------------
+
+    def configure(
+        self,
+        buses: tuple[Bus, ...] = BUSES,
+        *,
+        policy: str = POLICY,
+        bindings: str = BINDINGS,
+        more: str = "",
+    ) -> None:
+        """Write the gateway's files and the operator's keys; enrol the device."""
+        OPERATOR.mkdir(exist_ok=True)
+        cards = CONFIG / "cards"
+        cards.mkdir(exist_ok=True)
+        for name in RECIPIENTS:
+            self.ctl("keys", "new", name, "--folder", str(OPERATOR))
+            shutil.copy(OPERATOR / f"{name}.card.json", cards)
+        (CONFIG / "policy.yaml").write_text(policy)
+        (CONFIG / "vm.bindings.yaml").write_text(bindings)
+        (CONFIG / "vm.dbc").write_text(DATABASE)
+        sources = "".join(
+            f'[[can]]\nname = "{bus.name}"\ninterface = "socketcan"\n'
+            f'channel = "{bus.interface}"\nfd = {str(bus.fd).lower()}\n'
+            for bus in buses
+        )
+        (CONFIG / "sluicegate.toml").write_text(
+            f'device = "{DEVICE}"\nfleet = "{FLEET}"\nstate_dir = "{STATE}"\n'
+            'policy = "policy.yaml"\nbindings = ["vm.bindings.yaml"]\n'
+            f'databases = "."\nrecipients = "cards"\n{sources}'
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {PORT}\n'
+            f'[metrics]\nsocket = "{SOCKET}"\n{more}'
+        )
+        # the state folder is the service's: its user makes the key in it
+        self.g.shell(
+            f"chown -R root:sluicegate {CONFIG}; chmod -R u=rwX,g=rX,o= {CONFIG}"
+        )
+
+    def buses_up(self, buses: tuple[Bus, ...] = BUSES) -> None:
+        """Make the virtual buses and bring them up."""
+        for bus in buses:
+            name = bus.interface
+            self.g.shell(
+                f"ip link add {name} type vcan; ip link set {name} mtu 72;"
+                f" ip link set {name} txqueuelen 1000; ip link set {name} up"
+            )
+
+    def begin(self) -> None:
+        """Start everything: buses, broker, agent, collector."""
+        self.buses_up()
+        self.broker()
+        self.restart()
+        self.enrol()
+        self.collector()
+        self.g.until("the gateway is online", lambda: self.status().get("online"))
+
+    # --- the operator's side ----------------------------------------------------------
+
+    def ctl(self, *arguments: str, limit_s: float = 60, ok: bool = True) -> str:
+        """Run `sluicectl` of the checkout."""
+        return self.g.run(*CTL, *arguments, limit_s=limit_s, ok=ok)
+
+    def enrol(self) -> None:
+        """Tell the operator the device's public key."""
+        words = ("identity", "--config", str(CONFIG / "sluicegate.toml"), "--json")
+        told = json.loads(self.g.run("sluicegate", *words))
+        folder = str(OPERATOR / "devices")
+        key = told["public_key"]
+        self.ctl("devices", "add", DEVICE, key, "--registry", folder)
+
+    def broker(self) -> None:
+        """Start mosquitto as the unit `broker`."""
+        OPERATOR.mkdir(exist_ok=True)
+        file = OPERATOR / "mosquitto.conf"
+        file.write_text(
+            f"listener {PORT} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+            "log_dest stderr\nlog_type error\nmax_queued_messages 0\nuser root\n"
+        )
+        self.unit("broker", "mosquitto", "-c", str(file))
+
+    def collector(self) -> None:
+        """Start `sluicectl collect` as the unit `collector`."""
+        keys = [
+            word
+            for name in RECIPIENTS
+            for word in ("--keys", str(OPERATOR / f"{name}.key.json"))
+        ]
+        self.unit(
+            "collector", *CTL, "collect", "--fleet", FLEET,
+            "--broker", f"127.0.0.1:{PORT}", *keys, "--json",
+            "--devices", str(OPERATOR / "devices"), "--ledger", str(LEDGER),
+        )  # fmt: skip
+
+    def unit(self, name: str, *command: str) -> None:
+        """Start a command as a unit of systemd, under ``name``."""
+        words = [f"--unit={name}", "--quiet", "--collect", "-p", "KillMode=mixed"]
+        environment = [f"--setenv={e}" for e in ENVIRONMENT]
+        self.g.run("systemd-run", *words, *environment, *command)
+
+    def verified(self, *more: str) -> dict[str, Any]:
+        """Return what `sluicectl audit verify` says of the device."""
+        words = ("--ledger", str(LEDGER), "--devices", str(OPERATOR / "devices"))
+        text = self.ctl("audit", "verify", *words, *more, "--json", ok=False)
+        try:
+            reports = json.loads(text)
+        except ValueError:
+            raise Failed(f"audit verify: {text}") from None
+        report: dict[str, Any] = reports[0] if isinstance(reports, list) else reports
+        return report
+
+    def opened(self, item: str) -> list[float]:
+        """Return the values of an item that the collector opened, by time."""
+        rows = self.ledger(
+            "SELECT value FROM samples WHERE item = ? ORDER BY time_ns, value", item
+        )
+        return [row[0] for row in rows]
+
+    def ledger(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the collector's ledger."""
+        connection = sqlite3.connect(f"file:{LEDGER}?mode=ro", uri=True)
+        try:
+            return connection.execute(query, values).fetchall()
+        finally:
+            connection.close()
+
+    # --- the gateway ------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Start the service anew and wait until it is ready."""
+        self.g.run("systemctl", "reset-failed", SERVICE, ok=False)
+        self.g.run("systemctl", "restart", SERVICE)
+
+    def shown(self, name: str) -> str:
+        """Return a property of the service, as systemd has it."""
+        words = ("show", SERVICE, f"--property={name}", "--value")
+        return self.g.run("systemctl", *words).strip()
+
+    def pid(self) -> int:
+        """Return the daemon's process; 0 while there is none."""
+        return int(self.shown("MainPID"))
+
+    def is_active(self) -> bool:
+        """Tell whether the daemon is up and has said that it is ready."""
+        return self.shown("ActiveState") == "active"
+
+    def page(self, name: str) -> str:
+        """Return a page of the status socket; "" where nobody answers."""
+        url = f"http://localhost/{name}"
+        words = ("-fsS", "--max-time", "5", "--unix-socket", SOCKET, url)
+        text = self.g.run("curl", *words, ok=False)
+        return "" if text.startswith("curl:") else text
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the agent; empty while it does not answer."""
+        page = self.page("status")
+        return json.loads(page) if page else {}
+
+    def problems(self) -> str:
+        """Return what the agent says is wrong, in one line."""
+        return "; ".join(self.status().get("problems", ()))
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels; 0 where nobody answers."""
+        rows = [
+            line.rsplit(" ", 1)
+            for line in self.page("metrics").splitlines()
+            if line.split("{", 1)[0].split(" ", 1)[0] == f"sluicegate_{name}"
+        ]
+        return sum(float(value) for _, value in rows)
+
+    def drained(self, limit_s: float = 40) -> None:
+        """Wait until nothing is spooled and the collector has the whole log."""
+        self.g.until(
+            "everything has left and is receipted",
+            lambda: (
+                self.status().get("spool_records") == 0
+                and self.metric("evidence_entries")
+                == self.metric("evidence_entries_received")
+            ),
+            limit_s,
+        )
+
+
+LEDGER: Final = OPERATOR / "ledger.db"
+CTL: Final = (PYTHON, "-c", "from fleet.main import main; main()")
+ENVIRONMENT: Final = (
+    f"PYTHONPATH={PROJECT}", "PYTHONPYCACHEPREFIX=/var/cache/vm-pyc", "HOME=/root",
+)  # fmt: skip
