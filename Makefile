@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb lock clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb lock vm-test clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ HOURS ?= 2
 SOAK ?= build/soak
 soak: $(STAMP) ## run everything for HOURS with outages and kills; rows, picture and report in SOAK (build/soak)
 	$(BIN)/python -m bench.soak --hours $(HOURS) --folder $(SOAK)
+
+vm-test: $(STAMP) ## install, break and cut the package in virtual machines (root, Debian on amd64); `make deb` first
+	$(BIN)/python -m tests.vm
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

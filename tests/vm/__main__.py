@@ -190,6 +190,7 @@ def main(arguments: list[str]) -> int:
     if asked.keep:
         asked.keep.mkdir(parents=True)
     folder = asked.keep or Path(tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-"))
+
     # Machines end with the thread that started them: nothing else is to be undone.
     def aborted(number: int, frame: FrameType | None) -> None:
         if not asked.keep:

@@ -22,7 +22,9 @@ def package_folder(
     if deb is None:
         built = sorted(DIST.glob("*_amd64.deb"), key=lambda path: path.stat().st_mtime)
         if not built:
-            raise Failed("no package in dist/: `make deb` first, or name one with --deb")
+            raise Failed(
+                "no package in dist/: `make deb` first, or name one with --deb"
+            )
         deb = built[-1]
     packages = folder / "packages"
     packages.mkdir()

@@ -112,6 +112,9 @@ class Site:
         more: str = "",
     ) -> None:
         """Write the gateway's files and the operator's keys; enrol the device."""
+        self.g.run("systemctl", "stop", SERVICE)
+        for entry in STATE.glob("*"):  # of the device that had the package's name
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         OPERATOR.mkdir(exist_ok=True)
         cards = CONFIG / "cards"
         cards.mkdir(exist_ok=True)
@@ -164,11 +167,10 @@ class Site:
 
     def enrol(self) -> None:
         """Tell the operator the device's public key."""
-        words = ("identity", "--config", str(CONFIG / "sluicegate.toml"), "--json")
-        told = json.loads(self.g.run("sluicegate", *words))
         folder = str(OPERATOR / "devices")
-        key = told["public_key"]
-        self.ctl("devices", "add", DEVICE, key, "--registry", folder)
+        words = ("runuser", "-u", "sluicegate", "--", "sluicegate", "identity")
+        device, key = self.g.run(*words).split()
+        self.ctl("devices", "add", device, key, "--registry", folder)
 
     def broker(self) -> None:
         """Start mosquitto as the unit `broker`."""
@@ -189,7 +191,7 @@ class Site:
         ]
         self.unit(
             "collector", *CTL, "collect", "--fleet", FLEET,
-            "--broker", f"127.0.0.1:{PORT}", *keys, "--json",
+            "--broker", f"127.0.0.1:{PORT}", *keys,
             "--devices", str(OPERATOR / "devices"), "--ledger", str(LEDGER),
         )  # fmt: skip
 
@@ -204,10 +206,9 @@ class Site:
         words = ("--ledger", str(LEDGER), "--devices", str(OPERATOR / "devices"))
         text = self.ctl("audit", "verify", *words, *more, "--json", ok=False)
         try:
-            reports = json.loads(text)
+            report: dict[str, Any] = json.loads(text)  # one line a device
         except ValueError:
             raise Failed(f"audit verify: {text}") from None
-        report: dict[str, Any] = reports[0] if isinstance(reports, list) else reports
         return report
 
     def opened(self, item: str) -> list[float]:

@@ -61,7 +61,11 @@ class Host:
         (run / "order.json").write_text(json.dumps({**order, "power_off": power_off}))
         shares = {"project": PROJECT, "packages": self.packages, "run": run}
         hardware = Hardware(
-            self.image, disk, shares, cpu=self.cpu, memory_mb=memory_mb or self.memory_mb
+            self.image,
+            disk,
+            shares,
+            cpu=self.cpu,
+            memory_mb=memory_mb or self.memory_mb,
         )
         self.boots += 1
         machine = Machine(hardware, self.folder / "console.txt")

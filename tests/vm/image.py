@@ -33,8 +33,8 @@ STEP_LIMIT_S: Final = 600
 PACKAGES: Final = (
     "systemd-sysv", "udev", "dbus", "libnss-systemd", "kmod", "iproute2",
     "iputils-ping", "can-utils", "mosquitto", "mosquitto-clients", "python3",
-    "sqlite3", "openssl", "ca-certificates", "procps", "psmisc", "curl", "nftables", "nmap",
-    "e2fsprogs", "dmsetup", "adduser", "apt",
+    "sqlite3", "openssl", "ca-certificates", "procps", "psmisc", "curl", "nftables",
+    "nmap", "e2fsprogs", "dmsetup", "adduser", "apt",
 )  # fmt: skip
 TOOLS: Final = {
     "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "dpkg-deb": "dpkg",
@@ -244,7 +244,9 @@ def _kernel(jail: Path, suite: str, mirror: str) -> None:
         place = Path(temporary)
         _fetch(place, suite, mirror)
         for package in place.glob("*.deb"):
-            into = jail if package.name.startswith("user-mode-linux") else place / "libc"
+            into = (
+                jail if package.name.startswith("user-mode-linux") else place / "libc"
+            )
             _run("dpkg-deb", "-x", str(package), str(into))
         for name in LIBRARIES:
             found = next((place / "libc").rglob(name), None)

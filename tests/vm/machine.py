@@ -46,7 +46,15 @@ class Hardware:
         """Return the command line that is this machine."""
         pin = [] if self.cpu is None else ["taskset", "-c", str(self.cpu)]
         words = "setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child"
-        return [*pin, *words.split(), "--propagation", "private", "sh", "-c", self._sh()]
+        return [
+            *pin,
+            *words.split(),
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            self._sh(),
+        ]
 
     def _sh(self) -> str:
         """Return what the namespace's first process does: mounts, then the kernel."""

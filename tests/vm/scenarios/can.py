@@ -1,4 +1,4 @@
-"""Frames of can-utils' `cangen`, classic and FD, at a collector: opened and verified."""
+"""Frames of `cangen`, classic and FD, at a collector: opened and verified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def guest(g: Guest) -> None:
     rate = ("-g", "0.5", "-D", "i", "-n", str(FRAMES))
     g.run("cangen", "vcan0", "-I", "123", "-L", "8", *rate)
     g.run("cangen", "vcan1", "-I", "124", "-L", "64", "-f", *rate)
-    g.until("all was read", lambda: site.metric("samples_read") >= 2 * FRAMES, 20)
+    g.until("all was read", lambda: site.metric("samples_total") >= 2 * FRAMES, 20)
     site.drained()
     site.g.run("systemctl", "stop", "sluicegate.service")
     report = site.verified()

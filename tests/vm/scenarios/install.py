@@ -61,5 +61,3 @@ def seconds_to_ready(site: Site) -> float:
         for name in ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic")
     )
     return round((ready - started) / 1e6, 2)
-
-
