@@ -55,6 +55,8 @@ class Can(Strict, frozen=True, kw_only=True):
     interface: str = "socketcan"
     channel: str = ""
     fd: bool = False
+    # What the kernel lets through: all, or only what the bindings name (socketcan).
+    frames: Literal["all", "bound"] = "all"
     options: dict[str, str | int | bool] = {}
 
 
@@ -223,8 +225,7 @@ def _check(config: Config, file: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise BadInput(file, "can, modbus, tap", f"two sources are named {name}")
-    if len(config.can) > BUSES_MAX:
-        raise BadInput(file, "can", f"more than {BUSES_MAX} buses")
+    _check_can(config, file)
     if config.spool.max_bytes < SPOOL_BYTES_MIN:
         raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
     if not 0.0 < config.spool.live_share < 1.0:
@@ -242,6 +243,15 @@ def _check(config: Config, file: str) -> None:
         )
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         raise BadInput(file, "mqtt", "cert_file and key_file go together")
+
+
+def _check_can(config: Config, file: str) -> None:
+    if len(config.can) > BUSES_MAX:
+        raise BadInput(file, "can", f"more than {BUSES_MAX} buses")
+    for i, can in enumerate(config.can):
+        if can.frames == "bound" and can.interface != "socketcan":
+            reason = f"the kernel does not filter for {can.interface}"
+            raise BadInput(file, f"can[{i}].frames", reason, 'leave it at "all"')
 
 
 def _check_trust(config: Config, file: str) -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from agent.adapters.systemd import Notifier
     from agent.config import Config
     from agent.control import Accepted
-    from agent.ports import FrameSource
     from agent.records import Arrival
 
 TICK_S: Final = 1.0  # windows and trips close with the clock, data or not
@@ -51,7 +50,6 @@ class Parts:
     consenting: Consenting
     notifier: Notifier
     outside: Outside
-    open_bus: Callable[[int], FrameSource]
     open_links: Callable[[Accepted], list[ModbusPoller]]
     feed: PolicyFeed | None = None  # takes pushed policies, where a root is pinned
 
@@ -70,8 +68,7 @@ class Agent:
         self._watch = parts.desk.watch
         self._steering = Steering(parts.desk, self._snapshot, self._arrived.set)
         self._sources = Listening(
-            parts.config, parts.desk, parts.open_bus, parts.open_links,
-            self._arrived.set,
+            parts.config, parts.desk, parts.open_links, self._arrived.set
         )  # fmt: skip
         self._told: tuple[str, ...] = ()
         self._passes = 0
@@ -88,6 +85,7 @@ class Agent:
         await self._steering.activated("start")
         firewall = self._now.accepted.compiled.policy.firewall
         desk.between.adopt(firewall, clock_ok=self._watch.ok)
+        desk.buses.adopt(self._now.accepted.compiled)
         await parts.consenting.begin(clock_ok=self._watch.ok)
         async with (
             serve_status(parts.outside.pages(), metrics.socket, metrics.port),

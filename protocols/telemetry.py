@@ -33,6 +33,26 @@ class LinkState(msgspec.Struct, frozen=True, kw_only=True):
     last_reason: str = ""  # of the last refusal
 
 
+class BusState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a CAN bus is; counts are of this start of the agent."""
+
+    name: str
+    # absent | down | up | unknown, or the controller's: error-active | error-warning |
+    # error-passive | bus-off | stopped | sleeping
+    state: str
+    since_ns: int = 0  # when that was first seen; 0: never looked at
+    bitrate: int = 0  # bit/s; 0: the interface has none
+    data_bitrate: int = 0
+    listen_only: bool = False
+    frames: int = 0  # taken
+    lost: int = 0  # between kernel and us
+    controller_lost: int = 0  # before that, at least
+    skipped: int = 0  # CAN XL, or malformed
+    passes: int = -1  # pairs of the kernel's filter that let through; -1: all
+    packets: int = 0  # that the interface received, filtered ones included
+    buffer_bytes: int = 0  # of the kernel, for us
+
+
 class TapState(msgspec.Struct, frozen=True, kw_only=True):
     """How a Modbus tap is."""
 
@@ -71,6 +91,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     coverage: float  # classified / read, 0..1
     links: tuple[LinkState, ...] = ()  # Modbus
     taps: tuple[TapState, ...] = ()
+    buses: tuple[BusState, ...] = ()  # CAN
     problems: tuple[str, ...] = ()  # what is wrong, in words, without values
 
 

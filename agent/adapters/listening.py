@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from agent.adapters.steering import Desk
     from agent.config import Config
     from agent.control import Accepted
-    from agent.ports import FrameSource
     from agent.records import Arrival
     from protocols.frames import FrameBatch
     from protocols.modbus.exchanges import PairBatch
@@ -38,14 +37,12 @@ class Listening:
         self,
         config: Config,
         desk: Desk,
-        open_bus: Callable[[int], FrameSource],
         open_links: Callable[[Accepted], list[ModbusPoller]],
         wake: Callable[[], None],
     ) -> None:
         """Open nothing yet; ``wake`` tells the flow that something has arrived."""
         self._config = config
         self._desk = desk
-        self._open_bus = open_bus
         self._open_links = open_links
         self._wake = wake
         self._gathering = Gathering(desk.losses)
@@ -61,9 +58,7 @@ class Listening:
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Listen to everything; proxied links accept masters from here on."""
         between = self._desk.between
-        for number, can in enumerate(self._config.can):
-            name = f"source.{can.name}"
-            self._tasks.append(tasks.create_task(self._bus(number), name=name))
+        self._tasks += self._desk.buses.begin(tasks, self._take, self._wake)
         for tap in between.taps:
             name = f"source.{tap.name}"
             self._tasks.append(tasks.create_task(self._tap(tap), name=name))
@@ -89,18 +84,9 @@ class Listening:
 
     # --- one source each ------------------------------------------------------------
 
-    async def _bus(self, number: int) -> None:
-        desk, name = self._desk, self._config.can[number].name
-
-        def take(batch: FrameBatch) -> None:
-            self._gathering.add_frames(batch, desk.clock.monotonic_ns())
-            self._wake()
-
-        def open_bus() -> FrameSource:
-            return self._open_bus(number)
-
-        troubles = desk.now.troubles
-        await read_bus(name, open_bus, take, desk.losses, troubles, desk.clock)
+    def _take(self, batch: FrameBatch) -> None:
+        self._gathering.add_frames(batch, self._desk.clock.monotonic_ns())
+        self._wake()
 
     async def _tap(self, tap: NetworkTap | LineTap) -> None:
         desk, troubles = self._desk, self._desk.now.troubles

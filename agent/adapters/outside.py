@@ -18,6 +18,7 @@ from agent.telemetry.report import Situation, state_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from agent.adapters.buses import Buses
     from agent.adapters.keeper import Keeper
     from agent.adapters.uplink import Uplink
     from agent.assembly import Identity
@@ -78,6 +79,7 @@ class Outside:
         autonomy: Autonomy,
         now: Now,
         links: Links | None = None,
+        buses: Buses | None = None,
     ) -> None:
         """Nothing has been published yet."""
         self._identity = identity
@@ -88,6 +90,7 @@ class Outside:
         self._autonomy = autonomy
         self._now = now
         self._links = links
+        self._buses = buses
         self._number = 0  # of the state that was published last
 
     def problems(self) -> tuple[str, ...]:
@@ -138,6 +141,7 @@ class Outside:
                 self.problems(),
                 self._links.states() if self._links is not None else (),
                 self._links.tap_states() if self._links is not None else (),
+                self._buses.states() if self._buses is not None else (),
             ),
         )
 
@@ -154,5 +158,6 @@ class Outside:
         more = self._links.families(verdicts) if self._links is not None else ()
         said = self._now.findings
         found = finding_families(said.said, said.events, said.suppressed)
-        families = [*more, *found]
+        buses = self._buses.families() if self._buses is not None else ()
+        families = [*more, *found, *buses]
         return exposition(totals, store, gauges, self._losses.totals(), families)

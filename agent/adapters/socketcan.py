@@ -20,9 +20,6 @@ from agent.errors import BadInput, Unavailable
 from agent.limits import BATCH_FRAMES_MAX
 from protocols.can.socketcan import CANFD_MTU, unpack
 from protocols.frames import (
-    CAN_EFF_FLAG,
-    CAN_EFF_MASK,
-    CAN_SFF_MASK,
     CLASSIC_BYTES_MAX,
     FrameBatch,
 )
@@ -39,24 +36,27 @@ CAN_RAW_ERR_FILTER: Final = 2
 CAN_RAW_FD_FRAMES: Final = 5
 CAN_RAW_FILTER_MAX: Final = 512
 CAN_ERR_MASK: Final = 0x1FFFFFFF
+ALL: Final = ((0, 0),)
+PASSES_ALL: Final = -1
 NAME_BYTES_MAX: Final = 15  # IFNAMSIZ with its NUL is 16
 
-BUFFER_BYTES: Final = 4 * 1024 * 1024  # 0.5 s of a full 500 kbit/s bus and to spare
+BUFFER_BYTES: Final = 4 * 1024 * 1024  # granted twice: half a second of any bus
 PAUSE_S: Final = 0.02  # frames gather in the kernel: 50 wake-ups a second, not 4,000
+FRAME_BYTES: Final = 832  # of the buffer, for one frame (skb truesize; docs/can.md)
+FRAMES_A_SECOND_MAX: Final = 17_000  # short FD frames at 500 kbit/s and 2 Mbit/s
 
 
-def encode_filters(idents: Sequence[int]) -> bytes:
-    """Return ``struct can_filter[N]`` that lets exactly ``idents`` through.
+def pause_for(buffer_bytes: int, pause_s: float = PAUSE_S) -> float:
+    """Return how long frames may gather in a buffer of so many bytes, in seconds.
 
-    Identifiers carry CAN_EFF_FLAG for 29 bits. Remote frames of an identifier pass too:
-    the inspection wants to see them.
+    A quarter of the time in which the fastest bus fills it, at most ``pause_s``: the
+    rest is for the flow, which keeps the loop for a batch.
     """
-    pairs = [
-        (ident & (CAN_EFF_FLAG | CAN_EFF_MASK), CAN_EFF_FLAG | CAN_EFF_MASK)
-        if ident & CAN_EFF_FLAG
-        else (ident & CAN_SFF_MASK, CAN_EFF_FLAG | CAN_SFF_MASK)
-        for ident in sorted(set(idents))
-    ]
+    return min(pause_s, buffer_bytes / FRAME_BYTES / FRAMES_A_SECOND_MAX / 4)
+
+
+def encode_filters(pairs: Sequence[tuple[int, int]]) -> bytes:
+    """Return ``struct can_filter[N]``: identifier and mask each."""
     return b"".join(struct.pack("=II", *pair) for pair in pairs)
 
 
@@ -75,30 +75,55 @@ class SocketCanSource:
         """Take over ``sock``; ``bus`` is what ``FrameBatch.bus`` will say."""
         self.name = name
         self.skipped: dict[str, int] = {}  # cause -> frames that are no CAN or CAN FD
+        self.index = 0  # of the interface, where there is one
+        self.is_down = False  # since the last frame
+        self.passes = PASSES_ALL  # pairs of the kernel's filter
         self._bus = bus
         self._socket = sock
-        self._pause_s = pause_s
         self._waiting: asyncio.Future[None] | None = None
+        self._end = ""  # why it ends once all that waits is read
         with contextlib.suppress(OSError):  # CAN sockets do not know how; others do
             sock.shutdown(socket.SHUT_WR)
-        self._buffer_bytes = prepare_socket(sock, BUFFER_BYTES)
+        self.buffer_bytes = prepare_socket(sock, BUFFER_BYTES)
+        self.pause_s = pause_for(self.buffer_bytes, pause_s)
         self._receiver = DatagramReceiver(sock, batch_frames, CANFD_MTU)
 
     def lost(self) -> int:
         """Return frames that the kernel dropped because we were too slow."""
-        return self._receiver.dropped
+        return self._receiver.count_drops()
+
+    def leave(self, reason: str) -> None:
+        """Read what still waits, then end with Unavailable for this reason."""
+        self._end = self._end or reason
+        self._wake()
+
+    def let_pass(self, pairs: Sequence[tuple[int, int]] | None) -> None:
+        """Have the kernel let these identifiers and masks through; None: all.
+
+        All where there are more than 512, too. Error frames always pass. The filter
+        changes on the open socket, and no frame is lost by that.
+        """
+        if pairs is not None and len(pairs) > CAN_RAW_FILTER_MAX:
+            pairs = None
+        filters = encode_filters(ALL if pairs is None else pairs)
+        try:
+            self._socket.setsockopt(SOL_CAN_RAW, CAN_RAW_FILTER, filters)
+        except OSError as error:
+            raise Unavailable(self.name, _reason(error)) from None
+        self.passes = PASSES_ALL if pairs is None else len(pairs)
 
     def read(self) -> FrameBatch | None:
         """Return what is waiting, without waiting; None where nothing is.
 
-        Unavailable where the interface went away or down.
+        An interface that is down keeps its socket: frames flow again once it is up.
+        Unavailable where it went away, after all that it left was read.
         """
-        try:
-            count = self._receiver.receive()
-        except OSError as error:
-            raise Unavailable(self.name, _reason(error)) from None
+        count = self._received()
         if not count:
+            if self._end:
+                raise Unavailable(self.name, self._end)
             return None
+        self.is_down = False
         unpacked = unpack(
             self._receiver.data[:count].tobytes(),
             CANFD_MTU,
@@ -114,18 +139,39 @@ class SocketCanSource:
         """Yield batches as they come; wakes at most every ``pause_s``."""
         while self._socket.fileno() >= 0:
             await self._readable()
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(0 if self._end else self.pause_s)
             while self._socket.fileno() >= 0 and (frames := self.read()) is not None:
                 if len(frames):
                     yield frames
 
     def close(self) -> None:
-        """Close the socket, which ends `batches`."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        """Close the socket, which ends `batches`; `lost` keeps its last count."""
+        self._wake()
+        self._receiver.count_drops()
         self._socket.close()
 
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _received(self) -> int:
+        """Return how many frames were fetched; the socket's own error comes first."""
+        try:
+            return self._receiver.receive()
+        except OSError as error:
+            if error.errno == errno.ENETDOWN:
+                self.is_down = True
+            else:
+                self._end = self._end or _reason(error)
+        try:  # the error is told once; frames that came before it still wait
+            return self._receiver.receive()
+        except OSError as error:
+            self._end = self._end or _reason(error)
+            return 0
+
     async def _readable(self) -> None:
+        if self._end:
+            return
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         self._waiting = ready
@@ -151,14 +197,12 @@ def open_socketcan(
     interface: str,
     bus: int = 0,
     *,
-    idents: Sequence[int] | None = None,
     batch_frames: int = BATCH_FRAMES_MAX,
     pause_s: float = PAUSE_S,
 ) -> SocketCanSource:
     """Open a raw socket on ``interface``, for listening.
 
-    ``idents``: only these identifiers pass the kernel's filter (all where there are
-    more than 512, its limit: the filter saves work, it decides nothing). BadInput for a
+    BadInput for a
     name that no interface can have; Unavailable where the kernel has no CAN, or the
     interface is absent or not ours to open.
     """
@@ -173,15 +217,15 @@ def open_socketcan(
         sock.setsockopt(
             SOL_CAN_RAW, CAN_RAW_ERR_FILTER, struct.pack("=I", CAN_ERR_MASK)
         )
-        if idents is not None and len(set(idents)) <= CAN_RAW_FILTER_MAX:
-            sock.setsockopt(SOL_CAN_RAW, CAN_RAW_FILTER, encode_filters(idents))
-        sock.bind((interface,))
-        return SocketCanSource(
+        source = SocketCanSource(
             sock, interface, bus, batch_frames=batch_frames, pause_s=pause_s
         )
+        sock.bind((interface,))
+        source.index = socket.if_nametoindex(interface)
     except OSError as error:
         sock.close()
         raise Unavailable(interface, _reason(error)) from None
+    return source
 
 
 def _narrowed(frames: FrameBatch) -> FrameBatch:

@@ -26,6 +26,7 @@ from agent.leftovers import is_left, places_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from agent.adapters.buses import Buses
     from agent.adapters.eve_file import EveLog
     from agent.adapters.keeper import Keeper
     from agent.adapters.modbus.between import Between
@@ -60,6 +61,7 @@ class Desk:
     losses: Losses
     volumes: Volumes  # what left so far; outlives policies
     between: Between  # proxied links: who judges there changes with the flow
+    buses: Buses  # CAN: what the kernel lets through may change with the policy
     load: Callable[[Accepted], Accepted]  # the same again; reads files: in a thread
     adopt: Callable[[Accepted], None]  # whose receipts settle what, from now on
     learned: Learned = field(default_factory=Learned)  # by detectors; outlives policies
@@ -193,6 +195,7 @@ class Steering:
             desk.adopt(one.accepted)
             firewall = one.accepted.compiled.policy.firewall
             desk.between.adopt(firewall, clock_ok=desk.watch.ok)
+            desk.buses.adopt(one.accepted.compiled)
             if one.reason == "reload":
                 self._now.troubles.pop("policy", None)
             await self.activated("" if one.record is not None else one.reason)

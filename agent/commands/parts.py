@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as renewed
 
+from agent.adapters.buses import Buses
 from agent.adapters.clock import ClockConfidence
 from agent.adapters.consenting import Consenting
 from agent.adapters.counting import volumes_of
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from agent.adapters.store_thread import StoreThread
     from agent.adapters.watch import WallClock
     from agent.assembly import Identity
-    from agent.config import Can
+    from agent.config import Can, Config
     from agent.control import Accepted
     from agent.evidence import Evidence
     from agent.ports import FrameSource
@@ -107,8 +108,9 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         autonomy, uplink.nudge,
     )  # fmt: skip
     between = _between(paths, clock)
+    buses = _buses(config, world, losses, now)
     asked.append(
-        Outside(identity, clock, keeper, uplink, losses, autonomy, now, between)
+        Outside(identity, clock, keeper, uplink, losses, autonomy, now, between, buses)
     )
 
     def adopt(taken: Accepted) -> None:
@@ -127,6 +129,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         losses=losses,
         volumes=volumes_of(store),
         between=between,
+        buses=buses,
         load=partial(accept_again, paths),
         adopt=adopt,
         eve=_eve(paths),
@@ -140,13 +143,21 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         ),
         notifier=Notifier(),
         outside=asked[0],
-        open_bus=lambda number: world.open_bus(config.can[number], number),
         open_links=lambda taken: [
             open_link(link, number, taken.compiled, clock)
             for number, link in enumerate(config.modbus)
             if link.mode == "poll"
         ],
     )
+
+
+def _buses(config: Config, world: World, losses: Losses, now: Now) -> Buses:
+    """Return the CAN buses: nothing is open yet."""
+
+    def opened(number: int) -> FrameSource:
+        return world.open_bus(config.can[number], number)
+
+    return Buses(config.can, opened, losses, now.troubles, world.clock)
 
 
 def _eve(paths: Paths) -> EveLog | None:

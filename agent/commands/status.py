@@ -43,6 +43,8 @@ def _line(entry: object) -> str:
     if "exchanges" in entry:
         listens = "listens" if entry["open"] else "does not listen"
         return f"{entry['name']} {listens}, {entry['exchanges']} exchanges"
+    if "buffer_bytes" in entry:
+        return bus_line(entry)
     return link_line(entry) if "mode" in entry else standing_line(entry)
 
 
@@ -58,6 +60,29 @@ def link_line(entry: Mapping[str, object]) -> str:
         f" {entry['forwarded']} forwarded, {entry['refused']} refused{last},"
         f" device {device}"
     )
+
+
+def bus_line(entry: Mapping[str, object]) -> str:
+    """Return a CAN bus of the status page as a person reads it."""
+    words = [f"{entry['name']} {entry['state']}"]
+    if since := int(str(entry["since_ns"])):
+        words[0] += f" since {moment(since)}"
+    if entry["bitrate"]:
+        words.append(f"{entry['bitrate']} bit/s")
+    if entry["data_bitrate"]:
+        words.append(f"data {entry['data_bitrate']} bit/s")
+    if entry["listen_only"]:
+        words.append("listen-only")
+    words.append(f"{entry['frames']} frames")
+    if entry["passes"] != -1:
+        words.append(f"{entry['passes']} filters pass, of {entry['packets']} frames")
+    for name, what in (
+        ("lost", "lost here"), ("controller_lost", "lost by the controller"),
+        ("skipped", "skipped"),
+    ):  # fmt: skip
+        if entry[name]:
+            words.append(f"{entry[name]} {what}")
+    return ", ".join(words)
 
 
 def standing_line(entry: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from protocols.labels import unpack
 from protocols.telemetry import (
+    BusState,
     CounterLine,
     LinkState,
     State,
@@ -39,6 +40,7 @@ class Situation:
     problems: tuple[str, ...]
     links: tuple[LinkState, ...] = ()
     taps: tuple[TapState, ...] = ()
+    buses: tuple[BusState, ...] = ()
 
 
 def state_body(
@@ -77,6 +79,7 @@ def state_body(
             coverage=round(classified / total, 6) if total else 1.0,
             links=now.links,
             taps=now.taps,
+            buses=now.buses,
             problems=now.problems,
         )
     )

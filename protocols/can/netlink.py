@@ -21,8 +21,8 @@ from protocols.plain import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DATAGRAM_BYTES_MAX: Final = 256 * 1024  # a kernel sends at most 32 KiB at once
-MESSAGES_MAX: Final = 4096  # of one datagram
+DATAGRAM_BYTES_MAX: Final = 64 * 1024  # a kernel sends at most 32 KiB at once
+MESSAGES_MAX: Final = 1024  # of one datagram
 NAMES_MAX: Final = 64  # of one link, with its alternative names
 
 NLMSG_ERROR: Final = 2

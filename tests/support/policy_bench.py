@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgpack
 
+from agent.adapters.buses import Buses
 from agent.adapters.clock import ClockConfidence
 from agent.adapters.counting import volumes_of
 from agent.adapters.device_key import load_or_create
@@ -62,10 +63,15 @@ if TYPE_CHECKING:
 
     from agent.adapters.uplink import Uplink
     from agent.control import Accepted
-    from agent.ports import Link
+    from agent.ports import FrameSource, Link
     from fleet.keys import RecipientKeys
     from policies.trust import SignedPolicy
     from protocols.acks import Ack
+
+
+def _no_bus(number: int) -> FrameSource:
+    raise AssertionError(number)
+
 
 DEVICE, FLEET = "gw-1", "north"
 MIB = 1024 * 1024
@@ -201,6 +207,7 @@ class PolicyBench:
             losses=Losses(),
             volumes=volumes_of(self.store),
             between=self.between,
+            buses=Buses((), _no_bus, Losses(), {}, self.clock),
             load=lambda now: accept_again(self.paths, now),
             adopt=lambda _: None,
         )  # fmt: skip

@@ -24,6 +24,7 @@ from agent.adapters import datagrams, socketcan
 from agent.adapters.datagrams import DatagramReceiver, parse_control, prepare_socket
 from agent.adapters.socketcan import SocketCanSource, encode_filters, open_socketcan
 from agent.errors import BadInput, Unavailable
+from agent.sources.bus_filter import exactly
 from protocols.frames import concat_frames
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def test_the_drop_counter_wraps() -> None:
         cmsg = struct.pack("=qiiI4x", 20, socket.SOL_SOCKET, datagrams.SO_RXQ_OVFL, 0)
         receiver.control[0, : len(cmsg)] = np.frombuffer(cmsg, np.uint8)
         receiver._view["header"]["control_length"][:1] = len(cmsg)
-        for value in (2**32 - 2, 3):
+        for value in (2**31 - 1, 2**32 - 2, 3, 2):  # the last is an older word
             receiver.control[0, 16:20] = np.frombuffer(
                 struct.pack("=I", value), np.uint8
             )
@@ -210,7 +211,7 @@ def test_any_control_bytes_are_survived(raw: bytes, used: int) -> None:
 
 
 def test_the_filter_lets_exactly_these_identifiers_through() -> None:
-    raw = encode_filters([0x123, 0x80000123, 0x123])
+    raw = encode_filters(exactly([0x123, 0x80000123, 0x123]))
     pairs = [struct.unpack("=II", raw[i : i + 8]) for i in range(0, len(raw), 8)]
     assert len(pairs) == 2
 
@@ -222,7 +223,7 @@ def test_the_filter_lets_exactly_these_identifiers_through() -> None:
     assert passes(0x80000123)
     assert not passes(0x124)
     assert not passes(0x80000124)
-    assert encode_filters([]) == b""
+    assert encode_filters(()) == b""
 
 
 def test_listens_only() -> None:
@@ -244,7 +245,7 @@ def test_the_write_side_is_shut_where_the_socket_can() -> None:
 
 def test_an_interface_that_cannot_be_opened_is_named() -> None:
     with pytest.raises(Unavailable, match=r"^sgnone9: (this kernel has no|no such)"):
-        open_socketcan("sgnone9", idents=[0x123])
+        open_socketcan("sgnone9")
     for name in ("", "x" * 16):
         with pytest.raises(BadInput, match="no interface name"):
             open_socketcan(name)
