@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.adapters.journal import Journal
+    from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.policy.feed import PolicyFeed
     from agent.adapters.policy.loader import Paths
     from agent.adapters.policy.shelf import Restored
@@ -143,12 +144,17 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         ),
         notifier=Notifier(),
         outside=asked[0],
-        open_links=lambda taken: [
-            open_link(link, number, taken.compiled, clock)
-            for number, link in enumerate(config.modbus)
-            if link.mode == "poll"
-        ],
+        open_links=partial(_pollers, config, clock),
     )
+
+
+def _pollers(config: Config, clock: WallClock, taken: Accepted) -> list[ModbusPoller]:
+    """Return a poller for each link that we ask things ourselves."""
+    return [
+        open_link(link, number, taken.compiled, clock)
+        for number, link in enumerate(config.modbus)
+        if link.mode == "poll"
+    ]
 
 
 def _buses(config: Config, world: World, losses: Losses, now: Now) -> Buses:
