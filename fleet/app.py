@@ -23,7 +23,14 @@ from fleet.ledger import Ledger
 from fleet.link import BrokerOptions, parse_broker, tls
 from fleet.opening import Request, open_all
 from fleet.policy import app as _policy_words  # noqa: F401  # adds its words to policy_app
-from fleet.registry import add_device, key_beside, load_devices, public_key
+from fleet.registry import (
+    add_device,
+    key_beside,
+    load_devices,
+    load_registry,
+    public_key,
+    retire_device,
+)
 from fleet.rollout.app import rollout_app
 from fleet.shown import print_card, print_devices, print_reports, shower
 from fleet.trust import publish_app as _publish_words  # noqa: F401  # the same
@@ -128,10 +135,25 @@ def devices_add(
     return 0
 
 
+@devices_app.command("retire")
+def devices_retire(
+    device: Annotated[str, typer.Argument(help="Name of the gateway.")],
+    registry: Devices,
+) -> int:
+    """Take nothing from a device any more; what it said can still be verified.
+
+    Collectors that run must be started anew to know of it.
+    """
+    day = dt.datetime.now(dt.UTC).date().isoformat()
+    retire_device(registry, device, day)
+    typer.echo(f"retired {device}: its name is not used again")
+    return 0
+
+
 @devices_app.command("list")
 def devices_list(registry: Devices, json: Json = False) -> int:
-    """List the enrolled devices."""
-    print_devices(load_devices(registry), as_json=json)
+    """List the devices; retired ones are not in --json."""
+    print_devices(load_registry(registry), as_json=json)
     return 0
 
 
@@ -213,7 +235,7 @@ def open_(
         tuple(announcements or ()),
         store,
         tuple(load(path) for path in keys),
-        load_devices(devices) if devices else {},
+        load_devices(devices, retired=True) if devices else {},
         public_key(public_key_) if public_key_ else key_beside(store),
     )
     return open_all(request, "json" if json else "csv" if csv else "table")
@@ -256,7 +278,7 @@ def audit_verify(
         assert ledger is not None
         book = Ledger(ledger, read_only=True)
         try:
-            known = load_devices(devices) if devices else book.devices()
+            known = load_devices(devices, retired=True) if devices else book.devices()
             if device and device not in known:
                 raise BadInput("", "--device", "is not enrolled")
             chosen = {device: known[device]} if device else known

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fleet.errors import BadInput
-from fleet.files import read_limited, write_new
+from fleet.files import read_limited, replace, write_new
 from protocols.errors import WireError
 from protocols.topics import check_name
 
@@ -34,6 +35,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: str
     device: str
     ed25519: str  # base64, 32 bytes
+    retired: str = ""  # the day from which nothing of it is taken any more
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that was enrolled: its Ed25519 key (32 bytes); retired since a day."""
+
+    key: bytes
+    retired: str = ""
 
 
 def public_key(text: str, file: str = "", place: str = "public key") -> bytes:
@@ -59,13 +69,44 @@ def add_device(folder: Path, device: str, key: bytes) -> Path:
     return path
 
 
-def load_devices(folder: Path) -> dict[str, bytes]:
-    """Return device -> Ed25519 public key of every file; BadInput names the bad one."""
+def retire_device(folder: Path, device: str, day: str) -> None:
+    """Take no more from a device, from ``day`` on; its history can still be checked.
+
+    BadInput where it is not enrolled, or was retired before.
+    """
+    known = load_registry(folder).get(device)
+    if known is None:
+        raise BadInput(str(folder), "device", f"{device!r} is not enrolled")
+    if known.retired:
+        raise BadInput(
+            str(folder), "device", f"{device!r} is retired ({known.retired})"
+        )
+    key = base64.b64encode(known.key).decode("ascii")
+    form = _File(SCHEMA, device, key, day)
+    body = msgspec.json.format(msgspec.json.encode(form), indent=2) + b"\n"
+    replace(folder / f"{device}{SUFFIX}", body)
+
+
+def load_devices(folder: Path, *, retired: bool = False) -> dict[str, bytes]:
+    """Return device -> Ed25519 public key; with ``retired``, of those that were, too.
+
+    Whoever takes something from devices leaves them out; whoever checks what they said
+    needs them. BadInput names the bad file.
+    """
+    return {
+        name: one.key
+        for name, one in load_registry(folder).items()
+        if retired or not one.retired
+    }
+
+
+def load_registry(folder: Path) -> dict[str, Device]:
+    """Return every device that was ever enrolled; BadInput names the bad file."""
     if not folder.is_dir():
         raise BadInput(
             str(folder), "", "no such folder of devices", "see `sluicectl devices add`"
         )
-    found: dict[str, bytes] = {}
+    found: dict[str, Device] = {}
     for path in sorted(folder.glob(f"*{SUFFIX}"))[:DEVICES_MAX]:
         try:
             form = msgspec.json.decode(read_limited(path, FILE_BYTES_MAX), type=_File)
@@ -75,7 +116,8 @@ def load_devices(folder: Path) -> dict[str, bytes]:
             raise BadInput(str(path), "schema", f"is not {SCHEMA}")
         if form.device != path.name.removesuffix(SUFFIX):
             raise BadInput(str(path), "device", "is not the name of the file")
-        found[form.device] = public_key(form.ed25519, str(path), "ed25519")
+        key = public_key(form.ed25519, str(path), "ed25519")
+        found[form.device] = Device(key, form.retired)
     return found
 
 

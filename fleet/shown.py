@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fleet.audit.report import Report
     from fleet.collect import Service
+    from fleet.registry import Device
     from protocols.recipients import RecipientCard
 
 
@@ -41,13 +42,15 @@ def print_card(card: RecipientCard, files: tuple[Path, ...]) -> None:
     write_facts(rows)
 
 
-def print_devices(devices: Mapping[str, bytes], *, as_json: bool) -> None:
-    """Print the enrolled devices and their public keys."""
-    told = {name: base64.b64encode(key).decode() for name, key in devices.items()}
+def print_devices(devices: Mapping[str, Device], *, as_json: bool) -> None:
+    """Print the devices, their public keys, and since when one is retired."""
+    told = {name: base64.b64encode(one.key).decode() for name, one in devices.items()}
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+        some = {name: key for name, key in told.items() if not devices[name].retired}
+        sys.stdout.buffer.write(msgspec.json.encode(some) + b"\n")
         return
-    write_table(("device", "public key"), list(told.items()))
+    rows = [(name, key, devices[name].retired or "-") for name, key in told.items()]
+    write_table(("device", "public key", "retired"), rows)
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:

@@ -118,6 +118,24 @@ def test_devices_are_enrolled_and_listed(
     assert KEY in capsys.readouterr().out
 
 
+def test_a_retired_device_is_heard_no_more_and_can_be_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "devices"
+    assert ran("devices", "add", DEVICE, KEY, "--registry", folder) == 0
+    assert ran("devices", "retire", "other", "--registry", folder) == 2
+    assert ran("devices", "retire", DEVICE, "--registry", folder) == 0
+    assert ran("devices", "retire", DEVICE, "--registry", folder) == 2
+    assert ran("devices", "add", DEVICE, KEY, "--registry", folder) == 2
+    assert load_devices(folder) == {}
+    assert list(load_devices(folder, retired=True)) == [DEVICE]
+    capsys.readouterr()
+    assert ran("devices", "list", "--registry", folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {}
+    assert ran("devices", "list", "--registry", folder) == 0
+    assert KEY in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "text",
     [
