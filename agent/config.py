@@ -35,8 +35,13 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
 
 
 class Mqtt(Strict, frozen=True, kw_only=True):
-    """Where the broker is. TLS is required unless the host is a loopback address."""
+    """Where the broker is. TLS is required unless the host is a loopback address.
 
+    ``enrolled``: host, port, certificates and key are those that `sluicegate provision`
+    installed, and so is the trust root where none is named.
+    """
+
+    enrolled: bool = False
     host: str = "127.0.0.1"
     port: Port = 1883
     ca_file: str = ""
@@ -234,6 +239,9 @@ def _check(config: Config, file: str) -> None:
         raise BadInput(file, place, reason)
     _check_trust(config, file)
     mqtt = config.mqtt
+    if mqtt.enrolled and mqtt != Mqtt(enrolled=True, keepalive_s=mqtt.keepalive_s):
+        reason = "the enrolment brings all but keepalive_s"
+        raise BadInput(file, "mqtt.enrolled", reason, "leave the others out")
     if not (mqtt.ca_file or mqtt.allow_plaintext or is_loopback(mqtt.host)):
         raise BadInput(
             file,

@@ -15,6 +15,7 @@ from fleet.audit.sources import verify_ledger, verify_store
 from fleet.catalogue.app import catalogue_app
 from fleet.collect import Service, serve
 from fleet.collector import Collector
+from fleet.enrol.app import enrol_app
 from fleet.errors import BadInput
 from fleet.files import read_limited, write_new
 from fleet.groups import group, keys_app, policy_app
@@ -54,6 +55,7 @@ audit_app = group("Evidence, checked offline.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")
 app.add_typer(devices_app, name="devices")
+app.add_typer(enrol_app, name="enrol")
 app.add_typer(audit_app, name="audit")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(journal_app, name="journal")

@@ -63,9 +63,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace ``path`` atomically: write beside it, fsync, rename, fsync the folder."""
+    """Replace ``path`` atomically: write beside it, fsync, rename, fsync the folder.
+
+    What is written is made anew with its mode, so that nobody had it open before.
+    """
     beside = path.with_name(path.name + ".new")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    beside.unlink(missing_ok=True)  # of a start that was cut short
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(beside, flags, mode)
     try:
         with os.fdopen(handle, "wb", closefd=False) as file:
             file.write(data)

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from agent.commands.modbus_app import modbus
+from agent.commands.provision_app import provision
 from agent.errors import BadInput
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ def main(arguments: list[str]) -> int:
 
 
 app.add_typer(modbus, name="modbus")
+app.add_typer(provision, name="provision")
 
 
 @app.command()

@@ -1,0 +1,289 @@
+"""What `sluicegate provision` made and installed: ``state_dir/enrolment``.
+
+    pending/      tls.key, request.json: asked for, not answered yet
+    0001/         tls.key, csr.der, answer.json, and what is read of it by others:
+                  cert.pem, broker-ca.pem, root.json
+    standing.json which of them is used, and which one was before
+
+A folder appears under its number only when it is whole and on the disk; one file then
+says that it counts. The former one stays until a broker has taken the new one. All of
+it is the service's user's alone (0700, 0600).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from agent.adapters.files import read_limited, sync_folder, write_durably
+from agent.adapters.tls_keys import file_csr, make_file_key
+from agent.errors import BadInput, Unavailable
+from protocols.enrolment import (
+    ANSWER_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+    Answer,
+    Asked,
+    Request,
+    decode_answer,
+    encode_answer,
+    open_request_file,
+    request_file,
+    unbase64,
+)
+from protocols.errors import WireError
+from protocols.pki import CSR_BYTES_MAX, parse_chain, spki
+
+if TYPE_CHECKING:
+    from agent.adapters.policy.loader import Paths
+    from agent.ports import Signer
+
+FOLDER: Final = "enrolment"
+PENDING: Final = "pending"
+STANDING: Final = "standing.json"
+KEY: Final = "tls.key"
+CSR: Final = "csr.der"
+REQUEST: Final = "request.json"
+ANSWER: Final = "answer.json"
+CERTIFICATE: Final = "cert.pem"
+BROKER_CA: Final = "broker-ca.pem"
+ROOT: Final = "root.json"
+NUMBER: Final = re.compile(r"[0-9]{4,9}")
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Which folder is used; ``proved``: a broker has taken its certificate."""
+
+    current: str = ""
+    former: str = ""
+    proved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One enrolment that is whole: where its files are, and what the answer said."""
+
+    folder: Path
+    answer: Answer
+
+    @property
+    def key_file(self) -> Path:
+        """Return where the TLS key is."""
+        return self.folder / KEY
+
+    @property
+    def cert_file(self) -> Path:
+        """Return the chain that the device shows, the leaf first."""
+        return self.folder / CERTIFICATE
+
+    @property
+    def ca_file(self) -> Path:
+        """Return whose signature a broker must have."""
+        return self.folder / BROKER_CA
+
+    @property
+    def root_file(self) -> Path | None:
+        """Return the pinned trust root, None where none came."""
+        return self.folder / ROOT if self.answer.root else None
+
+    def chain(self) -> list[x509.Certificate]:
+        """Return the certificates, the leaf first."""
+        return parse_chain(self.answer.chain())
+
+
+class Enrolments:
+    """The folder of one device. Nothing in here looks at a clock."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Nothing is read yet, and nothing made."""
+        self.folder = state_dir / FOLDER
+
+    # --- asked for ------------------------------------------------------------------
+
+    def begin(self, signer: Signer, fleet: str, now_ns: int) -> bytes:
+        """Return a request as a file; key and request are made where there are none.
+
+        The same bytes come again until it is answered.
+        """
+        pending = self.folder / PENDING
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            pending.mkdir(mode=0o700, exist_ok=True)
+            if not (pending / KEY).exists():
+                make_file_key(pending / KEY)
+            with contextlib.suppress(BadInput, WireError):
+                made = read_limited(pending / REQUEST, REQUEST_BYTES_MAX)
+                asked = open_request_file(made)
+                names = (asked.request.device, asked.request.fleet, asked.identity)
+                if names == (signer.device, fleet, signer.public_key()):
+                    return made
+            csr = file_csr(pending / KEY, signer.device)
+            request = Request(
+                device=signer.device,
+                fleet=fleet,
+                ed25519=base64.b64encode(signer.public_key()).decode(),
+                csr=base64.b64encode(csr).decode(),
+                time_ns=max(now_ns, 0),
+            )
+            made = request_file(request, signer.sign)
+            write_durably(pending / CSR, csr)
+            write_durably(pending / REQUEST, made)
+        except OSError as error:
+            raise _away(error) from None
+        return made
+
+    def asked(self) -> Asked | None:
+        """Return what waits for its answer; None where nothing does."""
+        try:
+            return open_request_file(
+                read_limited(self.folder / PENDING / REQUEST, REQUEST_BYTES_MAX)
+            )
+        except (BadInput, WireError):
+            return None
+
+    # --- installed ------------------------------------------------------------------
+
+    def standing(self) -> Standing:
+        """Return what counts; where the file is damaged, the newest that is whole."""
+        try:
+            found = msgspec.json.decode(
+                read_limited(self.folder / STANDING, 4096), type=Standing
+            )
+        except (BadInput, msgspec.DecodeError, UnicodeDecodeError):
+            found = Standing()
+        names = self._names()
+        if found.current not in names:
+            return Standing(current=next(filter(self._is_whole, names[::-1]), ""))
+        former = found.former if found.former in names else ""
+        return Standing(current=found.current, former=former, proved=found.proved)
+
+    def current(self) -> Installed | None:
+        """Return the enrolment that is used; None where there is none."""
+        name = self.standing().current
+        return self.installed(name) if name else None
+
+    def installed(self, name: str) -> Installed:
+        """Return one by its number; BadInput where it is not whole."""
+        folder = self.folder / name
+        body = read_limited(folder / ANSWER, ANSWER_BYTES_MAX)
+        try:
+            return Installed(folder, decode_answer(body))
+        except WireError as error:
+            raise BadInput(str(folder / ANSWER), "", error.reason) from None
+
+    def pending_key(self) -> bytes:
+        """Return the public key (SubjectPublicKeyInfo, DER) that waits; BadInput."""
+        file = self.folder / PENDING / CSR
+        hint = "sluicegate provision begin"
+        try:
+            csr = x509.load_der_x509_csr(read_limited(file, CSR_BYTES_MAX, hint))
+            return spki(csr.public_key())
+        except ValueError:
+            raise BadInput(str(file), "", "is damaged", hint) from None
+
+    def install(self, answer: Answer) -> Installed:
+        """Put a checked answer to what is pending in place; the former one stays."""
+        pending = self.folder / PENDING
+        before = self.standing()
+        try:
+            for name, data in _files(answer):
+                write_durably(pending / name, data)
+            newest = max([0, *map(int, self._names())])
+            name = f"{newest + 1:04d}"
+            pending.rename(self.folder / name)
+            sync_folder(self.folder)
+            former = before.current
+            if before.former and not before.proved:
+                former = before.former  # the last that a broker has taken
+            self._stand(Standing(current=name, former=former, proved=False))
+        except OSError as error:
+            raise _away(error) from None
+        return self.installed(name)
+
+    def prove(self, name: str) -> None:
+        """A broker has taken this one: what was before goes."""
+        now = self.standing()
+        if now.current != name or now.proved:
+            return
+        try:
+            self._stand(Standing(current=name, proved=True))
+            for old in self._names():
+                if old != name:
+                    shutil.rmtree(self.folder / old)
+        except OSError as error:
+            raise _away(error) from None
+
+    # --- the folder -----------------------------------------------------------------
+
+    def _stand(self, standing: Standing) -> None:
+        write_durably(self.folder / STANDING, msgspec.json.encode(standing) + b"\n")
+
+    def _names(self) -> list[str]:
+        """Return the numbers of all enrolments, the oldest first."""
+        try:
+            names = [one.name for one in self.folder.iterdir() if one.is_dir()]
+        except OSError:
+            return []
+        return sorted(filter(NUMBER.fullmatch, names), key=int)
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.installed(name)
+        except BadInput:
+            return False
+        return (self.folder / name / KEY).exists()
+
+
+def enrolments_of(paths: Paths) -> Enrolments:
+    """Return the folder of a gateway, absolute: its files stand in path fields."""
+    return Enrolments(Path(paths.of(paths.config.state_dir)).absolute())
+
+
+def enrolled(paths: Paths) -> Paths:
+    """Return the paths with what the enrolment brings, where the owner asks for it.
+
+    Where nothing is installed yet, there is no broker: ``mqtt.ca_file`` stays empty.
+    """
+    config = paths.config
+    if not config.mqtt.enrolled:
+        return paths
+    found = enrolments_of(paths).current()
+    if found is None or found.answer.broker is None:
+        return paths
+    replaced = msgspec.structs.replace
+    mqtt = replaced(
+        config.mqtt,
+        host=found.answer.broker.host,
+        port=found.answer.broker.port,
+        ca_file=str(found.ca_file),
+        cert_file=str(found.cert_file),
+        key_file=str(found.key_file),
+    )
+    trust = config.trust
+    if not trust.root and found.root_file is not None:
+        trust = replaced(trust, root=str(found.root_file))
+    return type(paths)(paths.config_file, replaced(config, mqtt=mqtt, trust=trust))
+
+
+def _files(answer: Answer) -> list[tuple[str, bytes]]:
+    chain = b"".join(
+        one.public_bytes(Encoding.PEM) for one in parse_chain(answer.chain())
+    )
+    files = [(CERTIFICATE, chain)]
+    if answer.broker is not None:
+        files.append((BROKER_CA, answer.broker.ca.encode()))
+    if answer.root:
+        files.append((ROOT, unbase64("root", answer.root)))
+    return [*files, (ANSWER, encode_answer(answer))]
+
+
+def _away(error: OSError) -> Unavailable:
+    return Unavailable(FOLDER, error.strerror or "cannot be written")

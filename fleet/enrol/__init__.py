@@ -1,0 +1,1 @@
+"""Enrolment: requests of devices are checked, certificates are issued."""
