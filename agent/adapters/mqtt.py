@@ -261,6 +261,11 @@ async def connect(options: MqttOptions) -> MqttLink:
     return MqttLink(client, options)
 
 
+def check(options: MqttOptions) -> None:
+    """Return where TLS can be had with these files, else BadInput."""
+    _tls(options)
+
+
 def _client(options: MqttOptions) -> _Client:
     will = options.will
     properties = _new_properties(PacketTypes.CONNECT)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.adapters.mqtt import connect
-from agent.errors import Refused, Unavailable
+from agent.errors import BadInput, Refused, Unavailable
 from agent.records import Outgoing
 from agent.uplink.authority import merged
 from agent.uplink.machine import Event, State, after
@@ -25,6 +25,7 @@ from protocols.topics import down_topic, up_topic
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from agent.adapters.access import Access
     from agent.adapters.journal import Journal
     from agent.adapters.mqtt import MqttOptions
     from agent.adapters.publisher import Publisher
@@ -75,6 +76,7 @@ class Uplink:
         """``names``: (fleet, device); ``authority``: whose receipts settle what."""
         self._fleet, self._device = names
         self._options = options
+        self.access: Access | None = None  # where options change while we run
         self._store = store
         self._thread = thread
         self._scheduler = scheduler
@@ -125,9 +127,8 @@ class Uplink:
         while True:
             self._step(Event.CONNECT)
             try:
-                will = self._publisher.will()
-                link = await self._connect(replace(self._options, will=will))
-            except Unavailable as error:
+                link = await self._connected()
+            except (Unavailable, BadInput) as error:
                 self.problem = str(error)
                 self._step(Event.FAILED)
                 await self._clock.sleep(self._backoff.next_s())
@@ -143,6 +144,20 @@ class Uplink:
             self.counts["disconnected"] += 1
             self._backoff.lived((self._clock.monotonic_ns() - began) / 1e9)
             await self._clock.sleep(self._backoff.next_s())
+
+    async def _connected(self) -> Link:
+        """Return a new connection, made with what there is by now."""
+        access = self.access
+        options = self._options if access is None else access.options()
+        try:
+            link = await self._connect(replace(options, will=self._publisher.will()))
+        except (Unavailable, BadInput) as error:
+            if access is not None:
+                access.turned_away(str(error))
+            raise
+        if access is not None:
+            await access.taken()
+        return link
 
     def _step(self, event: Event) -> None:
         self.state = after(self.state, event)

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as renewed
 
+<<<<<<< HEAD
 from agent.adapters.buses import Buses
+=======
+from agent.adapters.access import NOT_ENROLLED, EnrolledAccess, FileAccess
+>>>>>>> 19bf492 (wip)
 from agent.adapters.clock import ClockConfidence
 from agent.adapters.consenting import Consenting
 from agent.adapters.counting import volumes_of
+from agent.adapters.enrolment import enrolled, enrolments_of
 from agent.adapters.eve_file import EveFile, EveLog
 from agent.adapters.files import read_secret
 from agent.adapters.keeper import Keeper
 from agent.adapters.modbus.between import Between
-from agent.adapters.mqtt import MqttOptions
+from agent.adapters.mqtt import MqttOptions, check
 from agent.adapters.opening import open_link, open_tap, proxy_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
@@ -31,6 +36,7 @@ from agent.adapters.steering import Desk
 from agent.adapters.systemd import Notifier
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
+from agent.errors import Unavailable
 from agent.inspection.eve import EveLines
 from agent.runtime import Agent, Parts
 from agent.sources.losses import Losses
@@ -44,6 +50,7 @@ from protocols.receipts import RECEIPT_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.adapters.access import Access
     from agent.adapters.journal import Journal
     from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.policy.feed import PolicyFeed
@@ -215,9 +222,10 @@ def _uplink(
     publisher: Publisher,
     clock: WallClock,
 ) -> Uplink:
-    return Uplink(
+    access = access_of(paths)
+    uplink = Uplink(
         (paths.config.fleet, paths.config.device),
-        mqtt_options(paths),
+        base_options(paths),
         opened.store,
         opened.thread,
         Scheduler(paths.config.spool.live_share),
@@ -227,10 +235,29 @@ def _uplink(
         authority(paths, accepted),
         opened.journal,
     )
+    uplink.access = access
+    return uplink
+
+
+def access_of(paths: Paths) -> Access:
+    """Return who says how the broker is reached; BadInput where named files are bad."""
+    options = base_options(paths)
+    if paths.config.mqtt.enrolled:
+        return EnrolledAccess(options, enrolments_of(paths))
+    check(options)
+    return FileAccess(options)
 
 
 def mqtt_options(paths: Paths, suffix: str = "") -> MqttOptions:
-    """Return how to reach the broker; ``suffix`` makes another client id."""
+    """Return how to reach the broker now; Unavailable where we are not enrolled yet."""
+    found = enrolled(paths)
+    if found.config.mqtt.enrolled and not found.config.mqtt.ca_file:
+        raise Unavailable("mqtt", NOT_ENROLLED)
+    return base_options(found, suffix)
+
+
+def base_options(paths: Paths, suffix: str = "") -> MqttOptions:
+    """Return what the configuration says; ``suffix`` makes another client id."""
     mqtt, config = paths.config.mqtt, paths.config
     password = ""
     if mqtt.password_file:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
 from agent.adapters.clock import SystemClock
+from agent.adapters.enrolment import enrolled
 from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.journal import Journal
@@ -61,7 +62,7 @@ def main(arguments: list[str], world: World | None = None) -> int:
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
     )
     text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    paths = Paths(str(config_file), parse_config(text, str(config_file)))
+    paths = enrolled(Paths(str(config_file), parse_config(text, str(config_file))))
     root = pinned_root(paths)
     first = None if root else accept(paths)  # with a root, the store is asked first
     folder = Path(paths.of(paths.config.state_dir))

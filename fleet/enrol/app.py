@@ -168,4 +168,3 @@ def _check_fingerprint(digest: str, told: str, request: Path) -> None:
     if not hmac.compare_digest(digest[: len(digits)], digits):
         reason = "this is not the request that the device made"
         raise BadInput(str(request), "--fingerprint", reason, "bring the file again")
-

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.adapters.cards import check_cards, load_cards
 from agent.adapters.credentials import credential_path
+from agent.adapters.enrolment import enrolled
 from agent.adapters.files import read_limited
 from agent.config import CREDENTIAL, beside
 from agent.control import Accepted, judge
@@ -72,6 +73,7 @@ class Paths:
 
 def pinned_root(paths: Paths) -> bytes:
     """Return the fleet's first root, b"" where none is named; BadInput if it is bad."""
+    paths = enrolled(paths)
     name = paths.of(paths.config.trust.root)
     if not name:
         return b""

@@ -1,0 +1,135 @@
+"""With what we come to the broker: looked up anew for each connection.
+
+Certificates are replaced while the daemon runs, by `sluicegate provision install`, by
+our own renewal or by the owner's tool. A connection that stands is not touched; the
+next one comes with what is there by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from agent.errors import BadInput, Unavailable
+
+if TYPE_CHECKING:
+    from agent.adapters.enrolment import Enrolments
+    from agent.adapters.mqtt import MqttOptions
+
+NOT_ENROLLED: Final = "not enrolled yet: sluicegate provision begin"
+Mark: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+
+
+class Access(Protocol):
+    """Who says how the broker is reached, and hears how it went."""
+
+    certificate: Path | None  # that the last connection came with
+    trouble: str  # what is wrong with it, "" where nothing is
+
+    def options(self) -> MqttOptions:
+        """Return how to come the next time; Unavailable, BadInput say why not."""
+
+    async def taken(self) -> None:
+        """The broker has let us in with the last options."""
+
+    def turned_away(self, reason: str) -> None:
+        """It has not, or was not there."""
+
+    def has_changed(self) -> bool:
+        """Tell whether the next connection would come with something else."""
+
+
+class FileAccess:
+    """Files that the owner named, and replaces when it is time."""
+
+    def __init__(self, options: MqttOptions) -> None:
+        """Nothing is connected yet."""
+        self._options = options
+        self._mark: Mark = ()
+        self.trouble = ""
+        self.certificate: Path | None = None
+
+    def options(self) -> MqttOptions:
+        """Return the options; the files are looked at before they are read."""
+        self._mark = self._look()
+        name = self._options.cert_file
+        self.certificate = Path(name) if name else None
+        return self._options
+
+    async def taken(self) -> None:
+        """Nothing to do: there is no other one to go back to."""
+        self.trouble = ""
+
+    def turned_away(self, reason: str) -> None:
+        """Nothing to do: the uplink tells it."""
+
+    def has_changed(self) -> bool:
+        """Tell whether a file is another one, or was written, since the connection."""
+        return self._look() != self._mark
+
+    def _look(self) -> Mark:
+        o = self._options
+        return tuple(_mark(name) for name in (o.ca_file, o.cert_file, o.key_file))
+
+
+class EnrolledAccess:
+    """What `sluicegate provision` installed; the former one until the new one works."""
+
+    def __init__(self, options: MqttOptions, enrolments: Enrolments) -> None:
+        """Take what does not change: client id, keepalive, sizes."""
+        self._options = options
+        self._enrolments = enrolments
+        self._name = ""  # of the enrolment that the last connection came with
+        self._failed = ""  # the new one, where it was turned away last
+        self.trouble = ""
+        self.certificate: Path | None = None
+
+    def options(self) -> MqttOptions:
+        """Return how to come; with a new certificate and with the former in turn."""
+        now = self._enrolments.standing()
+        if not now.current:
+            raise Unavailable("mqtt", NOT_ENROLLED)
+        name = now.current
+        if now.former and not now.proved and self._failed == now.current:
+            name, self._failed = now.former, ""
+        found = self._enrolments.installed(name)
+        if found.answer.broker is None:
+            raise BadInput(str(found.folder), "", "names no broker")
+        self._name, self.certificate = name, found.cert_file
+        return replace(
+            self._options,
+            host=found.answer.broker.host,
+            port=found.answer.broker.port,
+            ca_file=str(found.ca_file),
+            cert_file=str(found.cert_file),
+            key_file=str(found.key_file),
+        )
+
+    async def taken(self) -> None:
+        """Let the former one go, where the new one was taken."""
+        if self._name == self._enrolments.standing().current:
+            self.trouble = ""
+            # on the disk, so in a thread: the data path does not wait for it
+            await asyncio.to_thread(self._enrolments.prove, self._name)
+
+    def turned_away(self, reason: str) -> None:
+        """Come with the former one the next time, where the new one is not proved."""
+        now = self._enrolments.standing()
+        if self._name == now.current and now.former and not now.proved:
+            self._failed = now.current
+            self.trouble = f"the new one is not taken: {reason}"
+
+    def has_changed(self) -> bool:
+        """Tell whether another enrolment is the present one."""
+        return self._enrolments.standing().current != self._name
+
+
+def _mark(name: str) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(name)  # noqa: PTH116  # a name that may be empty
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
