@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as renewed
 
-<<<<<<< HEAD
-from agent.adapters.buses import Buses
-=======
 from agent.adapters.access import NOT_ENROLLED, EnrolledAccess, FileAccess
->>>>>>> 19bf492 (wip)
+from agent.adapters.buses import Buses
 from agent.adapters.clock import ClockConfidence
 from agent.adapters.consenting import Consenting
 from agent.adapters.counting import volumes_of
