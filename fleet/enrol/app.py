@@ -47,6 +47,27 @@ Devices = Annotated[
         envvar="SLUICECTL_DEVICES",
     ),
 ]
+Fleet = Annotated[
+    str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
+]
+Broker = Annotated[
+    str,
+    typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER"),
+]
+BrokerCa = Annotated[
+    Path, typer.Option(help="Whose signature the broker's certificate has (PEM).")
+]
+Cert = Annotated[
+    Path | None,
+    typer.Option(
+        help="In place of --ca-cert and --ca-key: a certificate that another PKI "
+        "issued for this request, with its chain (PEM)."
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="The fleet's first root.json; without it no policies come."),
+]
 CaCert = Annotated[
     Path | None, typer.Option(help="The fleet's authority (PEM), its issuers after it.")
 ]
@@ -96,31 +117,15 @@ def enrol_show(request: RequestFile, json: Json = False) -> int:
 @enrol_app.command("answer")
 def enrol_answer(
     request: RequestFile,
-    fleet: Annotated[
-        str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
-    ],
-    broker: Annotated[
-        str,
-        typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER"),
-    ],
-    broker_ca: Annotated[
-        Path, typer.Option(help="Whose signature the broker's certificate has (PEM).")
-    ],
+    fleet: Fleet,
+    broker: Broker,
+    broker_ca: BrokerCa,
     devices: Devices,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the answer goes.")],
     ca_cert: CaCert = None,
     ca_key: CaKey = None,
-    cert: Annotated[
-        Path | None,
-        typer.Option(
-            help="In place of --ca-cert and --ca-key: a certificate that another PKI "
-            "issued for this request, with its chain (PEM)."
-        ),
-    ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="The fleet's first root.json; without it no policies come."),
-    ] = None,
+    cert: Cert = None,
+    root: Root = None,
     fingerprint: Annotated[
         str, typer.Option(help="What the device printed; refused where it differs.")
     ] = "",
@@ -138,24 +143,31 @@ def enrol_answer(
     if asked.request.fleet != fleet:
         reason = f"is of fleet {asked.request.fleet}, not {fleet}"
         raise BadInput(str(request), "fleet", reason)
+    if out.exists():
+        raise BadInput(str(out), "", "exists already")
     place = broker_of(*parse_broker(broker), broker_ca)
     pinned = root_of(root, fleet)
     now = dt.datetime.now(dt.UTC)
     if cert is not None and ca_cert is None and ca_key is None:
         chain = authority.load_chain(cert)
         check_given(chain, asked, cert, now)
-    elif cert is None and ca_cert is not None and ca_key is not None:
-        issuer = authority.load(ca_cert, ca_key, Passphrases(passphrase_file))
-        chain = issued(asked, Issuer(issuer, days), now)
     else:
-        raise BadInput("", "", "give --ca-cert and --ca-key, or --cert")
-    if out.exists():
-        raise BadInput(str(out), "", "exists already")
+        issuer = _issuer(ca_cert, ca_key, days, passphrase_file)
+        chain = issued(asked, issuer, now)
     is_new = register(devices, asked)
     answer = answer_of(asked, chain, place, pinned)
     write_new(out, encode_answer(answer))
     print_answer(asked, answer, out, is_new=is_new, as_json=json)
     return 0
+
+
+def _issuer(
+    ca_cert: Path | None, ca_key: Path | None, days: int, passphrase_file: Path | None
+) -> Issuer:
+    if ca_cert is None or ca_key is None:
+        raise BadInput("", "", "give --ca-cert and --ca-key, or --cert")
+    found = authority.load(ca_cert, ca_key, Passphrases(passphrase_file))
+    return Issuer(found, days)
 
 
 def _check_fingerprint(digest: str, told: str, request: Path) -> None:
