@@ -175,6 +175,11 @@ class Config(Strict, frozen=True, kw_only=True):
     identity: Identity = Identity()
     eve: Eve | None = None
 
+    def source_names(self) -> list[str]:
+        """Return the names of all buses, links and taps, in this order."""
+        sources: list[Can | Modbus | Tap] = [*self.can, *self.modbus, *self.tap]
+        return [one.name for one in sources]
+
 
 def parse_config(text: bytes, file: str) -> Config:
     """Return the configuration; BadInput names file, line or field, and reason."""
@@ -225,8 +230,7 @@ def _check(config: Config, file: str) -> None:
     ]:
         if not re.fullmatch(NAME, name):
             raise BadInput(file, place, f"not a name of the form {NAME}")
-    sources: list[Can | Modbus | Tap] = [*config.can, *config.modbus, *config.tap]
-    names = [one.name for one in sources]
+    names = config.source_names()
     for name in names:
         if names.count(name) > 1:
             raise BadInput(file, "can, modbus, tap", f"two sources are named {name}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 from typing import Final
@@ -38,6 +39,7 @@ def run(arguments: list[str]) -> int:
         if arguments[:1] == ["run"] and not {"--help", "-h"} & set(arguments):
             # The daemon loads neither typer nor rich, and python-can must not find
             # asammdf, which brings pandas: 100 MiB and 0.6 s less. It reads no MF4.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload is no end: run.py
             sys.modules.setdefault("asammdf", None)  # type: ignore[arg-type]  # None is how Python marks a module as not to be found
             from agent.commands.run import main as run_daemon
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.ending import ended
 from agent.adapters.listening import Listening
+from agent.adapters.moves import begin
+from agent.adapters.pulse import Pulse
 from agent.adapters.status_server import serve_status
 from agent.adapters.steering import Steering
 from agent.errors import Unavailable
@@ -24,7 +26,7 @@ from agent.limits import BATCH_WINDOW_S
 from agent.merging import join_commits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent.adapters.consenting import Consenting
     from agent.adapters.modbus.poll import ModbusPoller
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.control import Accepted
     from agent.records import Arrival
+    from agent.vitals import Sign
 
 TICK_S: Final = 1.0  # windows and trips close with the clock, data or not
 CLOCKWORK_S: Final = 5.0
+PATIENCE_S: Final = 60.0  # a pass of the flow, a turn of the clockwork
 DRAIN_S: Final = 3.0  # how long a clean stop waits for the uplink
 
 
@@ -71,7 +75,10 @@ class Agent:
             parts.config, parts.desk, parts.open_links, self._arrived.set
         )  # fmt: skip
         self._told: tuple[str, ...] = ()
-        self._passes = 0
+        self._moves = parts.desk.keeper.moves
+        self._pulse = Pulse(
+            parts.notifier, parts.desk.clock, self._signs, parts.outside.sentence
+        )
         self._flow = self._steering.assembled(self._now.accepted)
 
     # --- life -----------------------------------------------------------------------
@@ -94,7 +101,7 @@ class Agent:
             uplink = tasks.create_task(desk.uplink.run(), name="uplink")
             running = [
                 tasks.create_task(self._clockwork(), name="clockwork"),
-                tasks.create_task(self._pulse(), name="pulse"),
+                tasks.create_task(self._pulse.run(), name="pulse"),
                 tasks.create_task(self._steering.run(), name="steering"),
                 tasks.create_task(
                     parts.consenting.watch(self._arrived.set), name="consents"
@@ -104,7 +111,7 @@ class Agent:
                 running.append(tasks.create_task(parts.feed.run(), name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
             self._sources.begin(tasks)
-            parts.notifier.ready(self._now.accepted.compiled.policy.name)
+            parts.notifier.ready(parts.outside.sentence())
             try:
                 await self._stop.wait()
                 parts.notifier.stopping()
@@ -132,7 +139,9 @@ class Agent:
 
     async def _run_flow(self, tasks: asyncio.TaskGroup) -> None:
         """Feed the flow; swaps happen here, between two batches."""
+        begin("flow")
         while not self._ended:
+            self._moves.step()
             await self._gathered()
             while self._steering.waiting:
                 self._flow = await self._steering.swap(self._flow)
@@ -179,7 +188,6 @@ class Agent:
         ]
         if losses:
             await self._desk.keeper.testify(*losses)
-        self._passes += 1
 
     def _log(self) -> None:
         """Write the owner's own log; where that fails, status says so."""
@@ -200,9 +208,11 @@ class Agent:
 
     async def _clockwork(self) -> None:
         """Clock, retention, cards, snapshots: things that only time moves."""
+        begin("clockwork")
         desk = self._desk
         next_snapshot_ns = 0
         while True:
+            self._moves.step()
             self._watch.look(self._now)
             self._sources.look()
             self._steering.look_at_cards()
@@ -216,14 +226,13 @@ class Agent:
                     await desk.keeper.let_go(lambda: store.expire(now_ns))  # noqa: B023  # run at once
             await desk.clock.sleep(min(CLOCKWORK_S, interval_ns / 1e9))
 
-    async def _pulse(self) -> None:
-        """Feed the watchdog while the data path moves, or waits for the disk."""
-        before = -1
-        while True:
-            if self._passes != before or self._desk.keeper.problem:
-                self._parts.notifier.alive(self._now.accepted.state)
-            before = self._passes
-            await self._desk.clock.sleep(CLOCKWORK_S)
+    def _signs(self) -> Iterator[Sign]:
+        """Return what every part shows: sources, flow, store, uplink, clockwork."""
+        yield from self._sources.signs()
+        yield self._moves.sign("flow", PATIENCE_S)
+        yield self._moves.sign("clockwork", PATIENCE_S)
+        yield from self._desk.uplink.signs()
+        yield self._desk.keeper.sign()
 
     async def _snapshot(self) -> None:
         desk = self._desk

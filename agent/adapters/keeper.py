@@ -8,6 +8,7 @@ sources shed meanwhile, and count it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
@@ -22,14 +23,16 @@ from agent.telemetry.report import telemetry_body
 from protocols.signed import pack_signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from agent.adapters.journal import Journal
+    from agent.adapters.moves import Moves
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
     from agent.evidence import Evidence
     from agent.ports import Clock, Signer
     from agent.telemetry.state import Autonomy
+    from agent.vitals import Sign
     from policies.tables import CompiledPolicy
 
 P = ParamSpec("P")
@@ -74,6 +77,15 @@ class Keeper:
         # The mirror of the counters changes with the store's, or not at all.
         self._turn = asyncio.Lock()
 
+    @property
+    def moves(self) -> Moves:
+        """Return where the parts of the daemon leave their marks."""
+        return self._thread.moves
+
+    def sign(self) -> Sign:
+        """Return what the store shows to the pulse."""
+        return self._thread.sign()
+
     def hurry(self) -> None:
         """The agent stops: a disk that still refuses ends it (Unavailable)."""
         self._tries_left = LAST_TRIES
@@ -82,7 +94,7 @@ class Keeper:
         """Make a pass durable; waits as long as the disk refuses."""
         if commit.is_empty and commit.held == self._held:
             return
-        async with self._turn:
+        async with self._in_turn():
             if commit.verdicts:
                 commit = _documented(commit, self.firewall.with_more(commit.verdicts))
             await self._stubbornly(self._journal.commit, commit)
@@ -98,7 +110,7 @@ class Keeper:
         ``make`` is told the position of its first entry in the log, and runs in the
         store's thread, where nobody appends meanwhile. Returns that position.
         """
-        async with self._turn:
+        async with self._in_turn():
 
             def told() -> tuple[int, Commit]:
                 index = self._journal.size()
@@ -126,7 +138,7 @@ class Keeper:
         self, policy: CompiledPolicy, losses: Mapping[str, int], now_ns: int
     ) -> None:
         """Put the growth of the counters into evidence, and the same into telemetry."""
-        async with self._turn:
+        async with self._in_turn():
             await self._firewall_snapshot(now_ns)
             rows = self.counters.grown()
             entries = self._evidence.counters(
@@ -184,6 +196,15 @@ class Keeper:
             body=pack_signed("telemetry", body, self._signer.sign),
             confirm="puback",
         )
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        with self._thread.moves.waits():  # whose turn it is waits for the store
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _stubbornly(
         self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from agent.adapters.reading import read_bus
+from agent.adapters.reading import Mark, read_bus
 from agent.adapters.watch import LinkWatch
 from agent.sources.gathering import Gathering
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.modbus.tap import NetworkTap
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.control import Accepted
     from agent.records import Arrival
+    from agent.vitals import Sign
     from protocols.frames import FrameBatch
     from protocols.modbus.exchanges import PairBatch
     from protocols.modbus.values import Point
@@ -51,6 +52,7 @@ class Listening:
         self._pollers: list[ModbusPoller] = []
         self._links: list[asyncio.Task[None]] = []
         self._revision = 0
+        self._marks: list[Mark] = []
         desk.losses.watch("modbus proxy", desk.between.lost)
 
     # --- life -----------------------------------------------------------------------
@@ -91,18 +93,29 @@ class Listening:
     async def _tap(self, tap: NetworkTap | LineTap) -> None:
         desk, troubles = self._desk, self._desk.now.troubles
         tap.watch(desk.losses)
+        mark = Mark(tap.name)
+        self._marks.append(mark)
 
         def take(batch: PairBatch) -> None:
             self._gathering.add_exchanges(batch)
             self._wake()
 
-        await read_bus(tap.name, tap.open, take, desk.losses, troubles, desk.clock)
+        await read_bus(
+            tap.name, tap.open, take, desk.losses, troubles, desk.clock, mark
+        )
 
     async def _link(self, poller: ModbusPoller) -> None:
         async with contextlib.aclosing(poller.batches()) as batches:  # type: ignore[type-var]  # an async generator, declared as an iterator
             async for batch in batches:
                 self._gathering.add_transactions(batch)
                 self._wake()
+
+    def signs(self) -> Iterator[Sign]:
+        """Return what every source shows to the pulse."""
+        yield from (mark.sign() for mark in self._marks)
+        yield from (poller.sign() for poller in self._pollers)
+        if (proxy := self._desk.between.sign()) is not None:
+            yield proxy
 
     # --- what they brought ----------------------------------------------------------
 

@@ -14,9 +14,10 @@ from agent.inspection.counts import FindingCounts
 from agent.telemetry.findings import finding_families
 from agent.telemetry.prometheus import exposition
 from agent.telemetry.report import Situation, state_body
+from agent.vitals import Summary, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.adapters.buses import Buses
     from agent.adapters.keeper import Keeper
@@ -80,8 +81,10 @@ class Outside:
         now: Now,
         links: Links | None = None,
         buses: Buses | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
-        """Nothing has been published yet."""
+        """Nothing has been published yet; ``sources``: the names of all."""
+        self._sources = tuple(sources)
         self._identity = identity
         self._clock = clock
         self._keeper = keeper
@@ -103,6 +106,23 @@ class Outside:
         if broken is not None:
             found.append(f"store: was damaged, set aside at start: {broken.why}")
         return tuple(found)
+
+    def sentence(self) -> str:
+        """Return one line for who looks at the service."""
+        now, policy = self._now, self._now.accepted.compiled.policy
+        away = sum(name in now.troubles for name in self._sources)
+        return sentence(
+            Summary(
+                policy.name,
+                policy.version,
+                now.policy_state,
+                len(self._sources) - away,
+                len(self._sources),
+                self._uplink.state.value,
+                self._keeper.store.statistics().bytes_used,
+                self.problems(),
+            )
+        )
 
     def pages(self) -> Mapping[str, tuple[str, Callable[[], str]]]:
         """Return what the status socket serves: path -> content type, function."""

@@ -13,6 +13,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.moves import begin
 from agent.errors import Unavailable
 from agent.limits import EVIDENCE_ENTRIES_A_MESSAGE
 from agent.records import Outgoing
@@ -141,7 +142,9 @@ class Publisher:
     async def _send_pages(
         self, link: Link, store: SqliteStore, thread: StoreThread
     ) -> None:
+        begin("evidence")
         while True:
+            thread.moves.step()
             self._wake.clear()
             while await self._page(link, store, thread):
                 pass

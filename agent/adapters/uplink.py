@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from agent.adapters.moves import begin
 from agent.adapters.mqtt import connect
 from agent.errors import BadInput, Refused, Unavailable
 from agent.records import Outgoing
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from agent.uplink.backoff import Backoff
     from agent.uplink.receipt import Confirmations
     from agent.uplink.scheduler import Scheduler
+    from agent.vitals import Sign
 
 SWEPT_MAX: Final = 65_536  # rows remembered for a sweep; 2 MiB
 INBOX_MAX: Final = 256  # receipts that wait for the disk; 64 MiB of the largest
@@ -44,6 +46,8 @@ INBOX_FULL_S: Final = 0.1
 IDLE_S: Final = 1.0  # how long an empty spool is believed without a nudge
 REFUSED_PAUSE_S: Final = 1.0  # a passing refusal of the broker
 UNHEARD_PAUSE_MAX_S: Final = 60.0  # nobody listens: asked ever more seldom
+# More than an answer (30 s), a connection (10 s, names resolved) or a rest may take.
+PATIENCE_S: Final = 180.0
 CONTENT_TYPE: Final = "application/vnd.sluicegate"
 
 
@@ -112,10 +116,25 @@ class Uplink:
         """Send nothing of the spool meanwhile: permissions are about to shrink."""
         self._open.clear()
         try:
-            async with self._dealing:  # what is on its way has its answer
+            with self._thread.moves.waits():  # what is on its way has its answer
+                await self._dealing.acquire()
+            try:
                 yield
+            finally:
+                self._dealing.release()
         finally:
             self._open.set()
+
+    def signs(self) -> tuple[Sign, Sign]:
+        """Return what the uplink shows, and who sends the evidence while it is up.
+
+        Offline is no stall: to wait and to try again is what is due then.
+        """
+        moves = self._thread.moves
+        return (
+            moves.sign("uplink", PATIENCE_S),
+            moves.sign("evidence", PATIENCE_S, due=self.online),
+        )
 
     @property
     def online(self) -> bool:
@@ -124,7 +143,9 @@ class Uplink:
 
     async def run(self) -> None:
         """Connect, serve, and again; a broken link never ends the agent."""
+        begin("uplink")
         while True:
+            self._thread.moves.step()
             self._step(Event.CONNECT)
             try:
                 link = await self._connected()
@@ -187,6 +208,7 @@ class Uplink:
 
     async def _receive(self, link: Link) -> None:
         """Take in receipts at once; settle those that have come with one another."""
+        begin("receipts")
         self._inbox.clear()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settle(link), name="uplink.settle")
@@ -255,9 +277,11 @@ class Uplink:
 
     async def _send(self, link: Link) -> None:
         while True:
+            self._thread.moves.step()
             self._nudge.clear()
             await self._overdue()
-            await self._open.wait()
+            with self._thread.moves.waits():  # who pauses us
+                await self._open.wait()
             async with self._dealing:
                 pause_s = await self._deal(link)
             if pause_s is not None:

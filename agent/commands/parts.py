@@ -30,7 +30,6 @@ from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import accept_again, accept_signed
 from agent.adapters.publisher import Publisher
 from agent.adapters.steering import Desk
-from agent.adapters.systemd import Notifier
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
 from agent.errors import Unavailable
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from agent.adapters.policy.shelf import Restored
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
+    from agent.adapters.systemd import Notifier
     from agent.adapters.watch import WallClock
     from agent.assembly import Identity
     from agent.config import Can, Config
@@ -81,6 +81,7 @@ class Opened:
     journal: Journal
     store: SqliteStore
     thread: StoreThread
+    notifier: Notifier
 
 
 def authority(paths: Paths, accepted: Accepted) -> Authority:
@@ -114,9 +115,11 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
     )  # fmt: skip
     between = _between(paths, clock)
     buses = _buses(config, world, losses, now)
-    asked.append(
-        Outside(identity, clock, keeper, uplink, losses, autonomy, now, between, buses)
-    )
+    told = Outside(
+        identity, clock, keeper, uplink, losses, autonomy, now, between, buses,
+        config.source_names(),
+    )  # fmt: skip
+    asked.append(told)
 
     def adopt(taken: Accepted) -> None:
         uplink.authority = authority(paths, taken)
@@ -146,7 +149,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         consenting=Consenting(
             Path(paths.of(config.state_dir)), keeper, evidence, clock, now
         ),
-        notifier=Notifier(),
+        notifier=opened.notifier,
         outside=asked[0],
         open_links=partial(_pollers, config, clock),
     )

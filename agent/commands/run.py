@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import secrets
@@ -31,7 +32,9 @@ from agent.adapters.policy.loader import (
     pinned_root,
 )
 from agent.adapters.sqlite_open import StoreOptions
+from agent.adapters.starting import Hangups, Start
 from agent.adapters.store_thread import StoreThread
+from agent.adapters.systemd import Notifier
 from agent.assembly import Identity
 from agent.commands.parts import Opened, World, feed_of, parts_of
 from agent.config import parse_config
@@ -57,7 +60,10 @@ def main(arguments: list[str], world: World | None = None) -> int:
     )
     config_file: Path = parser.parse_args(arguments).config
     os.umask(0o077)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before we are up is no end
+    hangups = Hangups()
+    signal.signal(signal.SIGHUP, hangups.note)  # a reload before we are up is no end
+    faulthandler.enable(2)  # who is ended by the watchdog says where it was: no values
+    notifier = Notifier()
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
     )
@@ -72,16 +78,23 @@ def main(arguments: list[str], world: World | None = None) -> int:
         reason = error.strerror or "cannot be made"
         raise BadInput(str(config_file), "state_dir", reason) from None
     here = world or World(SystemClock(), open_bus, on_signals)
-    asyncio.run(serve(paths, first, here))
+    asyncio.run(serve(paths, first, here, notifier, hangups))
     return 0
 
 
-async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
+async def serve(
+    paths: Paths,
+    accepted: Accepted | None,
+    world: World,
+    notifier: Notifier | None = None,
+    hangups: Hangups | None = None,
+) -> None:
     """Open everything, run until asked to stop, close everything.
 
     ``accepted``: the policy that decides; None where pushed ones may, so that the store
-    must be asked.
+    must be asked. ``hangups``: reloads asked for so far.
     """
+    notifier = notifier or Notifier({})
     config, clock = paths.config, world.clock
     folder = Path(paths.of(config.state_dir))
     boot = secrets.token_bytes(16)
@@ -98,20 +111,24 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
         config.device, boot, VERSION, signer, secrets.token_bytes,
         KeyRing(master_of(paths), secrets.token_bytes), Lineage(),
     )  # fmt: skip
-    store = open_named(folder / "store.db", options, config.device)
     with StoreThread().working() as thread:
+        start = Start(notifier, thread)
+        store = await start.step(
+            "opens the store", open_named, folder / "store.db", options, config.device
+        )
         try:
             journal.attach(store)
-            opened = Opened(identity, evidence, journal, store, thread)
+            opened = Opened(identity, evidence, journal, store, thread, notifier)
             restored = None
             if accepted is None:
                 from agent.adapters.policy.floors import newest_entries
                 from agent.adapters.policy.shelf import restore
 
                 root = pinned_root(paths)
-                restored = await thread.run(
-                    restore, paths, store, root, newest_entries(store)
-                )
+                restored = await start.step(
+                    "reads the policy", restore, paths, store, root,
+                    newest_entries(store),
+                )  # fmt: skip
                 accepted = restored.accepted
             parts = parts_of(paths, accepted, opened, world)
             if restored is not None:
@@ -119,6 +136,8 @@ async def serve(paths: Paths, accepted: Accepted | None, world: World) -> None:
             await _booted(parts, store, thread)
             agent = Agent(parts)
             world.started(agent)
+            if hangups is not None and hangups.asked:
+                agent.reload()
             await agent.run()
             await thread.run(store.keep_document, "run", STOPPED)
         finally:

@@ -15,6 +15,7 @@ from agent.adapters.modbus.telling import families, link_states, tap_families
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
 from agent.firewall.stage import Firewall
+from agent.vitals import Sign
 from protocols.modbus.peers import Peers
 from protocols.telemetry import TapState
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from protocols.telemetry import LinkState
 
 BATCHES_A_PASS_MAX: Final = 8  # of the proxies' log
+PATIENCE_S: Final = 60.0
 JUDGES_MAX: Final = 16  # whose exchanges may still be under way
 
 
@@ -60,6 +62,7 @@ class Between:
             ModbusProxy(links, self.peers, wall=clock.now_ns) if links else None
         )
         self.held = frozenset(link.number for link in links)
+        self._is_started = False
         self._memory, self._flow_memory = Memory(), Memory()
         # The names of their rules; None decides nothing by a rule.
         self._judges: dict[Judging | None, tuple[str, ...]] = {}
@@ -100,11 +103,13 @@ class Between:
         Fail closed: until ``adopt``, every link follows its ``without_policy``.
         """
         if self._proxy is not None:
+            self._is_started = True
             loop = asyncio.get_running_loop()
             self._proxy.start(lambda: _woken(loop, wake))
 
     async def stop(self) -> None:
         """Accept nobody, end what is under way; what passed can still be taken."""
+        self._is_started = False
         if self._proxy is not None:
             await asyncio.to_thread(self._proxy.stop)
 
@@ -128,6 +133,12 @@ class Between:
     def lost(self) -> int:
         """Return exchanges that passed and that the flow was too slow to take."""
         return 0 if self._proxy is None else self._proxy.statistics().lost
+
+    def sign(self) -> Sign | None:
+        """Return what the proxies' thread shows; None where no link is proxied."""
+        if self._proxy is None:
+            return None
+        return Sign("modbus proxy", self._proxy.beats, self._is_started, PATIENCE_S)
 
     def states(self) -> tuple[LinkState, ...]:
         """Return how every configured link is."""

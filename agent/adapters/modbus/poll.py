@@ -16,6 +16,7 @@ from agent.adapters.modbus.link import Link, LinkConfig, Malformed, Reply, Silen
 from agent.adapters.modbus.schedule import Breaker, Schedule
 from agent.adapters.modbus.sunspec import find_models, find_points, load_model
 from agent.errors import Unavailable
+from agent.vitals import Sign
 from protocols.errors import WireError
 from protocols.modbus.plan import FUNCTION, NeverRange, Read, coalesce
 from protocols.samples import TransactionBatch
@@ -34,6 +35,7 @@ IDLE_NS: Final = 1_000_000_000  # nothing to read: look again after this
 SEARCH_AGAIN_NS: Final = 600_000_000_000
 SEARCH_RETRY_NS: Final = 60_000_000_000
 NS: Final = 1_000_000_000
+PATIENCE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class ModbusPoller:
         self._clock = clock
         self._never = tuple(never)
         self._window_s = window_s
+        self._patience_s = PATIENCE_S + 2 * config.timeout_s  # to connect, to ask
         self._link = Link(config)
         self._link_breaker = Breaker(chance, silences_max=1)
         self._schedule = Schedule(chance)
@@ -127,6 +130,8 @@ class ModbusPoller:
         self._counts = _Counts()
         self._rows: list[_Row] = []
         self._quiet_until_ns = 0
+        self._turns = 0  # steps and requests
+        self._asleep_until_ns = 0
         self._unused = False  # a connection on which nothing was asked yet
         self._plan()
 
@@ -185,8 +190,14 @@ class ModbusPoller:
                 await asyncio.wait({step})
             self._link.close()
 
+    def sign(self) -> Sign:
+        """Return what it shows: its turns, and whether it has slept its time."""
+        is_awake = self._clock.monotonic_ns() >= self._asleep_until_ns
+        return Sign(f"source {self.name}", self._turns, is_awake, self._patience_s)
+
     async def _step(self) -> None:
         """Do the next thing: wait, connect, search, or read once."""
+        self._turns += 1
         now_ns = self._clock.monotonic_ns()
         unit = self._to_search(now_ns)
         if unit is None and not self._schedule.is_ready(now_ns):
@@ -207,6 +218,7 @@ class ModbusPoller:
     async def _sleep_until(self, time_ns: int) -> None:
         left_ns = time_ns - self._clock.monotonic_ns()
         if left_ns > 0:
+            self._asleep_until_ns = time_ns
             await self._clock.sleep(left_ns / NS)
 
     async def _connect(self) -> None:
@@ -228,6 +240,7 @@ class ModbusPoller:
     async def _ask(self, read: Read) -> Reply:
         """Send one request, after the pause, and count how it ended."""
         assert read.function == FUNCTION[read.table]  # 1 to 4: those that only read
+        self._turns += 1
         await self._sleep_until(self._quiet_until_ns)
         breaker = self._schedule.breaker(read.unit)
         self._unused = False

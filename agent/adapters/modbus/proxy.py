@@ -35,6 +35,7 @@ log = logging.getLogger("sluicegate.proxy")
 # main thread busy in Python, p99 is 22 ms with 5 ms and 4 ms with this.
 SWITCH_S: Final = 0.0002
 START_S: Final = 10.0
+BEAT_S: Final = 1.0
 STOP_S: Final = 15.0  # beyond a device's timeout; then the thread is left to the exit
 
 
@@ -64,6 +65,7 @@ class ModbusProxy:
         self._stop: asyncio.Event | None = None
         self._loop: ProxyLoop | None = None
         self._failure = ""
+        self.beats = 0  # seconds in which the thread's loop came round
         self._switch_s = 0.0
 
     # --- for the runtime -------------------------------------------------------------
@@ -149,11 +151,17 @@ class ModbusProxy:
                 tasks.create_task(line.run(loop), name=f"proxy.{line.link.name}")
                 for line in self._lines
             ]
+            running.append(tasks.create_task(self._beat(), name="proxy.beat"))
             self._started.set()
             await self._stop.wait()
             await asyncio.gather(*(line.drain() for line in self._lines))
             for task in running:
                 task.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self.beats += 1
+            await asyncio.sleep(BEAT_S)
 
 
 def _odd(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ counted: the poller and the proxy tell it themselves.
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -168,6 +169,10 @@ class NetworkTapSource:
     async def _readable(self, timeout_s: float) -> bool:
         return await readable(self._socket.fileno(), timeout_s)
 
+    def is_due(self) -> bool:
+        """Tell whether packets wait to be read."""
+        return waits(self._socket.fileno())
+
     def lost(self) -> int:
         """Return packets that the kernel dropped because we were too slow."""
         return self._socket.lost()
@@ -176,6 +181,15 @@ class NetworkTapSource:
         """Close the socket."""
         self._tap.is_open = False
         self._socket.close()
+
+
+def waits(descriptor: int) -> bool:
+    """Tell whether a descriptor can be read, without waiting; False once closed."""
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def readable(descriptor: int, timeout_s: float) -> bool:

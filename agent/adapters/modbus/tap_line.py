@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import serial
 
-from agent.adapters.modbus.tap import readable
+from agent.adapters.modbus.tap import readable, waits
 from agent.errors import Unavailable
 from protocols.modbus.exchanges import UNLISTED
 from protocols.modbus.rtu_line import RtuLine
@@ -124,6 +124,10 @@ class LineTapSource:
         if not data:
             raise Unavailable(self.name, "the line has gone")
         return data
+
+    def is_due(self) -> bool:
+        """Tell whether bytes wait to be read."""
+        return self._port.is_open and waits(self._port.fileno())
 
     def lost(self) -> int:
         """Return exchanges that nobody took in time."""
