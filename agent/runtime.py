@@ -111,6 +111,7 @@ class Agent:
                 running.append(tasks.create_task(parts.feed.run(), name="policies"))
             flow = tasks.create_task(self._run_flow(tasks), name="flow")
             self._sources.begin(tasks)
+            await self._sources.tried()
             parts.notifier.ready(parts.outside.sentence())
             try:
                 await self._stop.wait()

@@ -12,7 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.can_watch import CanWatch
-from agent.adapters.reading import REOPEN_S
+from agent.adapters.reading import REOPEN_S, sign_of
 from agent.adapters.socketcan import PASSES_ALL, SocketCanSource
 from agent.errors import Unavailable
 from agent.sources.bus_book import BusBook
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agent.sources.bus_filter import Pairs
     from agent.sources.losses import Losses
     from agent.telemetry.prometheus import Family
+    from agent.vitals import Sign
     from policies.compile import Compiled
     from protocols.frames import FrameBatch
     from protocols.telemetry import BusState
@@ -54,6 +55,7 @@ class BusReader:
         self._troubles = troubles
         self._source: FrameSource | None = None
         self._error = ""  # why it is not open
+        self.tried = False  # to open it, once at least
         self._told = False  # netlink knows of the interface that the source reads
         self._before: dict[str, int] = {}  # lost by openings that have ended, by cause
         self._changed = asyncio.Event()
@@ -95,6 +97,10 @@ class BusReader:
             lost[cause] = lost.get(cause, 0) + count
         return lost
 
+    def sign(self) -> Sign:
+        """Return what it shows to the pulse."""
+        return sign_of(self.book.name, self.book.frames, self._source)
+
     async def run(self, take: Callable[[FrameBatch], None]) -> None:
         """Hand every batch to ``take``; ends only when it is cancelled."""
         while True:
@@ -102,8 +108,10 @@ class BusReader:
             try:
                 source = await asyncio.to_thread(self._opened)
             except Unavailable as error:
+                self.tried = True
                 self._ended(self._words(error))
             else:
+                self.tried = True
                 await self._read(source, take)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REOPEN_S):
@@ -259,6 +267,15 @@ class Buses:
         ]
         if any(told):
             self._wake()
+
+    @property
+    def tried(self) -> bool:
+        """Tell whether every bus was opened, or found away, once."""
+        return all(one.tried for one in self._readers)
+
+    def signs(self) -> Iterator[Sign]:
+        """Return what every bus shows to the pulse."""
+        return (one.sign() for one in self._readers)
 
     # --- what is told ---------------------------------------------------------------
 

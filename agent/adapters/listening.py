@@ -8,7 +8,7 @@ gathering until the flow asks for it.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.adapters.reading import Mark, read_bus
 from agent.adapters.watch import LinkWatch
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from protocols.frames import FrameBatch
     from protocols.modbus.exchanges import PairBatch
     from protocols.modbus.values import Point
+
+# A device whose driver takes its time (slcan: 2 s) does not hold up the others.
+TRIED_S: Final = 1.0
+TRIES: Final = 50
 
 
 class Listening:
@@ -110,8 +114,18 @@ class Listening:
                 self._gathering.add_transactions(batch)
                 self._wake()
 
+    async def tried(self) -> None:
+        """Wait until all that can be opened at once is open; not for long."""
+        taps, buses = len(self._desk.between.taps), self._desk.buses
+        for _ in range(TRIES):
+            tried = sum(mark.tried for mark in self._marks)
+            if tried == taps and buses.tried:
+                return
+            await self._desk.clock.sleep(TRIED_S / TRIES)
+
     def signs(self) -> Iterator[Sign]:
         """Return what every source shows to the pulse."""
+        yield from self._desk.buses.signs()
         yield from (mark.sign() for mark in self._marks)
         yield from (poller.sign() for poller in self._pollers)
         if (proxy := self._desk.between.sign()) is not None:

@@ -65,6 +65,7 @@ class PythonCanSource:
         self._pause_s = pause_s
         self._queue: deque[can.Message] = deque()
         self._lost = 0
+        self.turns = 0  # chunks taken
         self._broken_run = 0  # messages in a row that the driver could not read
         self._failure = ""
         self._ended = threading.Event()
@@ -107,7 +108,12 @@ class PythonCanSource:
         with contextlib.suppress(can.CanError, OSError):  # a device that is gone
             self._bus.shutdown()
 
+    def is_due(self) -> bool:
+        """Tell whether messages wait for the event loop."""
+        return bool(self._queue)
+
     def _take(self) -> list[can.Message]:
+        self.turns += 1
         count = min(len(self._queue), self._batch_frames)
         return [self._queue.popleft() for _ in range(count)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
@@ -29,7 +30,12 @@ PATIENCE_S: Final = 60.0
 
 @runtime_checkable
 class Telling(Protocol):
-    """A source that tells whether something waits to be read."""
+    """A source that tells whether something waits to be read.
+
+    ``turns`` rises whenever it has read, also where what it read makes no batch.
+    """
+
+    turns: int
 
     def is_due(self) -> bool:
         """Tell, without reading."""
@@ -46,8 +52,24 @@ class Mark:
 
     def sign(self) -> Sign:
         """Return what it shows now."""
-        due = isinstance(self.open, Telling) and self.open.is_due()
-        return Sign(f"source {self.name}", self.steps, due, PATIENCE_S)
+        return sign_of(self.name, self.steps, self.open)
+
+
+def sign_of(name: str, steps: int, source: object) -> Sign:
+    """Return what a source shows now; ``source``: None while it is away."""
+    turns, due = 0, False
+    if isinstance(source, Telling):
+        turns, due = source.turns, source.is_due()
+    return Sign(f"source {name}", steps + turns, due, PATIENCE_S)
+
+
+def waits(descriptor: int) -> bool:
+    """Tell whether a descriptor can be read, without waiting; False once closed."""
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
 class Source(Protocol[T_co]):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.adapters.datagrams import DatagramReceiver, prepare_socket
+from agent.adapters.reading import waits
 from agent.errors import BadInput, Unavailable
 from agent.limits import BATCH_FRAMES_MAX
 from protocols.can.socketcan import CANFD_MTU, unpack
@@ -80,6 +81,7 @@ class SocketCanSource:
         self.passes = PASSES_ALL  # pairs of the kernel's filter
         self._bus = bus
         self._socket = sock
+        self.turns = 0  # frames fetched, in one go each
         self._waiting: asyncio.Future[None] | None = None
         self._end = ""  # why it ends once all that waits is read
         with contextlib.suppress(OSError):  # CAN sockets do not know how; others do
@@ -118,6 +120,7 @@ class SocketCanSource:
         An interface that is down keeps its socket: frames flow again once it is up.
         Unavailable where it went away, after all that it left was read.
         """
+        self.turns += 1
         count = self._received()
         if not count:
             if self._end:
@@ -143,6 +146,10 @@ class SocketCanSource:
             while self._socket.fileno() >= 0 and (frames := self.read()) is not None:
                 if len(frames):
                     yield frames
+
+    def is_due(self) -> bool:
+        """Tell whether frames wait to be read."""
+        return waits(self._socket.fileno())
 
     def close(self) -> None:
         """Close the socket, which ends `batches`; `lost` keeps its last count."""

@@ -11,7 +11,6 @@ counted: the poller and the proxy tell it themselves.
 from __future__ import annotations
 
 import asyncio
-import select
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from agent.adapters.modbus.tap_places import known_places
 from agent.adapters.modbus.tap_socket import TapSocket
 from agent.adapters.modbus.tap_streams import TapStreams
+from agent.adapters.reading import waits
 from protocols.capture.ethernet import (
     LINK_ETHERNET,
     find_segments,
@@ -148,6 +148,7 @@ class NetworkTapSource:
         self.name = tap.name
         self._tap = tap
         self._socket = socket
+        self.turns = 0  # packets fetched, in one go each
         tap.is_open = True
 
     async def batches(self) -> AsyncIterator[PairBatch]:
@@ -158,6 +159,7 @@ class NetworkTapSource:
             if await self._readable(max(flush_at - loop.time(), 0.0)):
                 await asyncio.sleep(PAUSE_S)
             while (packets := self._socket.read()) is not None:
+                self.turns += 1
                 if len(pairs := self._tap.fed(packets)):
                     yield pairs
                 await asyncio.sleep(0)  # under a flood, others get a turn, too
@@ -181,15 +183,6 @@ class NetworkTapSource:
         """Close the socket."""
         self._tap.is_open = False
         self._socket.close()
-
-
-def waits(descriptor: int) -> bool:
-    """Tell whether a descriptor can be read, without waiting; False once closed."""
-    if descriptor < 0:
-        return False
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 async def readable(descriptor: int, timeout_s: float) -> bool:

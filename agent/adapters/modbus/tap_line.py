@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import serial
 
-from agent.adapters.modbus.tap import readable, waits
+from agent.adapters.modbus.tap import readable
+from agent.adapters.reading import waits
 from agent.errors import Unavailable
 from protocols.modbus.exchanges import UNLISTED
 from protocols.modbus.rtu_line import RtuLine
@@ -96,6 +97,7 @@ class LineTapSource:
         self.name = tap.name
         self._tap = tap
         self._port = port
+        self.turns = 0  # reads
         self._before = tap.line.statistics.lost
         tap.is_open = True
 
@@ -115,6 +117,7 @@ class LineTapSource:
             await asyncio.sleep(0)
 
     def _read(self) -> bytes:
+        self.turns += 1
         try:
             data = os.read(self._port.fileno(), READ_BYTES)
         except BlockingIOError:
