@@ -27,6 +27,7 @@ CREDENTIAL_NAME: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+BitRate = Annotated[int, msgspec.Meta(ge=0, le=20_000_000)]
 Baudrate = Annotated[int, msgspec.Meta(ge=50, le=10_000_000)]
 
 
@@ -62,6 +63,8 @@ class Can(Strict, frozen=True, kw_only=True):
     fd: bool = False
     # What the kernel lets through: all, or only what the bindings name (socketcan).
     frames: Literal["all", "bound"] = "all"
+    bitrate: BitRate = 0  # that the bus should have, bit/s; 0: not told
+    data_bitrate: BitRate = 0  # of the data phase (CAN FD)
     options: dict[str, str | int | bool] = {}
 
 

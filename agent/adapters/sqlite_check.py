@@ -221,26 +221,36 @@ def _check_entries(database: sqlite3.Connection) -> list[str]:
 
 
 def check_all(path: Path) -> list[str]:
-    """Check every byte of the store at ``path``, for ``sluicegate doctor``.
+    """Check every byte of the store at ``path``.
 
     Reads only; may run while the daemon does. Returns one line per problem.
     """
+    return check_pages(path) or check_records(path)
+
+
+def check_pages(path: Path) -> list[str]:
+    """Check what the next start would salvage: pages, sums, evidence, tree."""
     try:
         database = connect(path, read_only=True)
     except (Damaged, Unavailable) as error:
         return [str(error)]
     with contextlib.closing(database):
-        problems = check_deep(database)
-        if problems:
-            return problems
-        try:
+        return check_deep(database)
+
+
+def check_records(path: Path) -> list[str]:
+    """Check what is looked at when it is used: messages, retained data, documents."""
+    try:
+        with contextlib.closing(connect(path, read_only=True)) as database:
             return [
                 *_changed_spool(database),
                 *_changed_retained(database),
                 *_changed_documents(database),
             ]
-        except sqlite3.Error as error:
-            return [f"integrity check: {error}"]
+    except (Damaged, Unavailable) as error:
+        return [str(error)]
+    except sqlite3.Error as error:
+        return [f"integrity check: {error}"]
 
 
 class StoredDocuments:

@@ -254,12 +254,19 @@ def consent_list(
 @app.command()
 def doctor(
     config: ConfigFile = DEFAULT_CONFIG,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this check or group of checks. May be given again."),
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="What is checked; nothing is looked at.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON, for machines.")] = False,
 ) -> int:
-    """Check configuration, policy, keys, buses, broker, clock, disk and database."""
-    from agent.commands.doctor import examine
+    """Check all that the agent needs, and say how to mend what is wrong."""
+    from agent.commands.doctor.command import examine, show_list
 
-    return examine(config, json)
+    return show_list(json) if listed else examine(config, json, only or ())
 
 
 @app.command()

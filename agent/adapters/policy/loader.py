@@ -88,7 +88,15 @@ def pinned_root(paths: Paths) -> bytes:
 
 def accept(paths: Paths) -> Accepted:
     """Return the local policy; BadInput, PolicyError, Refused say why it may not be."""
-    loaded = load(
+    loaded = load_local(paths)
+    cards = _cards(paths)
+    check_cards(loaded.compiled.policy, cards, paths.of(paths.config.recipients))
+    return judge(loaded, cards, LOCKDOWN)
+
+
+def load_local(paths: Paths) -> Loaded:
+    """Return the local policy, compiled and not judged yet; or PolicyError."""
+    return load(
         paths.policy(),
         paths.bindings(),
         paths.floor(),
@@ -96,9 +104,6 @@ def accept(paths: Paths) -> Accepted:
         buses=_buses(paths),
         links=_links(paths),
     )
-    cards = _cards(paths)
-    check_cards(loaded.compiled.policy, cards, paths.of(paths.config.recipients))
-    return judge(loaded, cards, LOCKDOWN)
 
 
 def accept_signed(paths: Paths, signed: SignedPolicy) -> Accepted:

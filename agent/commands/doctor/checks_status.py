@@ -1,0 +1,185 @@
+"""The running agent: does it answer, is it this version, what does it say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent import VERSION
+from agent.commands.doctor.model import Check, bad, good, notice, put, quoted, run, warn
+from agent.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.commands.doctor.context import Context
+    from agent.commands.doctor.model import Found
+
+SOCKET: Final = "/run/sluicegate/status.sock"
+HOURS_MIN: Final = 4.0
+STALL_NS: Final = 600 * 10**9
+RESTART: Final = "systemctl restart sluicegate"
+
+
+def _configured(context: Context) -> Iterable[Found]:
+    metrics = context.paths.config.metrics
+    if metrics.socket or metrics.port:
+        yield good(context.paths.of(metrics.socket) or f"port {metrics.port}")
+    else:
+        said = "no status socket: nobody can ask the agent how it is"
+        yield warn(said, put("socket", SOCKET, "[metrics]"))
+
+
+def _folder(context: Context) -> Iterable[Found]:
+    socket = context.paths.config.metrics.socket
+    if not socket:
+        return
+    folder, user = Path(context.paths.of(socket)).parent, context.user
+    place = quoted(folder)
+    if not folder.is_dir():
+        fix = run(f"install -d -m 0750 -o {user.name} -g {user.group} {place}")
+        yield bad(f"{folder}: no such folder for metrics.socket", fix)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        said = f"{folder}: {user.name} may not write in it"
+        yield bad(said, run(f"chown {user.owner} {place}", f"chmod u+rwx {place}"))
+    else:
+        yield good(str(folder))
+
+
+def _answers(context: Context) -> Iterable[Found]:
+    metrics = context.paths.config.metrics
+    if not (metrics.socket or metrics.port):
+        return
+    try:
+        found = context.status
+    except Unavailable as error:
+        yield notice(str(error), run("systemctl start sluicegate"))
+    else:
+        yield good(f"agent {found.get('agent')} runs")
+
+
+def _runs(context: Context) -> bool:
+    metrics = context.paths.config.metrics
+    if not (metrics.socket or metrics.port):
+        return False
+    try:
+        return bool(context.status)
+    except Unavailable:
+        return False
+
+
+def _version(context: Context) -> Iterable[Found]:
+    if not _runs(context):
+        return
+    running = str(context.status.get("agent"))
+    if running == VERSION:
+        yield good(running)
+    else:
+        yield warn(f"{running} runs, {VERSION} is installed", run(RESTART))
+
+
+def _problems(context: Context) -> Iterable[Found]:
+    if not _runs(context):
+        return
+    problems = context.status.get("problems")
+    told = [str(one) for one in problems] if isinstance(problems, list) else []
+    for one in told:
+        fix = "mend what it names, then ask again: " + run("sluicegate status")
+        yield warn(f"the agent says: {one}", fix, one.partition(":")[0])
+    if not told:
+        yield good("it has none")
+
+
+def _autonomy(context: Context) -> Iterable[Found]:
+    if not _runs(context):
+        return
+    hours = context.status.get("autonomy_h")
+    most = context.paths.config.spool.max_bytes
+    if not isinstance(hours, int | float) or hours < 0:
+        return  # nothing was made yet
+    if hours < HOURS_MIN:
+        said = f"without a broker, data are shed after {hours:.1f} hours"
+        times = min(int(HOURS_MIN / max(hours, 0.1)) + 1, 64)
+        yield warn(said, put("max_bytes", most * times, "[spool]"))
+    else:
+        yield good(f"{hours:.0f} hours")
+
+
+def _receipts(context: Context) -> Iterable[Found]:
+    """Online, and what was sent long ago has no receipt: the collector is away."""
+    if not _runs(context):
+        return
+    status = context.status
+    oldest, now = status.get("oldest_ns"), context.host.clock.now_ns()
+    late = isinstance(oldest, int) and oldest and now - oldest > STALL_NS
+    if status.get("online") and late:
+        unconfirmed = int(status.get("spool_records") or 0)  # type: ignore[call-overload]  # a number of our own status page
+        said = f"{unconfirmed} messages were sent and have no receipt for 10 minutes"
+        fix = "start the collector, or let it be a recipient of the policy: " + run(
+            "sluicectl collect --help"
+        )
+        yield bad(said, fix)
+    elif status.get("online"):
+        yield good("receipts come")
+
+
+NEEDS: Final = ("config.parse", "status.answers")
+CHECKS: Final = (
+    Check(
+        "status.configured",
+        "whether a status socket is configured",
+        "nobody can ask the agent how it is",
+        "set `socket` under `[metrics]`",
+        _configured,
+        ("config.parse",),
+    ),
+    Check(
+        "status.folder",
+        "the folder of the status socket",
+        "the agent does not start",
+        "`install -d` it for the agent's user",
+        _folder,
+        ("config.parse",),
+    ),
+    Check(
+        "status.answers",
+        "whether a running agent answers",
+        "it does not run",
+        "`systemctl start sluicegate`",
+        _answers,
+        ("config.parse",),
+    ),
+    Check(
+        "status.version",
+        "whether what runs is what is installed",
+        "an upgrade does not hold yet",
+        "`systemctl restart sluicegate`",
+        _version,
+        NEEDS,
+    ),
+    Check(
+        "status.problems",
+        "what the running agent says is wrong",
+        "something that the agent itself has met",
+        "mend what it names",
+        _problems,
+        NEEDS,
+    ),
+    Check(
+        "status.autonomy",
+        "how long the spool lasts without a broker",
+        "a short outage costs data",
+        "set `max_bytes` higher under `[spool]`",
+        _autonomy,
+        NEEDS,
+    ),
+    Check(
+        "status.receipts",
+        "whether the collector confirms what is sent",
+        "the spool fills although the broker is there",
+        "start the collector",
+        _receipts,
+        NEEDS,
+    ),
+)

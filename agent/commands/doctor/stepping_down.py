@@ -1,0 +1,51 @@
+"""Root looks as the agent's user: what it finds is what the agent would find."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.adapters.files import read_limited
+from agent.adapters.policy.loader import Paths
+from agent.adapters.privileges import become
+from agent.config import parse_config
+from agent.errors import BadInput
+from agent.limits import CONFIG_BYTES_MAX
+
+if TYPE_CHECKING:
+    from agent.commands.doctor.host import Host
+
+
+def step_down(config_file: Path, host: Host) -> bool:
+    """Become the owner of ``state_dir``, where that is another one; tell whether.
+
+    Where there is no such folder yet, the unit says who. Nothing happens without root.
+    """
+    if os.geteuid() != 0:
+        return False
+    unit = host.unit()
+    who = _owner(config_file) or _named(unit.get("User", ""))
+    if who is None or who[0] == 0:
+        return False
+    become(*who, keep=unit.get("AmbientCapabilities", "").lower().split())
+    return True
+
+
+def _owner(config_file: Path) -> tuple[int, int] | None:
+    try:
+        text = read_limited(config_file, CONFIG_BYTES_MAX)
+        paths = Paths(str(config_file), parse_config(text, str(config_file)))
+        told = Path(paths.of(paths.config.state_dir)).stat()
+    except (BadInput, OSError):
+        return None
+    return told.st_uid, told.st_gid
+
+
+def _named(user: str) -> tuple[int, int] | None:
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return found.pw_uid, found.pw_gid

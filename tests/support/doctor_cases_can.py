@@ -1,0 +1,181 @@
+"""Cases of CAN, unit and status."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent import VERSION
+from tests.support.doctor_case import Case
+from tests.support.doctor_house import Link
+from tests.support.status_stub import StatusStub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.doctor_house import House
+
+MIB = 2**20
+SECTION = "[[can]] can0"
+
+
+def _bus(house: House) -> None:
+    """A real bus of the kernel instead of python-can's."""
+    house.set("interface", '"socketcan"', SECTION)
+    house.machine.links["can0"] = Link()
+
+
+def _link(**changes: Any):
+    def seed(house: House) -> None:
+        link = house.machine.links["can0"]
+        house.machine.links["can0"] = replace(link, **changes)
+
+    return seed
+
+
+def _configured(**fields: object):
+    def seed(house: House) -> None:
+        for name, value in fields.items():
+            house.set(name, str(value).lower(), SECTION)
+
+    return seed
+
+
+def _renamed(house: House) -> None:
+    house.machine.links["can7"] = house.machine.links.pop("can0")
+
+
+def _virtual(house: House) -> None:
+    house.set("interface", '"socketcan"', SECTION)
+    house.set("channel", '"vcan0"', SECTION)
+    house.machine.links["vcan0"] = Link(bitrate=0, restart_ms=0, state="")
+
+
+def _gone(house: House) -> None:
+    house.machine.links.clear()
+
+
+def _passive(house: House) -> None:
+    _link(state="error-passive")(house)
+
+
+WIRING = (
+    r"check bit rate, wiring and the two 120 ohm terminators",
+    _link(state="error-active"),
+)
+CAN = [
+    Case("can.kernel", "none", "bad", "no CAN socket", lambda house: setattr(house.machine, "has_can", False), _bus),
+    Case("can.interface", "renamed", "bad", "no such interface", _renamed, _bus),
+    Case("can.interface", "unplugged", "bad", "no such interface", _gone, _bus,
+         mend=(r"plug the adapter of (can0) in", lambda house, name: house.machine.links.update({name: Link()}))),
+    Case("can.interface", "vcan", "bad", "no such interface", _gone, _virtual),
+    Case("can.up", "down", "bad", "can0: is down", _link(up=False), _bus),
+    Case("can.up", "never set", "bad", "can0: is down", _link(up=False, bitrate=0), _bus, given={"BITRATE": "250000"}),
+    Case("can.up", "expected", "bad", "can0: is down", _link(up=False, bitrate=0),
+         lambda house: (_bus(house), _configured(bitrate=500000)(house)), also=()),
+    Case("can.bitrate", "wrong", "bad", "250000 bit/s, and bitrate says 500000", _link(bitrate=250_000),
+         lambda house: (_bus(house), _configured(bitrate=500000)(house))),
+    Case("can.data_bitrate", "wrong", "bad", "0 bit/s, and data_bitrate says 2000000", _configured(data_bitrate=2_000_000), _bus),
+    Case("can.state", "bus-off", "bad", "bus-off", _link(state="bus-off"), _bus),
+    Case("can.state", "passive", "bad", "error-passive", _passive, _bus, mend=WIRING),
+    Case("can.state", "warning", "warn", "error-warning", _link(state="error-warning"), _bus, mend=WIRING),
+    Case("can.restart", "zero", "warn", "restart-ms is 0", _link(restart_ms=0), _bus),
+    Case("can.listen_only", "off", "notice", "acknowledges", _link(listen_only=False), _bus),
+    Case("can.fd", "classic", "bad", "mtu 16", _configured(fd=True), _bus),
+    Case("can.fd", "vcan", "bad", "mtu 16", _configured(fd=True), _virtual),
+    Case("can.queue", "small", "warn", "212992", lambda house: house.machine.settings.update({"net.core.rmem_max": 212992}), _bus),
+    Case("can.open", "none", "bad", "no-such", _configured(interface='"no-such"'),
+         mend=(r"mend `interface`, .* under `(\[\[can\]\] can0)`",
+               lambda house, section: house.set("interface", '"virtual"', section)), whole=("can",)),
+]  # fmt: skip
+
+
+# --- unit ---------------------------------------------------------------------------------
+
+
+def _unit(house: House) -> None:
+    house.machine.properties = {
+        "ActiveState": "active", "UnitFileState": "enabled", "User": "sluicegate",
+        "Restart": "on-failure", "WatchdogUSec": "30s", "LimitNOFILE": "4096",
+        "MemoryMax": str(256 * MIB), "AmbientCapabilities": "",
+    }  # fmt: skip
+
+
+def _property(**changes: str):
+    return lambda house: house.machine.properties.update(changes)
+
+
+def _tapped(house: House) -> None:
+    _unit(house)
+    house.set("interface", '"lo"', "[[tap]] t")
+
+
+UNIT = [
+    Case("unit.state", "failed", "bad", "has failed", _property(ActiveState="failed"), _unit),
+    Case("unit.state", "stopped", "notice", "is inactive", _property(ActiveState="inactive"), _unit),
+    Case("unit.enabled", "not", "warn", "not started at boot", _property(UnitFileState="disabled"), _unit),
+    Case("unit.watchdog", "none", "warn", "hangs", _property(WatchdogUSec="infinity"), _unit),
+    Case("unit.watchdog", "restart", "warn", "ends", _property(Restart="no"), _unit),
+    Case("unit.files", "few", "bad", "LimitNOFILE is 32", _property(LimitNOFILE="32"), _unit),
+    Case("unit.memory", "little", "warn", "MemoryMax is 64 MiB", _property(MemoryMax=str(64 * MIB)), _unit),
+    Case("unit.capabilities", "tap", "bad", "CAP_NET_RAW",
+         lambda house: house.set("interface", '"lo"', "[[tap]] t"), _unit),
+    Case("unit.capabilities", "port 502", "bad", "CAP_NET_BIND_SERVICE",
+         lambda house: [house.set(*one, "[[modbus]] plc") for one in
+                        (("mode", '"proxy"'), ("listen", '"127.0.0.1:502"'))], _unit),
+]  # fmt: skip
+
+
+# --- the running agent ----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _running(house: House) -> Iterator[None]:
+    """An agent that answers on the status socket; `house.said` is its page."""
+    house.said = {
+        "agent": VERSION,
+        "problems": [],
+        "autonomy_h": 99.0,
+        "online": True,
+        "oldest_ns": 0,
+        "spool_records": 0,
+    }
+    with StatusStub(house.folder / "status.sock", lambda: json.dumps(house.said)):
+        yield
+
+
+def _says(**changes: object):
+    return lambda house: house.said.update(changes)
+
+
+def _moved(house: House) -> None:
+    house.set("socket", '"run/status.sock"', "[metrics]")
+
+
+def _absent(house: House, _: str) -> None:
+    """Start the agent: it answers from now on."""
+    house.set("socket", '"status.sock"', "[metrics]")
+
+
+STATUS = [
+    Case("status.configured", "none", "warn", "no status socket", lambda house: (house.sections.pop("[metrics]"), house.configure())),
+    Case("status.folder", "absent", "bad", "no such folder", _moved),
+    Case("status.answers", "stopped", "notice", "no answer",
+         lambda house: house.set("socket", '"other.sock"', "[metrics]"), around=_running,
+         mend=(r"run `(systemctl start sluicegate)`", _absent)),
+    Case("status.version", "older", "warn", "0.0.9 runs", _says(agent="0.0.9"), around=_running,
+         mend=(r"run `(systemctl restart sluicegate)`", lambda house, _: house.said.update(agent=VERSION))),
+    Case("status.problems", "one", "warn", "store: was damaged", _says(problems=["store: was damaged"]), around=_running,
+         mend=(r"mend what it names.* run `(sluicegate status)`", lambda house, _: house.said.update(problems=[]))),
+    Case("status.autonomy", "short", "warn", "after 0.5 hours", _says(autonomy_h=0.5), around=_running,
+         mend=(r"set `(max_bytes) = (\d+)` under `(\[spool\])`", lambda house, field, value, section:
+               (house.set(field, value, section), house.said.update(autonomy_h=0.5 * int(value) / 4194304)))),
+    Case("status.receipts", "stalled", "bad", "have no receipt",
+         lambda house: house.said.update(oldest_ns=time.time_ns() - 3600 * 10**9, spool_records=7), around=_running,
+         mend=(r"start the collector.* run `(sluicectl collect)", lambda house, _: house.said.update(oldest_ns=0, spool_records=0))),
+]  # fmt: skip
+CASES = [*CAN, *UNIT, *STATUS]
