@@ -26,16 +26,24 @@ DAY = dt.timedelta(days=1)
 
 
 def certificate(
-    name: str, signer: Signed | None = None, *, role: str = "", days: int = 30
+    name: str,
+    signer: Signed | None = None,
+    *,
+    role: str = "",
+    days: int = 30,
+    addresses_only: bool = False,
 ) -> Signed:
-    """Return a certificate for localhost and 127.0.0.1; ``days`` < 0: expired."""
+    """Return a certificate for localhost and 127.0.0.1; ``days`` < 0: expired.
+
+    ``addresses_only``: it is not for localhost.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
     names = [
         x509.DNSName("localhost"),
         x509.IPAddress(ipaddress.ip_address(0x7F000001)),
-    ]
+    ][addresses_only:]
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

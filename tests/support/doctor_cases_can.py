@@ -6,12 +6,11 @@ import contextlib
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import VERSION
-from tests.support.doctor_case import Case
-from tests.support.doctor_house import Link
+from tests.support.doctor_case import Act, Case
+from tests.support.doctor_machine import can_link, vcan_link
 from tests.support.status_stub import StatusStub
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ SECTION = "[[can]] can0"
 def _bus(house: House) -> None:
     """A real bus of the kernel instead of python-can's."""
     house.set("interface", '"socketcan"', SECTION)
-    house.machine.links["can0"] = Link()
+    house.machine.links["can0"] = can_link()
 
 
-def _link(**changes: Any):
+def _link(**changes: Any) -> Act:
     def seed(house: House) -> None:
         link = house.machine.links["can0"]
         house.machine.links["can0"] = replace(link, **changes)
@@ -37,7 +36,7 @@ def _link(**changes: Any):
     return seed
 
 
-def _configured(**fields: object):
+def _configured(**fields: object) -> Act:
     def seed(house: House) -> None:
         for name, value in fields.items():
             house.set(name, str(value).lower(), SECTION)
@@ -52,7 +51,7 @@ def _renamed(house: House) -> None:
 def _virtual(house: House) -> None:
     house.set("interface", '"socketcan"', SECTION)
     house.set("channel", '"vcan0"', SECTION)
-    house.machine.links["vcan0"] = Link(bitrate=0, restart_ms=0, state="")
+    house.machine.links["vcan0"] = vcan_link()
 
 
 def _gone(house: House) -> None:
@@ -68,44 +67,122 @@ WIRING = (
     _link(state="error-active"),
 )
 CAN = [
-    Case("can.kernel", "none", "bad", "no CAN socket", lambda house: setattr(house.machine, "has_can", False), _bus),
+    Case(
+        "can.kernel",
+        "none",
+        "bad",
+        "no CAN socket",
+        lambda house: setattr(house.machine, "has_can", False),
+        _bus,
+    ),
     Case("can.interface", "renamed", "bad", "no such interface", _renamed, _bus),
-    Case("can.interface", "unplugged", "bad", "no such interface", _gone, _bus,
-         mend=(r"plug the adapter of (can0) in", lambda house, name: house.machine.links.update({name: Link()}))),
+    Case(
+        "can.interface",
+        "unplugged",
+        "bad",
+        "no such interface",
+        _gone,
+        _bus,
+        mend=(
+            r"plug the adapter of (can0) in",
+            lambda house, name: house.machine.links.update({name: can_link()}),
+        ),
+    ),
     Case("can.interface", "vcan", "bad", "no such interface", _gone, _virtual),
     Case("can.up", "down", "bad", "can0: is down", _link(up=False), _bus),
-    Case("can.up", "never set", "bad", "can0: is down", _link(up=False, bitrate=0), _bus, given={"BITRATE": "250000"}),
-    Case("can.up", "expected", "bad", "can0: is down", _link(up=False, bitrate=0),
-         lambda house: (_bus(house), _configured(bitrate=500000)(house)), also=()),
-    Case("can.bitrate", "wrong", "bad", "250000 bit/s, and bitrate says 500000", _link(bitrate=250_000),
-         lambda house: (_bus(house), _configured(bitrate=500000)(house))),
-    Case("can.data_bitrate", "wrong", "bad", "0 bit/s, and data_bitrate says 2000000", _configured(data_bitrate=2_000_000), _bus),
+    Case(
+        "can.up",
+        "never set",
+        "bad",
+        "can0: is down",
+        _link(up=False, bitrate=0),
+        _bus,
+        given={"BITRATE": "250000"},
+    ),
+    Case(
+        "can.up",
+        "expected",
+        "bad",
+        "can0: is down",
+        _link(up=False, bitrate=0),
+        lambda house: (_bus(house), _configured(bitrate=500000)(house)),
+        also=(),
+    ),
+    Case(
+        "can.bitrate",
+        "wrong",
+        "bad",
+        "250000 bit/s, and bitrate says 500000",
+        _link(bitrate=250_000),
+        lambda house: (_bus(house), _configured(bitrate=500000)(house)),
+    ),
+    Case(
+        "can.data_bitrate",
+        "wrong",
+        "bad",
+        "0 bit/s, and data_bitrate says 2000000",
+        _configured(data_bitrate=2_000_000),
+        _bus,
+    ),
     Case("can.state", "bus-off", "bad", "bus-off", _link(state="bus-off"), _bus),
     Case("can.state", "passive", "bad", "error-passive", _passive, _bus, mend=WIRING),
-    Case("can.state", "warning", "warn", "error-warning", _link(state="error-warning"), _bus, mend=WIRING),
+    Case(
+        "can.state",
+        "warning",
+        "warn",
+        "error-warning",
+        _link(state="error-warning"),
+        _bus,
+        mend=WIRING,
+    ),
     Case("can.restart", "zero", "warn", "restart-ms is 0", _link(restart_ms=0), _bus),
-    Case("can.listen_only", "off", "notice", "acknowledges", _link(listen_only=False), _bus),
+    Case(
+        "can.listen_only",
+        "off",
+        "notice",
+        "acknowledges",
+        _link(modes=frozenset()),
+        _bus,
+    ),
     Case("can.fd", "classic", "bad", "mtu 16", _configured(fd=True), _bus),
     Case("can.fd", "vcan", "bad", "mtu 16", _configured(fd=True), _virtual),
-    Case("can.queue", "small", "warn", "212992", lambda house: house.machine.settings.update({"net.core.rmem_max": 212992}), _bus),
-    Case("can.open", "none", "bad", "no-such", _configured(interface='"no-such"'),
-         mend=(r"mend `interface`, .* under `(\[\[can\]\] can0)`",
-               lambda house, section: house.set("interface", '"virtual"', section)), whole=("can",)),
-]  # fmt: skip
+    Case(
+        "can.queue",
+        "small",
+        "warn",
+        "212992",
+        lambda house: house.machine.settings.update({"net.core.rmem_max": 212992}),
+        _bus,
+    ),
+    Case(
+        "can.open",
+        "none",
+        "bad",
+        "no-such",
+        _configured(interface='"no-such"'),
+        mend=(
+            r"mend `interface`, .* under `(\[\[can\]\] can0)`",
+            lambda house, section: house.set("interface", '"virtual"', section),
+        ),
+        whole=("can",),
+    ),
+]
 
 
-# --- unit ---------------------------------------------------------------------------------
+# --- unit -----------------------------------------------------------------------------
 
 
 def _unit(house: House) -> None:
     house.machine.properties = {
         "ActiveState": "active", "UnitFileState": "enabled", "User": "sluicegate",
         "Restart": "on-failure", "WatchdogUSec": "30s", "LimitNOFILE": "4096",
-        "MemoryMax": str(256 * MIB), "AmbientCapabilities": "",
+        "MemoryMax": str(256 * MIB), "AmbientCapabilities": "", "PrivateDevices": "yes",
+        "ProtectSystem": "strict", "Id": "sluicegate.service",
+        "ReadWritePaths": str(house.folder),
     }  # fmt: skip
 
 
-def _property(**changes: str):
+def _property(**changes: str) -> Act:
     return lambda house: house.machine.properties.update(changes)
 
 
@@ -115,22 +192,97 @@ def _tapped(house: House) -> None:
 
 
 UNIT = [
-    Case("unit.state", "failed", "bad", "has failed", _property(ActiveState="failed"), _unit),
-    Case("unit.state", "stopped", "notice", "is inactive", _property(ActiveState="inactive"), _unit),
-    Case("unit.enabled", "not", "warn", "not started at boot", _property(UnitFileState="disabled"), _unit),
-    Case("unit.watchdog", "none", "warn", "hangs", _property(WatchdogUSec="infinity"), _unit),
+    Case(
+        "unit.state",
+        "failed",
+        "bad",
+        "has failed",
+        _property(ActiveState="failed"),
+        _unit,
+    ),
+    Case(
+        "unit.state",
+        "stopped",
+        "notice",
+        "is inactive",
+        _property(ActiveState="inactive"),
+        _unit,
+    ),
+    Case(
+        "unit.enabled",
+        "not",
+        "warn",
+        "not started at boot",
+        _property(UnitFileState="disabled"),
+        _unit,
+    ),
+    Case(
+        "unit.watchdog",
+        "none",
+        "warn",
+        "hangs",
+        _property(WatchdogUSec="infinity"),
+        _unit,
+    ),
     Case("unit.watchdog", "restart", "warn", "ends", _property(Restart="no"), _unit),
-    Case("unit.files", "few", "bad", "LimitNOFILE is 32", _property(LimitNOFILE="32"), _unit),
-    Case("unit.memory", "little", "warn", "MemoryMax is 64 MiB", _property(MemoryMax=str(64 * MIB)), _unit),
-    Case("unit.capabilities", "tap", "bad", "CAP_NET_RAW",
-         lambda house: house.set("interface", '"lo"', "[[tap]] t"), _unit),
-    Case("unit.capabilities", "port 502", "bad", "CAP_NET_BIND_SERVICE",
-         lambda house: [house.set(*one, "[[modbus]] plc") for one in
-                        (("mode", '"proxy"'), ("listen", '"127.0.0.1:502"'))], _unit),
-]  # fmt: skip
+    Case(
+        "unit.files",
+        "few",
+        "bad",
+        "LimitNOFILE is 32",
+        _property(LimitNOFILE="32"),
+        _unit,
+    ),
+    Case(
+        "unit.memory",
+        "little",
+        "warn",
+        "MemoryMax is 64 MiB",
+        _property(MemoryMax=str(64 * MIB)),
+        _unit,
+    ),
+    Case(
+        "unit.capabilities",
+        "tap",
+        "bad",
+        "CAP_NET_RAW",
+        lambda house: house.set("interface", '"lo"', "[[tap]] t"),
+        _unit,
+    ),
+    Case(
+        "unit.capabilities",
+        "port 502",
+        "bad",
+        "CAP_NET_BIND_SERVICE",
+        lambda house: [
+            house.set(*one, "[[modbus]] plc")
+            for one in (("mode", '"proxy"'), ("listen", '"127.0.0.1:502"'))
+        ],
+        _unit,
+    ),
+    Case(
+        "unit.devices",
+        "serial",
+        "bad",
+        "without /dev/ttyUSB0",
+        lambda house: [
+            house.set(*one, "[[modbus]] plc")
+            for one in (("kind", '"rtu"'), ("device", '"/dev/ttyUSB0"'))
+        ],
+        _unit,
+    ),
+    Case(
+        "unit.places",
+        "eve",
+        "bad",
+        "eve.file is /srv/eve.json",
+        lambda house: house.set("file", '"/srv/eve.json"', "[eve]"),
+        _unit,
+    ),
+]
 
 
-# --- the running agent ----------------------------------------------------------------------
+# --- the running agent ----------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -148,7 +300,7 @@ def _running(house: House) -> Iterator[None]:
         yield
 
 
-def _says(**changes: object):
+def _says(**changes: object) -> Act:
     return lambda house: house.said.update(changes)
 
 
@@ -162,20 +314,75 @@ def _absent(house: House, _: str) -> None:
 
 
 STATUS = [
-    Case("status.configured", "none", "warn", "no status socket", lambda house: (house.sections.pop("[metrics]"), house.configure())),
+    Case(
+        "status.configured",
+        "none",
+        "warn",
+        "no status socket",
+        lambda house: (house.sections.pop("[metrics]"), house.configure()),
+    ),
     Case("status.folder", "absent", "bad", "no such folder", _moved),
-    Case("status.answers", "stopped", "notice", "no answer",
-         lambda house: house.set("socket", '"other.sock"', "[metrics]"), around=_running,
-         mend=(r"run `(systemctl start sluicegate)`", _absent)),
-    Case("status.version", "older", "warn", "0.0.9 runs", _says(agent="0.0.9"), around=_running,
-         mend=(r"run `(systemctl restart sluicegate)`", lambda house, _: house.said.update(agent=VERSION))),
-    Case("status.problems", "one", "warn", "store: was damaged", _says(problems=["store: was damaged"]), around=_running,
-         mend=(r"mend what it names.* run `(sluicegate status)`", lambda house, _: house.said.update(problems=[]))),
-    Case("status.autonomy", "short", "warn", "after 0.5 hours", _says(autonomy_h=0.5), around=_running,
-         mend=(r"set `(max_bytes) = (\d+)` under `(\[spool\])`", lambda house, field, value, section:
-               (house.set(field, value, section), house.said.update(autonomy_h=0.5 * int(value) / 4194304)))),
-    Case("status.receipts", "stalled", "bad", "have no receipt",
-         lambda house: house.said.update(oldest_ns=time.time_ns() - 3600 * 10**9, spool_records=7), around=_running,
-         mend=(r"start the collector.* run `(sluicectl collect)", lambda house, _: house.said.update(oldest_ns=0, spool_records=0))),
-]  # fmt: skip
+    Case(
+        "status.answers",
+        "stopped",
+        "notice",
+        "no answer",
+        lambda house: house.set("socket", '"other.sock"', "[metrics]"),
+        around=_running,
+        mend=(r"run `(systemctl start sluicegate)`", _absent),
+    ),
+    Case(
+        "status.version",
+        "older",
+        "warn",
+        "0.0.9 runs",
+        _says(agent="0.0.9"),
+        around=_running,
+        mend=(
+            r"run `(systemctl restart sluicegate)`",
+            lambda house, _: house.said.update(agent=VERSION),
+        ),
+    ),
+    Case(
+        "status.problems",
+        "one",
+        "warn",
+        "store: was damaged",
+        _says(problems=["store: was damaged"]),
+        around=_running,
+        mend=(
+            r"mend what it names.* run `(sluicegate status)`",
+            lambda house, _: house.said.update(problems=[]),
+        ),
+    ),
+    Case(
+        "status.autonomy",
+        "short",
+        "warn",
+        "after 0.5 hours",
+        _says(autonomy_h=0.5),
+        around=_running,
+        mend=(
+            r"set `(max_bytes) = (\d+)` under `(\[spool\])`",
+            lambda house, field, value, section: (
+                house.set(field, value, section),
+                house.said.update(autonomy_h=0.5 * int(value) / 4194304),
+            ),
+        ),
+    ),
+    Case(
+        "status.receipts",
+        "stalled",
+        "bad",
+        "have no receipt",
+        lambda house: house.said.update(
+            oldest_ns=time.time_ns() - 3600 * 10**9, spool_records=7
+        ),
+        around=_running,
+        mend=(
+            r"start the collector.* run `(sluicectl collect)",
+            lambda house, _: house.said.update(oldest_ns=0, spool_records=0),
+        ),
+    ),
+]
 CASES = [*CAN, *UNIT, *STATUS]

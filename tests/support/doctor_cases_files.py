@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.adapters.device_key import load_or_create
-from agent.adapters.sqlite_open import create
 from agent.commands.doctor.context import User
 from agent.commands.doctor.host import Disk, Mount
-from agent.records import Commit
-from tests.support.doctor_case import Case
-from tests.support.doctor_house import Clock
-from tests.support.store_cases import opened, spool_record
+from tests.support.doctor_case import Act, Case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +22,7 @@ DAY_NS = 86_400 * 10**9
 AS_ROOT = os.geteuid() == 0
 
 
-def _machine(**changes: object):
+def _machine(**changes: object) -> Act:
     def seed(house: House) -> None:
         for name, value in changes.items():
             setattr(house.machine, name, value)
@@ -37,7 +30,7 @@ def _machine(**changes: object):
     return seed
 
 
-def _config(field: str, value: str, section: str = ""):
+def _config(field: str, value: str, section: str = "") -> Act:
     return lambda house: house.set(field, value, section)
 
 
@@ -58,7 +51,7 @@ def _as_nobody(house: House) -> Iterator[None]:
         os.setegid(0)
 
 
-# --- configuration ------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------
 
 
 def _rename(house: House) -> None:
@@ -76,32 +69,87 @@ def _come_back(house: House, name: str) -> None:
 
 
 CONFIG = [
-    Case("config.readable", "absent", "bad", "is not there", _gone,
-         mend=(r"name it with --config, or write it to (\S+)", _come_back)),
+    Case(
+        "config.readable",
+        "absent",
+        "bad",
+        "is not there",
+        _gone,
+        mend=(r"name it with --config, or write it to (\S+)", _come_back),
+    ),
     Case("config.parse", "unknown", "bad", "devise", _rename),
-    Case("config.parse", "value", "bad", "mqtt.port", _config("port", "70000", "[mqtt]"),
-         mend=(r"mend `mqtt\.port`", lambda house: house.set("port", "1", "[mqtt]"))),
-    Case("config.permissions", "file", "bad", "mode 0666",
-         lambda house: house.config.chmod(0o666)),
-    Case("config.permissions", "policy", "bad", "policy.yaml",
-         lambda house: (house.folder / "policy.yaml").chmod(0o664)),
-    Case("config.permissions", "cards", "bad", "cards",
-         lambda house: (house.folder / "cards").chmod(0o777)),
-    Case("config.sources", "none", "warn", "nothing is read",
-         lambda house: (house.sections.pop("[[can]] can0"), house.configure()),
-         mend=(r"add a `(\[\[can\]\])`",
-               lambda house, section: house.set("interface", '"virtual"', f"{section} can0"))),
-    Case("config.policy", "none", "notice", "lockdown decides", _config("policy", ""),
-         given={"FILE": "policy.yaml"}),
-    Case("user.identity", "another", "warn", "owns the state",
-         lambda house: os.chown(house.state, 65534, 65534),
-         mend=(r"run `sudo (sluicegate doctor)", lambda house, _: os.chown(house.state, 0, 0))),
-    Case("eve.place", "folder", "bad", "no such folder",
-         _config("file", '"logs/eve.json"', "[eve]")),
-]  # fmt: skip
+    Case(
+        "config.parse",
+        "value",
+        "bad",
+        "mqtt.port",
+        _config("port", "70000", "[mqtt]"),
+        mend=(r"mend `mqtt\.port`", lambda house: house.set("port", "1", "[mqtt]")),
+    ),
+    Case(
+        "config.permissions",
+        "file",
+        "bad",
+        "mode 0666",
+        lambda house: house.config.chmod(0o666),
+    ),
+    Case(
+        "config.permissions",
+        "policy",
+        "bad",
+        "policy.yaml",
+        lambda house: (house.folder / "policy.yaml").chmod(0o664),
+    ),
+    Case(
+        "config.permissions",
+        "cards",
+        "bad",
+        "cards",
+        lambda house: (house.folder / "cards").chmod(0o777),
+    ),
+    Case(
+        "config.sources",
+        "none",
+        "warn",
+        "nothing is read",
+        lambda house: (house.sections.pop("[[can]] can0"), house.configure()),
+        mend=(
+            r"add a `(\[\[can\]\])`",
+            lambda house, section: house.set(
+                "interface", '"virtual"', f"{section} can0"
+            ),
+        ),
+    ),
+    Case(
+        "config.policy",
+        "none",
+        "notice",
+        "lockdown decides",
+        _config("policy", ""),
+        given={"FILE": "policy.yaml"},
+    ),
+    Case(
+        "user.identity",
+        "another",
+        "warn",
+        "owns the state",
+        lambda house: os.chown(house.state, 65534, 65534),
+        mend=(
+            r"run `sudo (sluicegate doctor)",
+            lambda house, _: os.chown(house.state, 0, 0),
+        ),
+    ),
+    Case(
+        "eve.place",
+        "folder",
+        "bad",
+        "no such folder",
+        _config("file", '"logs/eve.json"', "[eve]"),
+    ),
+]
 
 
-# --- state and disk -----------------------------------------------------------------------
+# --- state and disk -------------------------------------------------------------------
 
 
 def _no_state(house: House) -> None:
@@ -130,7 +178,7 @@ def _key(house: House) -> None:
     load_or_create(house.state / "device.key", "gw-1")
 
 
-def _file(name: str, body: bytes, mode: int = 0o600):
+def _file(name: str, body: bytes, mode: int = 0o600) -> Act:
     def seed(house: House) -> None:
         file = house.state / name
         file.write_bytes(body)
@@ -157,148 +205,159 @@ def _rm_aside(house: House, command: str) -> None:
 
 STATE = [
     Case("state.folder", "absent", "notice", "not there yet", _no_state),
-    Case("state.folder", "file", "bad", "is no folder",
-         lambda house: (_no_state(house), house.state.touch())),
-    Case("state.permissions", "open", "warn", "mode 0755",
-         lambda house: house.state.chmod(0o755)),
-    Case("state.filesystem", "memory", "warn", "tmpfs",
-         _machine(mounted=Mount("/run", "tmpfs", False)),
-         mend=(r"set `state_dir = \"/var/lib/sluicegate\"`, on a disk",
-               _machine(mounted=Mount("/", "ext4", False)))),
-    Case("state.filesystem", "network", "bad", "no home for a database",
-         _machine(mounted=Mount("/srv", "nfs4", False)),
-         mend=(r"set `state_dir = \"/var/lib/sluicegate\"`, on a disk",
-               _machine(mounted=Mount("/", "ext4", False)))),
-    Case("state.writable", "read-only", "bad", "mounted read-only",
-         _machine(mounted=Mount("/", "ext4", True))),
-    Case("disk.free", "full", "bad", "not enough", _machine(room=_full(10 * MIB)),
-         mend=(r"^free (\d+) MiB on (\S+)$", _free), also=("disk.cap",)),
-    Case("disk.free", "nearly", "warn", "nearly full", _machine(room=_full(2**30)),
-         mend=(r"^free (\d+) MiB on (\S+)$", _free)),
-    Case("disk.free", "set aside", "bad", "not enough", _aside_and_full,
-         mend=(r"^run `(rm [^`]+)`, or free \d+ MiB", _rm_aside), also=("disk.cap",)),
-    Case("disk.cap", "spool", "warn", "there is room for", _config("max_bytes", str(2**40), "[spool]")),
-    Case("disk.cap", "no room", "warn", "there is room for", _machine(room=Disk(80 * MIB, 2**30, 0, 0)),
-         mend=(r"^free (\d+) MiB on (\S+)$", _free)),
-    Case("disk.inodes", "gone", "bad", "inodes are left", _machine(room=_full(2**37, 3)),
-         mend=(r"^remove (\d+) files on (\S+)$", lambda house, _, point: _unlink(house, "1000000", point))),
-    Case("disk.inodes", "few", "warn", "inodes are left", _machine(room=_full(2**37, 9000)),
-         mend=(r"^remove (\d+) files on (\S+)$", _unlink)),
-    Case("key.device", "mode", "bad", "mode 0644",
-         lambda house: (house.state / "device.key").chmod(0o644), _key),
-    Case("key.device", "none", "bad", "not an Ed25519 key", _file("device.key", b"no key"),
-         mend=(r"or run `(rm [^`]+)` and enrol", lambda house, command: house.run(command))),
-    Case("key.pseudonym", "short", "bad", "has not 32 bytes", _file("pseudonym.key", b"short"),
-         mend=(r"or run `(rm [^`]+)`: pseudonyms begin", lambda house, command: house.run(command))),
-    Case("key.pseudonym", "mode", "bad", "mode 0640", _file("pseudonym.key", bytes(32), 0o640)),
-    Case("state.consents", "none", "bad", "is no JSON",
-         _file("consents.json", b'{"schema": "sluicegate/consents/1"')),
-    *([Case("state.ownership", "of root", "bad", "belongs to nobody", _foreign_file)]
-      if AS_ROOT else []),
-]  # fmt: skip
+    Case(
+        "state.folder",
+        "file",
+        "bad",
+        "is no folder",
+        lambda house: (_no_state(house), house.state.touch()),
+    ),
+    Case(
+        "state.permissions",
+        "open",
+        "warn",
+        "mode 0755",
+        lambda house: house.state.chmod(0o755),
+    ),
+    Case(
+        "state.filesystem",
+        "memory",
+        "warn",
+        "tmpfs",
+        _machine(mounted=Mount("/run", "tmpfs", False)),
+        mend=(
+            r"set `state_dir = \"/var/lib/sluicegate\"`, on a disk",
+            _machine(mounted=Mount("/", "ext4", False)),
+        ),
+    ),
+    Case(
+        "state.filesystem",
+        "network",
+        "bad",
+        "no home for a database",
+        _machine(mounted=Mount("/srv", "nfs4", False)),
+        mend=(
+            r"set `state_dir = \"/var/lib/sluicegate\"`, on a disk",
+            _machine(mounted=Mount("/", "ext4", False)),
+        ),
+    ),
+    Case(
+        "state.writable",
+        "read-only",
+        "bad",
+        "mounted read-only",
+        _machine(mounted=Mount("/", "ext4", True)),
+    ),
+    Case(
+        "disk.free",
+        "full",
+        "bad",
+        "not enough",
+        _machine(room=_full(10 * MIB)),
+        mend=(r"^free (\d+) MiB on (\S+)$", _free),
+        also=("disk.cap",),
+    ),
+    Case(
+        "disk.free",
+        "nearly",
+        "warn",
+        "nearly full",
+        _machine(room=_full(2**30)),
+        mend=(r"^free (\d+) MiB on (\S+)$", _free),
+    ),
+    Case(
+        "disk.free",
+        "set aside",
+        "bad",
+        "not enough",
+        _aside_and_full,
+        mend=(r"^run `(rm [^`]+)`, or free \d+ MiB", _rm_aside),
+        also=("disk.cap",),
+    ),
+    Case(
+        "disk.cap",
+        "spool",
+        "warn",
+        "there is room for",
+        _config("max_bytes", str(2**40), "[spool]"),
+    ),
+    Case(
+        "disk.cap",
+        "no room",
+        "warn",
+        "there is room for",
+        _machine(room=Disk(80 * MIB, 2**30, 0, 0)),
+        mend=(r"^free (\d+) MiB on (\S+)$", _free),
+    ),
+    Case(
+        "disk.inodes",
+        "gone",
+        "bad",
+        "inodes are left",
+        _machine(room=_full(2**37, 3)),
+        mend=(
+            r"^remove (\d+) files on (\S+)$",
+            lambda house, _, point: _unlink(house, "1000000", point),
+        ),
+    ),
+    Case(
+        "disk.inodes",
+        "few",
+        "warn",
+        "inodes are left",
+        _machine(room=_full(2**37, 9000)),
+        mend=(r"^remove (\d+) files on (\S+)$", _unlink),
+    ),
+    Case(
+        "key.device",
+        "mode",
+        "bad",
+        "mode 0644",
+        lambda house: (house.state / "device.key").chmod(0o644),
+        _key,
+    ),
+    Case(
+        "key.device",
+        "none",
+        "bad",
+        "not an Ed25519 key",
+        _file("device.key", b"no key"),
+        mend=(
+            r"or run `(rm [^`]+)` and enrol",
+            lambda house, command: house.run(command),
+        ),
+    ),
+    Case(
+        "key.pseudonym",
+        "short",
+        "bad",
+        "has not 32 bytes",
+        _file("pseudonym.key", b"short"),
+        mend=(
+            r"or run `(rm [^`]+)`: pseudonyms begin",
+            lambda house, command: house.run(command),
+        ),
+    ),
+    Case(
+        "key.pseudonym",
+        "mode",
+        "bad",
+        "mode 0640",
+        _file("pseudonym.key", bytes(32), 0o640),
+    ),
+    Case(
+        "state.consents",
+        "none",
+        "bad",
+        "is no JSON",
+        _file("consents.json", b'{"schema": "sluicegate/consents/1"'),
+    ),
+    *(
+        [Case("state.ownership", "of root", "bad", "belongs to nobody", _foreign_file)]
+        if AS_ROOT
+        else []
+    ),
+]
 
 
-# --- store --------------------------------------------------------------------------------
-
-
-def _damage(house: House) -> None:
-    file = house.state / "store.db"
-    body = bytearray(file.read_bytes())
-    body[8192 * 2 : 8192 * 2 + 64] = bytes(range(64))
-    file.write_bytes(body)
-
-
-def _restarted(house: House, *commands: str) -> None:
-    """Do what is said; a restart of the agent opens the store, and sends from it."""
-    assert commands[-1] == "systemctl restart sluicegate"
-    for command in commands[:-1]:
-        house.run(command)
-    store = opened(house.state / "store.db")
-    store.next_to_send(64, 64)
-    store.close()
-
-
-def _spooled(house: House) -> None:
-    store = opened(house.state / "store.db")
-    store.commit(Commit(records=(spool_record(1, size=1000),)))
-    store.close()
-
-
-def _raw(house: House, statement: str, *values: object) -> None:
-    raw = sqlite3.connect(house.state / "store.db")
-    raw.execute(statement, values)
-    raw.commit()
-    raw.close()
-
-
-def _newer(house: House) -> None:
-    _raw(house, "CREATE TABLE more (a)")
-    _raw(house, "PRAGMA user_version = 99")
-
-
-def _log(house: House) -> None:
-    with (house.state / "store.db-wal").open("wb") as file:
-        file.truncate(65 * MIB)
-
-
-def _old(house: House) -> None:
-    _spooled(house)
-    _raw(house, "UPDATE spool SET created_ns = ?", time.time_ns() - 3 * DAY_NS)
-
-
-def _received(house: House, _: str) -> None:
-    store = opened(house.state / "store.db")
-    store.confirm_rows([one.row for one in store.next_to_send(64, 64)])
-    store.close()
-
-
-def _store(house: House) -> None:
-    house.store()
-
-
-RESTART = r"run `(systemctl restart sluicegate)`"
-STORE = [
-    Case("store.schema", "newer", "bad", "schema 99", _newer, _store,
-         mend=(r"or run `(mv [^`]+)`", lambda house, command: house.run(command))),
-    Case("store.damage", "page", "bad", "store.db", _damage, _store,
-         mend=(r"run `(touch [^`]+)`, then " + RESTART, _restarted)),
-    Case("store.records", "spool", "warn", "1 spooled messages have changed",
-         lambda house: _raw(house, "UPDATE spool SET body = zeroblob(size)"), _spooled,
-         mend=(RESTART, _restarted)),
-    Case("store.log", "large", "warn", "65 MiB", _log, _store, mend=(RESTART, _restarted)),
-    Case("store.aside", "one", "notice", "1 files of damaged",
-         _file("store.db.damaged-1", b"x")),
-    Case("store.backlog", "old", "warn", "data have waited since", _old, _store,
-         mend=(r"let a collector of this fleet receive them: run `(sluicectl collect)", _received)),
-    Case("store.spool", "full", "warn", "soon data are shed",
-         lambda house: _raw(house, "UPDATE state SET spool_bytes = 4000000"), _spooled,
-         also=("store.damage",) if False else ()),
-]  # fmt: skip
-
-
-# --- clock --------------------------------------------------------------------------------
-
-
-def _clock(**changes: object):
-    return lambda house: setattr(
-        house.machine, "clock", replace(house.machine.clock, **changes)
-    )
-
-
-def _seen(house: House) -> None:
-    house.store()
-    _raw(house, "UPDATE state SET clock_floor_ns = ?", time.time_ns())
-
-
-CLOCK = [
-    Case("clock.floor", "1970", "bad", "1970-01-01", _clock(wall_ns=0)),
-    Case("clock.sync", "none", "warn", "no time service", _clock(synchronised=False)),
-    Case("clock.history", "behind", "bad", "which the agent has seen",
-         _clock(wall_ns=time.time_ns() - 30 * DAY_NS), _seen),
-    Case("clock.history", "ahead", "warn", "more than a year",
-         _clock(wall_ns=time.time_ns() + 500 * DAY_NS, synchronised=False), _seen,
-         also=("clock.sync",)),
-    Case("clock.zone", "Shanghai", "notice", "Asia/Shanghai", _machine(zone_name="Asia/Shanghai")),
-    Case("clock.rtc", "none", "notice", "no clock runs", _machine(has_rtc=False)),
-]  # fmt: skip
-CASES = [*CONFIG, *STATE, *STORE, *CLOCK]
+CASES = [*CONFIG, *STATE]

@@ -92,20 +92,23 @@ def _way_in(context: Context, reason: str) -> str:
     client = f"sluicegate-{context.paths.config.fleet}-{context.paths.config.device}"
     words = reason.lower()
     if "authori" in words or "password" in words or "user name" in words:
-        if not mqtt.username:
-            return 'set `username = "NAME"` under `[mqtt]`, and let the broker know it'
+        if mqtt.username:
+            known = f"user {mqtt.username} with the password of `password_file`"
+            return f"let the broker know {known}"
         return (
-            f"let the broker know user {mqtt.username} with the password of"
-            " `password_file`"
+            'set `username = "NAME"` under `[mqtt]`, then set `password_file = "FILE"`'
+            " under `[mqtt]`, as the broker knows them"
         )
     if "before connack" in words and not mqtt.ca_file:
         return 'set `ca_file = "FILE"` under `[mqtt]`: the broker may want TLS'
-    if "before connack" in words:
-        own = mqtt.cert_file or "none"
+    if "before connack" in words and not mqtt.cert_file:
         return (
-            f"let the broker trust the authority of our certificate ({own}): its"
-            " `cafile`"
+            'set `cert_file = "FILE"` under `[mqtt]`, then set `key_file = "KEY"` under'
+            " `[mqtt]`: the broker may want a certificate of ours"
         )
+    if "before connack" in words:
+        own = context.paths.of(mqtt.cert_file)
+        return f"let the broker trust the authority of {own} (mosquitto: `cafile`)"
     return f"look at the broker's log for client {client}"
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.opening import open_bus
 from agent.adapters.socketcan import BUFFER_BYTES
-from agent.commands.doctor.host import ARPHRD_CAN
 from agent.commands.doctor.model import (
     Check,
     bad,
@@ -24,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.commands.doctor.context import Context
-    from agent.commands.doctor.host import CanLink
     from agent.commands.doctor.model import Found
     from agent.config import Can
+    from protocols.can.netlink import CanLink
 
 SOCKETCAN: Final = "socketcan"
+VIRTUAL: Final = frozenset({"vcan", "vxcan"})
 RESTART_MS: Final = 100
 BUFFER_SYSCTL: Final = "net.core.rmem_max"
 WIRING: Final = (
@@ -60,8 +60,8 @@ def _interface(context: Context) -> Iterable[Found]:
     host = context.host
     for can in _socketcan(context):
         name = channel(can)
-        kind = host.link_kind(name)
-        if kind == ARPHRD_CAN:
+        link = host.link(name)
+        if link.is_can:
             yield good("is there", name)
             continue
         ours = {channel(one) for one in _socketcan(context)}
@@ -71,7 +71,7 @@ def _interface(context: Context) -> Iterable[Found]:
             fix = put("channel", free[0], f"[[can]] {can.name}")
         elif name.startswith("vcan"):
             fix = run(f"ip link add dev {name} type vcan")
-        if kind < 0:
+        if not link.exists:
             yield bad(f"{name}: no such interface", fix, name)
         else:
             yield bad(f"{name}: is no CAN interface", fix, name)
@@ -81,10 +81,8 @@ def _present(context: Context) -> Iterator[tuple[Can, str, CanLink]]:
     """Yield every configured interface that is there."""
     for can in _socketcan(context):
         name = channel(can)
-        if context.host.link_kind(name) != ARPHRD_CAN:
-            continue
         link = context.host.link(name)
-        if link is not None:
+        if link.is_can:
             yield can, name, link
 
 
@@ -114,8 +112,7 @@ def _up(context: Context) -> Iterable[Found]:
         if link.up:
             yield good("is up", name)
             continue
-        virtual = name.startswith(("vcan", "vxcan"))
-        how = "" if virtual else rates(can, link)
+        how = "" if link.kind in VIRTUAL else rates(can, link)
         fix = run(f"ip link set dev {name} up{how}")
         if "BITRATE" in how:
             fix += ", where BITRATE is the bus's"
@@ -204,7 +201,7 @@ def _fd(context: Context) -> Iterable[Found]:
     for can, name, link in _present(context):
         if not can.fd:
             continue
-        if link.mtu >= CANFD_MTU:
+        if link.is_fd:
             yield good(f"mtu {link.mtu}", name)
             continue
         said = f"{name}: fd = true, and mtu {link.mtu} lets no CAN FD frame in"

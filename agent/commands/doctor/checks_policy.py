@@ -94,12 +94,15 @@ def _card(context: Context, name: str) -> str:
 
 
 def _cards(context: Context) -> Iterable[Found]:
-    names = recipients_of(context.decides[0])
     try:
-        cards = context.decides[1]
+        policy, cards = context.decides
     except BadInput as error:
-        yield bad(str(error), f"mend or remove {error.file}")
+        folder = (
+            "copy the folder of cards to " if "no such folder" in error.reason else ""
+        )
+        yield bad(str(error), f"{folder or 'mend or remove '}{error.file}")
         return
+    names = recipients_of(policy)
     missing = [name for name in names if name not in cards]
     if missing and not context.paths.config.recipients:
         fix = 'set `recipients = "cards"`, and copy the cards into that folder'

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.device_key import load_or_create
+from agent.adapters.credentials import is_credential
 from agent.adapters.files import read_limited
+from agent.adapters.identities import master_of, signer_of
 from agent.commands.doctor.context import user_name
 from agent.commands.doctor.model import Check, bad, good, notice, put, quoted, run, warn
-from agent.commands.run import MASTER_BYTES
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.errors import BadInput
 from agent.limits import RETAINED_BYTES_DEFAULT, SPOOL_BYTES_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
+    from agent.adapters.policy.loader import Paths
     from agent.commands.doctor.context import Context
     from agent.commands.doctor.host import Disk
     from agent.commands.doctor.model import Found, Look
@@ -39,12 +40,12 @@ def _folder(context: Context) -> Iterable[Found]:
     if folder.is_dir():
         yield good(str(folder))
         return
+    place = quoted(folder)
+    made = f"install -d -m 0700 -o {user.name} -g {user.group} {place}"
     if folder.exists():
-        yield bad(
-            f"{folder}: is no folder", run(f"mv {quoted(folder)} {quoted(folder)}.old")
-        )
+        yield bad(f"{folder}: is no folder", run(f"mv {place} {place}.old", made))
         return
-    fix = run(f"install -d -m 0700 -o {user.name} -g {user.group} {quoted(folder)}")
+    fix = run(made)
     above = next(one for one in folder.absolute().parents if one.exists())
     if os.access(above, os.W_OK | os.X_OK):
         yield notice(f"{folder}: not there yet; the first start makes it", fix)
@@ -172,47 +173,49 @@ def _disk(context: Context) -> Disk:
 
 
 def _device_key(context: Context) -> Iterable[Found]:
-    key = context.state_dir / "device.key"
-    if not key.exists():
-        return
-    device = context.paths.config.device
-    anew = f"bring {key} back from where it is kept, or " + run(f"rm {quoted(key)}")
-    yield _secret(
-        key, anew + " and enrol the device anew", lambda: _identity(key, device)
-    )
+    paths = context.paths
+    brought = paths.config.identity.key
+    key = Path(paths.of(brought)) if brought else context.state_dir / "device.key"
+    anew = " and enrol the device anew"
+    yield from _secret(key, brought, anew, lambda: _identity(paths))
 
 
 def _pseudonym_key(context: Context) -> Iterable[Found]:
-    key = context.state_dir / "pseudonym.key"
+    paths = context.paths
+    brought = paths.config.identity.pseudonyms
+    key = Path(paths.of(brought)) if brought else context.state_dir / "pseudonym.key"
+    anew = ": pseudonyms begin anew"
+    yield from _secret(key, brought, anew, lambda: _master(paths))
+
+
+def _secret(
+    key: Path, brought: str, anew: str, look: Callable[[], str]
+) -> Iterable[Found]:
+    back = f"bring {key} back from where it is kept"
     if not key.exists():
-        return
-    anew = f"bring {key} back from where it is kept, or " + run(f"rm {quoted(key)}")
-    yield _secret(key, anew + ": pseudonyms begin anew", lambda: _master(key))
-
-
-def _secret(key: Path, anew: str, look: Callable[[], str]) -> Found:
+        if brought:
+            yield bad(f"{key}: is not there", back)
+        return  # the first start makes it
     told = key.lstat()
-    if stat.S_ISREG(told.st_mode) and told.st_mode & OTHERS:
+    is_open = stat.S_ISREG(told.st_mode) and told.st_mode & OTHERS
+    if is_open and not is_credential(key, told.st_mode, told.st_uid):
         mode = stat.S_IMODE(told.st_mode)
-        return bad(
-            f"{key}: others may use it (mode {mode:04o})",
-            run(f"chmod 600 {quoted(key)}"),
-        )
+        said = f"{key}: others may use it (mode {mode:04o})"
+        yield bad(said, run(f"chmod 600 {quoted(key)}"))
+        return
     try:
-        return good(look())
+        yield good(look())
     except BadInput as error:
-        return bad(str(error), anew)
+        yield bad(str(error), f"{back}, or {run(f'rm {quoted(key)}')}{anew}")
 
 
-def _identity(key: Path, device: str) -> str:
-    public = load_or_create(key, device).public_key()
-    return f"{device}, public key {public.hex()[:16]}..."
+def _identity(paths: Paths) -> str:
+    public = signer_of(paths).public_key()
+    return f"{paths.config.device}, public key {public.hex()[:16]}..."
 
 
-def _master(key: Path) -> str:
-    if len(read_limited(key, MASTER_BYTES)) != MASTER_BYTES:
-        raise BadInput(str(key), "", f"has not {MASTER_BYTES} bytes")
-    return "the key of the pseudonyms"
+def _master(paths: Paths) -> str:
+    return f"{len(master_of(paths))} bytes"
 
 
 def _consents(context: Context) -> Iterable[Found]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.certificates import Certificate, chain_facts, facts, load_chain
 from agent.commands.doctor.model import Check, bad, good, put, quoted, run, warn
-from agent.commands.doctor.pem import certificates, public_key_in, public_key_of
+from agent.commands.doctor.pem import public_key_in, public_key_of
+from agent.commands.status import moment
 from agent.config import is_loopback
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cryptography.x509 import Certificate
-
     from agent.commands.doctor.context import Context
     from agent.commands.doctor.model import Found
     from agent.config import Mqtt
 
-SOON: Final = dt.timedelta(days=30)
+SOON_NS: Final = 30 * 86_400 * 10**9
 # X509_V_ERR of OpenSSL (x509_vfy.h)
 NOT_YET: Final = 9
 EXPIRED: Final = 10
@@ -62,7 +61,7 @@ def _files(context: Context) -> Iterable[Found]:
             if field == "key_file":
                 public_key_of(str(file))
             else:
-                certificates(str(file))
+                load_chain(file)
         except BadInput as error:
             wrong = True
             yield bad(str(error), _bring(context, field, file), field)
@@ -100,9 +99,8 @@ def _secret(context: Context) -> Iterable[Found]:
         yield good(f"mode {mode:04o}")
 
 
-def _own(context: Context) -> Certificate | None:
-    file = dict(_named(context)).get("cert_file")
-    return certificates(str(file))[0] if file else None
+def _own(context: Context) -> Path | None:
+    return dict(_named(context)).get("cert_file")
 
 
 def _key(context: Context) -> Iterable[Found]:
@@ -110,42 +108,34 @@ def _key(context: Context) -> Iterable[Found]:
     if own is None:
         return
     key = of(mqtt.key_file)
-    if public_key_of(key) != public_key_in(own):
-        said = f"{key} does not belong to the certificate {of(mqtt.cert_file)}"
-        yield bad(said, f"copy the key of {of(mqtt.cert_file)} to {quoted(key)}")
+    if public_key_of(key) != public_key_in(load_chain(own)[0]):
+        said = f"{key} does not belong to the certificate {own}"
+        yield bad(said, f"copy the key of {own} to {quoted(key)}")
     else:
         yield good("the key belongs to the certificate")
 
 
-def _now(context: Context) -> dt.datetime:
-    return dt.datetime.fromtimestamp(context.host.clock.now_ns() / 1e9, dt.UTC)
-
-
-def _lifetime(one: Certificate, now: dt.datetime) -> tuple[str, str]:
+def _lifetime(one: Certificate, now_ns: int) -> tuple[str, str]:
     """Return (verdict, words) on how long a certificate is good."""
-    ends = one.not_valid_after_utc
-    if now < one.not_valid_before_utc:
-        return (
-            "early",
-            f"not valid before {one.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-        )
-    if now > ends:
-        return "over", f"expired on {ends:%Y-%m-%d %H:%M} UTC"
-    if now + SOON > ends:
-        return "soon", f"ends on {ends:%Y-%m-%d}"
-    return "", f"good until {ends:%Y-%m-%d}"
+    ends = moment(one.not_after_ns)
+    if now_ns < one.not_before_ns:
+        return "early", f"not valid before {moment(one.not_before_ns)}"
+    if now_ns > one.not_after_ns:
+        return "over", f"expired at {ends}"
+    if now_ns + SOON_NS > one.not_after_ns:
+        return "soon", f"ends at {ends}"
+    return "", f"good until {ends}"
 
 
 def _expiry(context: Context) -> Iterable[Found]:
     own = _own(context)
     if own is None:
         return
-    file = context.paths.of(_mqtt(context).cert_file)
-    verdict, said = _lifetime(own, _now(context))
-    fix = f"enrol again, and copy the new certificate to {quoted(file)}"
+    verdict, said = _lifetime(facts(own), context.host.clock.now_ns())
+    fix = f"enrol again, and copy the new certificate to {quoted(own)}"
     if verdict == "early":
         fix = run("timedatectl set-ntp true") + f", or {fix}"
-    told = f"{file}: {said}"
+    told = f"{own}: {said}"
     if verdict in {"early", "over"}:
         yield bad(told, fix)
     elif verdict == "soon":
@@ -158,8 +148,8 @@ def _authority(context: Context) -> Iterable[Found]:
     named = dict(_named(context))
     if not named:
         return
-    file, now = named["ca_file"], _now(context)
-    found = [_lifetime(one, now) for one in certificates(str(file))]
+    file, now_ns = named["ca_file"], context.host.clock.now_ns()
+    found = [_lifetime(one, now_ns) for one in chain_facts(file)]
     fix = f"copy the authority's new certificate, as PEM, to {quoted(file)}"
     usable = [said for verdict, said in found if verdict in {"", "soon"}]
     if not usable:
@@ -220,17 +210,17 @@ def _server(context: Context) -> Iterable[Found]:
     if not mqtt.ca_file:
         return
     shaken = context.handshake
-    ends = shaken.ends
+    ends = moment(shaken.not_after_ns)
     renew = f"give the broker at {mqtt.host}:{mqtt.port} a new certificate"
     if shaken.code == NOT_YET:
         fix = run("timedatectl set-ntp true") + f", or {renew}"
         yield bad("the broker's certificate is not valid yet", fix)
     elif shaken.code == EXPIRED:
-        yield bad(f"the broker's certificate expired: {ends:%Y-%m-%d %H:%M} UTC", renew)
-    elif ends is not None and _now(context) + SOON > ends:
-        yield warn(f"the broker's certificate ends on {ends:%Y-%m-%d}", renew)
+        yield bad(f"the broker's certificate expired at {ends}", renew)
+    elif context.host.clock.now_ns() + SOON_NS > shaken.not_after_ns:
+        yield warn(f"the broker's certificate ends at {ends}", renew)
     else:
-        yield good(f"good until {ends:%Y-%m-%d}")
+        yield good(f"good until {ends}")
 
 
 FILES: Final = ("config.parse", "tls.files")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Final
 
-from agent.commands.doctor.host import UNIT
 from agent.commands.doctor.model import Check, bad, good, notice, run, warn
 from agent.config_modbus import listen_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from agent.commands.doctor.context import Context
     from agent.commands.doctor.model import Found
@@ -21,52 +21,68 @@ FILES_A_MASTER: Final = 2  # and its side of the device
 MEMORY_BASE: Final = 96 * MIB  # the interpreter, the store's cache, one policy
 MEMORY_A_SOURCE: Final = 4 * MIB  # its batches and queues
 PRIVILEGED: Final = 1024
-DROP_IN: Final = f"/etc/systemd/system/{UNIT}.d"
-RELOAD: Final = ("systemctl daemon-reload", "systemctl restart sluicegate")
+# Where the unit may write under ProtectSystem=strict (systemd.exec(5)).
+WRITABLE: Final = ("/var/lib/sluicegate/", "/var/log/sluicegate/", "/run/sluicegate/")
+USUAL: Final = "sluicegate.service"
+PROXY: Final = "sluicegate-proxy.service"
 NONE: Final = frozenset({"", "infinity", "0"})
+TAP_LINES: Final = (
+    "AmbientCapabilities=CAP_NET_RAW", "CapabilityBoundingSet=CAP_NET_RAW",
+    "PrivateUsers=no", "RestrictAddressFamilies=AF_PACKET",
+)  # fmt: skip
+SERIAL_LINES: Final = (
+    "PrivateDevices=no", "DeviceAllow=char-ttyUSB rw", "DeviceAllow=char-ttyACM rw",
+    "DeviceAllow=char-ttyS rw", "SupplementaryGroups=dialout",
+)  # fmt: skip
 
 
-def drop_in(setting: str, value: object, *then: str) -> str:
-    """Return how to change one setting of the unit, to stay over upgrades."""
-    text = f"[Service]\\n{setting}={value}\\n"
-    file = f"{DROP_IN}/{setting.lower()}.conf"
-    return run(f"mkdir -p {DROP_IN}", f"printf '{text}' > {file}", *(then or RELOAD))
+def drop_in(unit: Mapping[str, str], name: str, *lines: str) -> str:
+    """Return how to change settings of the unit, so that they stay over upgrades."""
+    folder = f"/etc/systemd/system/{unit['Id']}.d"
+    text = "".join(f"{line}\\n" for line in ("[Service]", *lines))
+    return run(
+        f"mkdir -p {folder}",
+        f"printf '{text}' > {folder}/{name}.conf",
+        "systemctl daemon-reload",
+        f"systemctl restart {unit['Id']}",
+    )
 
 
 def _state(context: Context) -> Iterable[Found]:
     unit = context.host.unit()
     if not unit:
         return
-    state = unit.get("ActiveState", "")
+    state, name = unit["ActiveState"], unit["Id"]
     if state == "failed":
-        fix = run(f"journalctl -u {UNIT} -n 20 --no-pager", f"systemctl restart {UNIT}")
-        yield bad(f"{UNIT} has failed", fix)
+        fix = run(f"journalctl -u {name} -n 20 --no-pager", f"systemctl restart {name}")
+        yield bad(f"{name} has failed", fix)
     elif state in {"active", "activating", "reloading"}:
-        yield good(state)
+        yield good(f"{name} is {state}")
     else:
-        yield notice(f"{UNIT} is {state}", run(f"systemctl start {UNIT}"))
+        yield notice(f"{name} is {state}", run(f"systemctl start {name}"))
 
 
 def _enabled(context: Context) -> Iterable[Found]:
     unit = context.host.unit()
     if not unit:
         return
-    state = unit.get("UnitFileState", "")
-    if state.startswith("enabled"):
-        yield good(state)
+    if unit["UnitFileState"].startswith("enabled"):
+        yield good(f"{unit['Id']} is enabled")
     else:
-        yield warn(f"{UNIT} is not started at boot", run(f"systemctl enable {UNIT}"))
+        said = f"{unit['Id']} is not started at boot"
+        yield warn(said, run(f"systemctl enable {unit['Id']}"))
 
 
 def _watchdog(context: Context) -> Iterable[Found]:
     unit = context.host.unit()
     if not unit:
         return
-    if unit.get("WatchdogUSec", "") in NONE:
+    if unit["WatchdogUSec"] in NONE:
         said = "an agent that hangs is not restarted"
-        yield warn(said, drop_in("WatchdogSec", 30))
-    elif unit.get("Restart", "no") in {"no", ""}:
-        yield warn("an agent that ends is not restarted", drop_in("Restart", "always"))
+        yield warn(said, drop_in(unit, "watchdog", "WatchdogSec=30"))
+    elif unit["Restart"] in {"no", ""}:
+        said = "an agent that ends is not restarted"
+        yield warn(said, drop_in(unit, "restart", "Restart=always"))
     else:
         yield good(f"{unit['WatchdogUSec']}, restart {unit['Restart']}")
 
@@ -79,62 +95,94 @@ def _sources(context: Context) -> tuple[int, int]:
 
 
 def _files(context: Context) -> Iterable[Found]:
-    limit = context.host.unit().get("LimitNOFILE", "")
+    unit = context.host.unit()
     sources, masters = _sources(context)
     need = FILES_BASE + FILES_A_SOURCE * sources + FILES_A_MASTER * masters
-    if not limit.isdigit():
-        if limit:
-            yield good("no limit")
-    elif int(limit) < need:
+    limit = unit.get("LimitNOFILE", "")
+    if limit.isdigit() and int(limit) < need:
         said = (
-            f"LimitNOFILE is {limit}, {sources} sources and {masters} masters need"
-            f" {need}"
+            f"LimitNOFILE is {limit}; {sources} sources, {masters} masters need {need}"
         )
-        yield bad(said, drop_in("LimitNOFILE", 1 << need.bit_length()))
-    else:
-        yield good(f"{limit}, {need} are needed")
+        wider = 1 << need.bit_length()
+        yield bad(said, drop_in(unit, "files", f"LimitNOFILE={wider}"))
+    elif unit:
+        yield good(f"{limit or 'no limit'}, {need} are needed")
 
 
 def _memory(context: Context) -> Iterable[Found]:
-    limit = context.host.unit().get("MemoryMax", "")
+    unit = context.host.unit()
     need = MEMORY_BASE + MEMORY_A_SOURCE * _sources(context)[0]
-    if not limit.isdigit():
-        if limit:
-            yield good("no limit")
-    elif int(limit) < need:
-        said = (
-            f"MemoryMax is {int(limit) // MIB} MiB, this configuration needs"
-            f" {need // MIB}"
-        )
-        yield warn(said, drop_in("MemoryMax", f"{need // MIB}M"))
-    else:
-        yield good(f"{int(limit) // MIB} MiB, {need // MIB} are needed")
+    limit = unit.get("MemoryMax", "")
+    if limit.isdigit() and int(limit) < need:
+        said = f"MemoryMax is {int(limit) // MIB} MiB; {need // MIB} are needed"
+        yield warn(said, drop_in(unit, "memory", f"MemoryMax={need // MIB}M"))
+    elif unit:
+        yield good(f"MemoryMax is {limit or 'not set'}, {need} are needed")
 
 
 def _capabilities(context: Context) -> Iterable[Found]:
     unit, config = context.host.unit(), context.paths.config
-    if not unit or unit.get("User", "") in {"", "root"}:
+    if not unit or unit["User"] in {"", "root"}:
         return
-    wanted = {}
-    if any(tap.interface for tap in config.tap):
-        wanted["cap_net_raw"] = "a [[tap]] on an interface"
-    if any(
+    given = unit["AmbientCapabilities"].lower().split()
+    name = unit["Id"]
+    tapped = any(tap.interface for tap in config.tap)
+    low = any(
         link.mode == "proxy" and listen_address(link)[1] < PRIVILEGED
         for link in config.modbus
-    ):
-        wanted["cap_net_bind_service"] = "a proxy on a port below 1024"
-    given = unit.get("AmbientCapabilities", "").lower().split()
-    missing = [one for one in wanted if one not in given]
-    for one in missing:
-        said = f"{wanted[one]} needs {one.upper()}, which {UNIT} does not give"
-        all_of = " ".join(map(str.upper, [*given, *missing]))
-        text = f"[Service]\\nAmbientCapabilities={all_of}\\n"
-        text += f"CapabilityBoundingSet={all_of}\\n"
-        file = f"{DROP_IN}/capabilities.conf"
-        fix = run(f"mkdir -p {DROP_IN}", f"printf '{text}' > {file}", *RELOAD)
-        yield bad(said, fix, one)
-    if wanted and not missing:
-        yield good(" ".join(wanted))
+    )
+    missing = False
+    if tapped and "cap_net_raw" not in given:
+        missing = True
+        said = (
+            f"a [[tap]] on an interface needs CAP_NET_RAW, which {name} does not give"
+        )
+        yield bad(said, drop_in(unit, "taps", *TAP_LINES), "cap_net_raw")
+    if low and "cap_net_bind_service" not in given:
+        missing = True
+        said = f"ports below 1024 need CAP_NET_BIND_SERVICE, which {name} does not give"
+        fix = run(f"systemctl disable --now {name}", f"systemctl enable --now {PROXY}")
+        yield bad(said, fix, "cap_net_bind_service")
+    if (tapped or low) and not missing:
+        yield good(" ".join(given))
+
+
+def _devices(context: Context) -> Iterable[Found]:
+    """A unit with a /dev of its own sees no serial line."""
+    unit, config = context.host.unit(), context.paths.config
+    lines = [link.device for link in config.modbus if link.kind == "rtu"]
+    lines += [tap.device for tap in config.tap if tap.device]
+    if not unit or not lines:
+        return
+    if unit["PrivateDevices"] == "yes":
+        said = f"{unit['Id']} has a /dev of its own, without {lines[0]}"
+        yield bad(said, drop_in(unit, "serial", *SERIAL_LINES))
+    else:
+        yield good(f"{unit['Id']} sees /dev")
+
+
+def _places(context: Context) -> Iterable[Found]:
+    """What the agent writes must lie where its unit lets it write."""
+    unit, config, of = context.host.unit(), context.paths.config, context.paths.of
+    if not unit or unit["ProtectSystem"] != "strict":
+        return
+    told = {"state_dir": of(config.state_dir)}
+    if config.eve is not None:
+        told["eve.file"] = of(config.eve.file)
+    if config.metrics.socket:
+        told["metrics.socket"] = of(config.metrics.socket)
+    more = [f"{place.lstrip('-+')}/" for place in unit["ReadWritePaths"].split()]
+    wrong = [
+        (field, place)
+        for field, place in told.items()
+        if not f"{place}/".startswith((*WRITABLE, *more))
+    ]
+    for field, place in wrong:
+        folder = place if field == "state_dir" else posixpath.dirname(place)
+        said = f"{field} is {place}, where {unit['Id']} may not write"
+        yield bad(said, drop_in(unit, "places", f"ReadWritePaths={folder}"), field)
+    if not wrong:
+        yield good(f"{', '.join(told)} lie where {unit['Id']} may write")
 
 
 CHECKS: Final = (
@@ -176,10 +224,26 @@ CHECKS: Final = (
         ("config.parse",),
     ),
     Check(
+        "unit.devices",
+        "whether the unit sees the serial lines that are configured",
+        "no serial line opens",
+        "a drop-in with `PrivateDevices=no` and `DeviceAllow`",
+        _devices,
+        ("config.parse",),
+    ),
+    Check(
+        "unit.places",
+        "whether the unit may write where the configuration says",
+        "the agent does not start",
+        "a drop-in with `ReadWritePaths`",
+        _places,
+        ("config.parse",),
+    ),
+    Check(
         "unit.capabilities",
         "capabilities of the unit for taps and ports below 1024",
         "a tap or a listener does not open",
-        "a drop-in with `AmbientCapabilities`",
+        "a drop-in with `AmbientCapabilities`, or `sluicegate-proxy.service`",
         _capabilities,
         ("config.parse",),
     ),

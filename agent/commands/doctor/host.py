@@ -13,81 +13,26 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from agent.adapters.can_link import can_links, link_facts
 from agent.adapters.clock import SystemClock
 from agent.adapters.socketcan import AF_CAN, CAN_RAW
 from agent.errors import Unavailable
 
 if TYPE_CHECKING:
     from agent.adapters.watch import WallClock
+    from protocols.can.netlink import CanLink
 
-UNIT: Final = "sluicegate.service"
+UNITS: Final = ("sluicegate.service", "sluicegate-proxy.service")
 UNIT_FIELDS: Final = (
-    "LoadState", "ActiveState", "UnitFileState", "User", "Restart", "WatchdogUSec",
-    "LimitNOFILE", "MemoryMax", "AmbientCapabilities",
+    "Id", "LoadState", "ActiveState", "UnitFileState", "User", "Restart",
+    "WatchdogUSec", "LimitNOFILE", "MemoryMax", "AmbientCapabilities",
+    "PrivateDevices", "ProtectSystem", "ReadWritePaths",
 )  # fmt: skip
-IFF_UP: Final = 1  # linux/if.h
-ARPHRD_CAN: Final = 280  # linux/if_arp.h
 SYSTEMCTL_S: Final = 5.0
 ZONES: Final = "zoneinfo/"
 UTC_NAMES: Final = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Universal", "Zulu", "GMT"})
-
-
-class CanLink(Protocol):
-    """A CAN interface as the kernel has it (``ip -details link``)."""
-
-    @property
-    def up(self) -> bool:
-        """Whether it is administratively up."""
-
-    @property
-    def state(self) -> str:
-        """error-active, error-warning, error-passive, bus-off, ...; "": none."""
-
-    @property
-    def bitrate(self) -> int:
-        """bit/s; 0: not set, or it has none (vcan)."""
-
-    @property
-    def data_bitrate(self) -> int:
-        """bit/s of CAN FD's data phase; 0: not set."""
-
-    @property
-    def restart_ms(self) -> int:
-        """Milliseconds after bus-off; 0: it does not come back."""
-
-    @property
-    def listen_only(self) -> bool:
-        """Whether the controller cannot send."""
-
-    @property
-    def mtu(self) -> int:
-        """16: classic frames only; 72: CAN FD, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class SysfsLink:
-    """What sysfs tells of a CAN interface: nothing of its controller."""
-
-    up: bool
-    mtu: int
-    state: str = ""
-    bitrate: int = 0
-    data_bitrate: int = 0
-    restart_ms: int = 0
-    listen_only: bool = False
-
-
-def link_facts(interface: str) -> CanLink | None:
-    """Return what sysfs tells of an interface; None where there is none."""
-    folder = Path("/sys/class/net") / interface
-    try:
-        flags = int((folder / "flags").read_text("ascii"), 16)
-        mtu = int((folder / "mtu").read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    return SysfsLink(bool(flags & IFF_UP), mtu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +69,13 @@ class Host:
             return error.strerror or errno.errorcode.get(error.errno or 0, "unknown")
         return ""
 
-    def link_kind(self, interface: str) -> int:
-        """Return the ARPHRD number of an interface; -1 where there is none."""
-        try:
-            text = (Path("/sys/class/net") / interface / "type").read_text("ascii")
-        except (OSError, ValueError):
-            return -1
-        return int(text)
-
-    def link(self, interface: str) -> CanLink | None:
-        """Return the facts of a CAN interface; None where there is none."""
+    def link(self, interface: str) -> CanLink:
+        """Return what the kernel says of an interface; BadInput, Unavailable."""
         return link_facts(interface)
 
     def can_interfaces(self) -> list[str]:
-        """Return the names of all CAN interfaces."""
-        names = sorted(one.name for one in Path("/sys/class/net").glob("*"))
-        return [name for name in names if self.link_kind(name) == ARPHRD_CAN]
+        """Return the names of all CAN interfaces; Unavailable."""
+        return [link.name for link in can_links()]
 
     def sysctl(self, name: str) -> int:
         """Return a number of /proc/sys, such as ``net.core.rmem_max``; -1: none."""
@@ -200,24 +136,33 @@ class Host:
     # --- systemd --------------------------------------------------------------------
 
     def unit(self) -> dict[str, str]:
-        """Return properties of our unit; {} where no systemd runs or it has none."""
+        """Return properties of the agent's unit; {} where no systemd runs, or no unit.
+
+        Of several variants the one that runs, else the one that starts at boot.
+        """
         if not Path("/run/systemd/system").is_dir():
             return {}
-        try:
-            done = subprocess.run(  # noqa: S603  # fixed argv, no shell
-                ["systemctl", "show", UNIT, f"--property={','.join(UNIT_FIELDS)}"],  # noqa: S607  # wherever the system has it
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=SYSTEMCTL_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unavailable("systemd", type(error).__name__) from None
-        pairs = (
-            line.partition("=") for line in done.stdout.decode("utf-8").splitlines()
+        found = [one for one in map(_properties, UNITS) if one["LoadState"] == "loaded"]
+        found.sort(key=lambda one: one["UnitFileState"] != "enabled")
+        found.sort(key=lambda one: one["ActiveState"] == "inactive")
+        return found[0] if found else {}
+
+
+def _properties(unit: str) -> dict[str, str]:
+    """Return properties of a unit; Unavailable where systemd does not answer."""
+    try:
+        done = subprocess.run(  # noqa: S603  # fixed argv, no shell
+            ["systemctl", "show", unit, f"--property={','.join(UNIT_FIELDS)}"],  # noqa: S607  # wherever the system has it
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SYSTEMCTL_S,
+            check=False,
         )
-        found = {name: value for name, _, value in pairs}
-        return found if found.get("LoadState") == "loaded" else {}
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable("systemd", type(error).__name__) from None
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    told = {name: value for name, _, value in (one.partition("=") for one in lines)}
+    return dict.fromkeys(UNIT_FIELDS, "") | told
 
 
 def _unescaped(field: str) -> str:

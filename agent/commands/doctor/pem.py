@@ -6,17 +6,15 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from agent.adapters.certificates import facts_of
 from agent.adapters.files import read_limited
 from agent.errors import BadInput
-
-if TYPE_CHECKING:
-    import datetime as dt
 
 PEM_BYTES_MAX: Final = 1024 * 1024  # a bundle of authorities
 CONNECT_S: Final = 5.0
@@ -29,17 +27,8 @@ class Handshake:
     code: int = 0  # X509_V_ERR of OpenSSL (verify(1)); 0: the certificate is good
     reason: str = ""  # "": it worked
     names: tuple[str, ...] = ()  # that its certificate stands for
-    ends: dt.datetime | None = None  # when its certificate does
+    not_after_ns: int = 0  # of its certificate
     issuer: str = ""
-
-
-def certificates(file: str) -> list[x509.Certificate]:
-    """Return the certificates of a PEM file; BadInput where there are none."""
-    body = read_limited(Path(file), PEM_BYTES_MAX)
-    try:
-        return x509.load_pem_x509_certificates(body)
-    except ValueError:
-        raise BadInput(file, "", "holds no PEM certificate") from None
 
 
 def public_key_of(key_file: str) -> bytes:
@@ -89,13 +78,9 @@ def shake_hands(
     if cert_file:
         lax.load_cert_chain(cert_file, key_file)
     shown = _shown(place, lax)
-    return Handshake(
-        code,
-        reason,
-        names_of(shown),
-        shown.not_valid_after_utc,
-        shown.issuer.rfc4514_string(),
-    )
+    told = facts_of(shown)
+    names = tuple(name.partition(":")[2] for name in told.san)
+    return Handshake(code, reason, names, told.not_after_ns, told.issuer)
 
 
 def _shown(place: tuple[str, int], context: ssl.SSLContext) -> x509.Certificate:
@@ -106,16 +91,3 @@ def _shown(place: tuple[str, int], context: ssl.SSLContext) -> x509.Certificate:
         der = tls.getpeercert(binary_form=True)
     assert der is not None  # a TLS server always shows one
     return x509.load_der_x509_certificate(der)
-
-
-def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the names and addresses that a certificate stands for."""
-    try:
-        found = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        ).value
-    except x509.ExtensionNotFound:
-        return ()
-    names = found.get_values_for_type(x509.DNSName)
-    addresses = found.get_values_for_type(x509.IPAddress)
-    return (*names, *map(str, addresses))

@@ -7,9 +7,11 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.adapters.credentials import VARIABLE
 from agent.adapters.files import read_limited
 from agent.adapters.policy.loader import Paths
 from agent.adapters.privileges import become
+from agent.commands.doctor.checks_unit import USUAL
 from agent.config import parse_config
 from agent.errors import BadInput
 from agent.limits import CONFIG_BYTES_MAX
@@ -29,6 +31,9 @@ def step_down(config_file: Path, host: Host) -> bool:
     who = _owner(config_file) or _named(unit.get("User", ""))
     if who is None or who[0] == 0:
         return False
+    credentials = Path("/run/credentials") / unit.get("Id", USUAL)
+    if VARIABLE not in os.environ and credentials.is_dir():
+        os.environ[VARIABLE] = str(credentials)  # what the running unit was given
     become(*who, keep=unit.get("AmbientCapabilities", "").lower().split())
     return True
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from agent.commands.doctor.table import CHECKS
 from tests.support.broker import free_port
-from tests.support.doctor_cases import ALL, Case
+from tests.support.doctor_cases import ALL
 from tests.support.doctor_house import House, row_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.doctor_case import Case
 
 RED = {"bad", "warn", "notice"}
 
 
 @pytest.fixture
-def house(tmp_path) -> House:
+def house(tmp_path: Path) -> House:
     return House(tmp_path, free_port())
 
 

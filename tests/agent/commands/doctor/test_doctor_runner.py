@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,12 +16,19 @@ from agent.commands.doctor.runner import examined
 from agent.commands.doctor.table import CHECKS, select
 from agent.errors import BadInput, Unavailable
 
+if TYPE_CHECKING:
+    from agent.commands.doctor.model import Look
+
 
 def _context() -> Context:
     return Context(Path("gw.toml"), Host(), User("a", "b"))
 
 
-def _check(name: str, *needs: str, look=lambda _: [good("it is")], limit_s=20.0):
+def _fine(_: Context) -> list[Found]:
+    return [good("it is")]
+
+
+def _check(name: str, *needs: str, look: Look = _fine, limit_s: float = 20.0) -> Check:
     return Check(name, "looks", "red", "the fix", look, needs, limit_s)
 
 
@@ -34,8 +42,10 @@ def test_what_needs_a_bad_one_is_skipped_with_the_first_cause() -> None:
     rows = told(broken, _check("a.two", "a.one"), _check("a.three", "a.two"))
     why = "skipped, because a.one is bad"
     assert rows == [
-        ("a.one", "bad", "broken"), ("a.two", "skipped", why), ("a.three", "skipped", why)
-    ]  # fmt: skip
+        ("a.one", "bad", "broken"),
+        ("a.two", "skipped", why),
+        ("a.three", "skipped", why),
+    ]
 
 
 def test_what_a_chosen_one_needs_runs_unseen() -> None:
