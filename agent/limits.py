@@ -19,6 +19,10 @@ MQTT_BYTES_MAX: Final = 1536 * 1024
 SPOOL_BYTES_DEFAULT: Final = 512 * 1024 * 1024
 SPOOL_BYTES_MIN: Final = 4 * 1024 * 1024
 RETAINED_BYTES_DEFAULT: Final = 256 * 1024 * 1024
+RESERVE_BYTES: Final = 16 * 1024 * 1024  # of the disk, so that evidence has room
+WAL_BYTES_MAX: Final = 16 * 1024 * 1024  # SQLite's log is cut to it
+ROOM_STEP_BYTES: Final = 256 * 1024  # caps change by so much when the disk is short
+SPOOL_BYTES_HELD_MIN: Final = 1024 * 1024  # room for what is never shed
 SEND_WINDOW: Final = 64  # unacknowledged MQTT messages
 EVIDENCE_ENTRIES_A_MESSAGE: Final = 512
 EVIDENCE_BYTES_A_MESSAGE: Final = 512 * 1024  # a reader takes pages of 1 MiB
@@ -30,4 +34,5 @@ EVENT_KEYS_MAX: Final = 4096
 assert BATCH_FRAMES_MAX <= 65_536
 assert ENVELOPE_BYTES_MAX < MQTT_BYTES_MAX
 assert ENVELOPE_BYTES_MAX * 4 <= SPOOL_BYTES_MIN
+assert SPOOL_BYTES_HELD_MIN < SPOOL_BYTES_MIN
 assert BATCH_WINDOW_S <= COMMIT_WINDOW_S

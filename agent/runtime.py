@@ -217,6 +217,7 @@ class Agent:
             self._watch.look(self._now)
             self._sources.look()
             self._steering.look_at_cards()
+            await desk.keeper.look_at_room()
             mono_ns = desk.clock.monotonic_ns()
             interval_ns = self._now.accepted.compiled.policy.telemetry_ns
             if mono_ns >= next_snapshot_ns:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.journal import Journal
     from agent.adapters.moves import Moves
+    from agent.adapters.room import Room
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
     from agent.evidence import Evidence
@@ -56,6 +57,7 @@ class Keeper:
         clock: Clock,
         autonomy: Autonomy,
         committed: Callable[[], None],
+        room: Room | None = None,
     ) -> None:
         """``committed`` is called after every commit: there is something to send."""
         self.store = store
@@ -70,6 +72,7 @@ class Keeper:
         self._clock = clock
         self._autonomy = autonomy
         self._committed = committed
+        self._room = room
         self._snapped_ns = clock.now_ns()
         self._last_ns = clock.monotonic_ns()
         self._held = 0
@@ -133,6 +136,27 @@ class Keeper:
             return self._journal.call(call)
 
         return await self._stubbornly(told)
+
+    async def look_at_room(self) -> None:
+        """Hold spool and retained data within what the disk has now."""
+        if self._room is not None:
+            with contextlib.suppress(Unavailable):  # told by who has to write
+                await unbroken(self._thread.run(self._journal.call, self._room.look))
+
+    async def _gave_way(self) -> bool:
+        """Make room on a disk that refuses; tell whether anything went."""
+        if self._room is None:
+            return False
+        with contextlib.suppress(Unavailable):
+            gone = self._thread.run(self._journal.call, self._room.give_way)
+            return bool(await unbroken(gone))
+        return False
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong with the store or its disk now, in words."""
+        room = "" if self._room is None else self._room.problem
+        return tuple(text for text in (self.problem, room) if text)
 
     async def snapshot(
         self, policy: CompiledPolicy, losses: Mapping[str, int], now_ns: int
@@ -217,7 +241,8 @@ class Keeper:
                 if self._tries_left == 0:
                     raise
                 self._tries_left -= self._tries_left > 0
-                await self._clock.sleep(RETRY_S)
+                if not await self._gave_way():
+                    await self._clock.sleep(RETRY_S)
             else:
                 self.problem = ""
                 return done

@@ -101,7 +101,7 @@ class Outside:
         now = self._now
         found = [f"{place}: {what}" for place, what in sorted(now.troubles.items())]
         found += [f"{place} closed: {why}" for place, why in sorted(now.closed.items())]
-        found += [t for t in (self._keeper.problem, self._uplink.problem) if t]
+        found += [t for t in (*self._keeper.problems, self._uplink.problem) if t]
         broken = self._keeper.store.broken
         if broken is not None:
             found.append(f"store: was damaged, set aside at start: {broken.why}")

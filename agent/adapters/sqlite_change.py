@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.sqlite_connection import STORE
@@ -143,6 +144,24 @@ class Change:
             evicted_records=self.state.evicted_records + len(evicted) + start,
         )
         return evicted, [_retained_lost(record) for record in records[:start]]
+
+    def give_way(self, spool_max: int, retained_max: int, rows_max: int) -> list[Lost]:
+        """Delete what is over the caps, at most ``rows_max`` rows of each."""
+        chosen = shed(
+            islice(self._rows(_SPOOL_IN_ORDER), rows_max),
+            (),
+            self.state.spool_bytes - spool_max,
+        )
+        lost = self.drop_spooled(chosen.rows)
+        chosen = shed(
+            islice(self._rows(_RETAINED_IN_ORDER), rows_max),
+            (),
+            self.state.retained_bytes - retained_max,
+        )
+        lost += self.drop_retained(chosen.rows)
+        evicted = self.state.evicted_records + len(lost)
+        self.state = replace(self.state, evicted_records=evicted)
+        return lost
 
     def drop_spooled(self, rows: Iterable[int]) -> list[Lost]:
         """Delete spool rows (those that are there) and return what they were."""

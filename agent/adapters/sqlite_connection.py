@@ -13,6 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import Fatal, Unavailable
+from agent.limits import WAL_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +23,15 @@ STORE: Final = "store"
 BUSY_MS: Final = 2000
 CACHE_KIB: Final = 8192  # memory stays flat whatever the backlog
 WAL_PAGES: Final = 1024  # 8 MiB of log before it is folded in
-WAL_BYTES_KEPT: Final = 16 * 1024 * 1024
 DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 # After a failed fsync nobody knows what is on the disk (fsync(2), PostgreSQL 2018).
 UNKNOWN: Final = (
     sqlite3.SQLITE_IOERR_FSYNC,
     sqlite3.SQLITE_IOERR_DIR_FSYNC,
 )
+NO_SPACE: Final = "no space left on the device"
 REASONS: Final = {
-    sqlite3.SQLITE_FULL: "no space left on the device",
+    sqlite3.SQLITE_FULL: NO_SPACE,
     sqlite3.SQLITE_BUSY: "in use by another process",
     sqlite3.SQLITE_LOCKED: "in use by another connection",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
@@ -72,7 +73,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             # zeroes within pages that are written anyway; `expire` zeroes all it frees
             connection.execute("PRAGMA secure_delete = FAST")
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
     except UnicodeDecodeError:  # the message quotes a name of a damaged schema
         connection.close()
         raise Damaged("open: the schema is damaged") from None
@@ -139,6 +140,17 @@ class Connection:
             with self.reading("erase") as database:
                 database.execute("PRAGMA secure_delete = FAST")
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def spare_bytes(self) -> tuple[int, int]:
+        """Return bytes of the file's empty pages, and of the log's file."""
+        with self.reading("measure") as database:
+            pages: int = database.execute("PRAGMA freelist_count").fetchone()[0]
+            size: int = database.execute("PRAGMA page_size").fetchone()[0]
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            return pages * size, log.stat().st_size
+        except OSError:
+            return pages * size, 0
 
     def _commit(self, doing: str) -> None:
         try:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Final
 from agent.adapters.sqlite_change import Change
 from agent.adapters.sqlite_evidence import entries_since, root_of, stored_nodes
 from agent.adapters.sqlite_sending import Sending, read
-from agent.records import CounterRow, Eviction, Outcome, StoreStatistics
+from agent.adapters.sqlite_sums import counters_of, losses_of
+from agent.records import StoreStatistics
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from agent.adapters.sqlite_change import Witness
     from agent.adapters.sqlite_connection import Connection
     from agent.adapters.sqlite_files import FileLock
     from agent.adapters.sqlite_sending import Held
-    from agent.records import Commit, Queued
+    from agent.records import Commit, CounterRow, Eviction, Queued
     from agent.store.accounting import State
     from agent.store.salvage import Break
     from protocols.tlog.tree import Growth, Place
@@ -116,6 +118,32 @@ class SqliteStore:
                 held=commit.held,
             )
         return lost
+
+    def limit(self, spool_max: int, retained_max: int) -> tuple[Eviction, ...]:
+        """Let the caps be these from now on; what is over them goes, and is told."""
+        caps = self._spool_max, self._retained_max = spool_max, retained_max
+        lost: tuple[Eviction, ...] = ()
+        while any(used > cap for used, cap in zip(self.used_bytes, caps, strict=True)):
+            with self._changing("give way") as change:
+                gone = change.give_way(*caps, ROWS_AT_ONCE)
+                lost += change.lose("evicted", gone)
+            if not gone:
+                break  # what is left is never shed
+        return lost
+
+    @property
+    def used_bytes(self) -> tuple[int, int]:
+        """Return bytes of messages in the spool, and of retained data."""
+        return self._state.spool_bytes, self._state.retained_bytes
+
+    def spare_bytes(self) -> tuple[int, int]:
+        """Return bytes of empty pages in the file, and of the write-ahead log."""
+        return self._connection.spare_bytes()
+
+    @property
+    def folder(self) -> Path:
+        """Return where the database is."""
+        return self._connection.path.parent
 
     def remember_time(self, now_ns: int) -> None:
         """Raise the clock floor (a believed wall time) with the next transaction."""
@@ -304,7 +332,7 @@ class SqliteStore:
 
     def counters(self) -> list[CounterRow]:
         """Return the compliance counters, summed over the store's life."""
-        return self._counters("samples", "bytes")
+        return counters_of(self._connection)
 
     def untold_counters(self) -> list[CounterRow]:
         """Return what was counted since the last commit with a ``snapshot``.
@@ -312,19 +340,7 @@ class SqliteStore:
         The counters of that very commit are among it: its count.snap was encoded
         before they were durable.
         """
-        return self._counters("samples - told_samples", "bytes - told_bytes")
-
-    def _counters(self, samples: str, used: str) -> list[CounterRow]:
-        query = (
-            f"SELECT destination, label, rule, action, outcome, {samples}, {used}"  # noqa: S608  # our own column names
-            f" FROM counters WHERE {samples} <> 0 OR {used} <> 0"
-        )
-        with self._connection.reading("counters") as database:
-            rows = database.execute(query).fetchall()
-        return [
-            CounterRow(to, label, rule, action, Outcome(outcome), count, size)
-            for to, label, rule, action, outcome, count, size in rows
-        ]
+        return counters_of(self._connection, untold=True)
 
     def totals(self) -> Totals:
         """Return what was read, by coverage, and what is held."""
@@ -333,11 +349,7 @@ class SqliteStore:
 
     def losses(self) -> list[Eviction]:
         """Return all that was ever lost, by cause, kind and label."""
-        with self._connection.reading("losses") as database:
-            rows = database.execute(
-                "SELECT kind, label, records, bytes, samples, cause FROM losses"
-            ).fetchall()
-        return [Eviction(k, n, r, b, s, (), cause) for k, n, r, b, s, cause in rows]
+        return losses_of(self._connection)
 
     def keep_document(self, name: str, body: bytes) -> None:
         """Keep a named document durably; `commit` keeps some with their evidence."""

@@ -29,11 +29,13 @@ from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import accept_again, accept_signed
 from agent.adapters.publisher import Publisher
+from agent.adapters.room import Reserve, Room
 from agent.adapters.steering import Desk
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
 from agent.errors import Unavailable
 from agent.inspection.eve import EveLines
+from agent.limits import RETAINED_BYTES_DEFAULT
 from agent.runtime import Agent, Parts
 from agent.sources.losses import Losses
 from agent.steps import Speaker
@@ -111,7 +113,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
     uplink = _uplink(paths, accepted, opened, publisher, clock)
     keeper = Keeper(
         store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
-        autonomy, uplink.nudge,
+        autonomy, uplink.nudge, _room(paths, store),
     )  # fmt: skip
     between = _between(paths, clock)
     buses = _buses(config, world, losses, now)
@@ -171,6 +173,12 @@ def _buses(config: Config, world: World, losses: Losses, now: Now) -> Buses:
         return world.open_bus(config.can[number], number)
 
     return Buses(config.can, opened, losses, now.troubles, world.clock)
+
+
+def _room(paths: Paths, store: SqliteStore) -> Room:
+    """Return who holds spool and retained data within what the disk has."""
+    configured = (paths.config.spool.max_bytes, RETAINED_BYTES_DEFAULT)
+    return Room(store, configured, Reserve(store.folder))
 
 
 def _eve(paths: Paths) -> EveLog | None:

@@ -31,6 +31,7 @@ from agent.adapters.policy.loader import (
     accept,
     pinned_root,
 )
+from agent.adapters.room import Reserve, opened_within
 from agent.adapters.sqlite_open import StoreOptions
 from agent.adapters.starting import Hangups, Start
 from agent.adapters.store_thread import StoreThread
@@ -114,7 +115,10 @@ async def serve(
     with StoreThread().working() as thread:
         start = Start(notifier, thread)
         store = await start.step(
-            "opens the store", open_named, folder / "store.db", options, config.device
+            "opens the store",
+            opened_within,
+            lambda: open_named(folder / "store.db", options, config.device),
+            Reserve(folder),
         )
         try:
             journal.attach(store)

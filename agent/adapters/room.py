@@ -1,0 +1,130 @@
+"""Room on the disk: measured, kept in reserve, and given way with.
+
+The reserve is a file beside the database whose blocks are really taken. Where the disk
+is full all the same, it is given up, and what data gives way with goes to evidence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from agent.adapters.sqlite_connection import NO_SPACE
+from agent.errors import Unavailable
+from agent.limits import RESERVE_BYTES
+from agent.store.room import Disk, Used, caps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.adapters.sqlite_store import SqliteStore
+    from agent.records import Eviction
+
+RESERVE: Final = "reserve"  # the file's name
+MIB: Final = 1 << 20
+
+
+def free_bytes(folder: Path) -> int:
+    """Return what this user may still take of the folder's disk; 0 where unknown."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+class Reserve:
+    """Blocks that are ours before we need them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take nothing yet."""
+        self._file = folder / RESERVE
+
+    @property
+    def held(self) -> int:
+        """Return how many bytes are taken."""
+        try:
+            return self._file.stat().st_blocks * 512
+        except OSError:
+            return 0
+
+    def hold(self) -> None:
+        """Take all of it; where the disk has no room for it, nothing."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            handle = os.open(self._file, flags, 0o600)
+        except OSError:
+            return
+        try:
+            os.posix_fallocate(handle, 0, RESERVE_BYTES)
+        except OSError:
+            self.give_up()
+        finally:
+            os.close(handle)
+
+    def give_up(self) -> bool:
+        """Give it back to the disk; tell whether there was any."""
+        there = self.held > 0
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
+        return there
+
+
+def opened_within(open_it: Callable[[], SqliteStore], reserve: Reserve) -> SqliteStore:
+    """Return the open store; where the disk is full, with what the reserve gives."""
+    try:
+        return open_it()
+    except Unavailable as error:
+        if NO_SPACE not in str(error) or not reserve.give_up():
+            raise
+    return open_it()
+
+
+class Room:
+    """Holds spool and retained data within what the disk has. In the store's thread."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        configured: tuple[int, int],
+        reserve: Reserve,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        """``configured``: caps of spool and retained data in bytes."""
+        self.problem = ""
+        self._store = store
+        self._configured = configured
+        self._reserve = reserve
+        self._free = free
+
+    def look(self) -> tuple[Eviction, ...]:
+        """Measure, and set the caps; return what had to go. Raises as ``commit``."""
+        disk = self._measured()
+        if not disk.reserve and disk.free > 2 * RESERVE_BYTES:
+            self._reserve.hold()
+            disk = self._measured()
+        used = Used(*self._store.used_bytes)
+        spool, retained = caps(self._configured, used, disk)
+        self._tell(spool, disk)
+        return self._store.limit(spool, retained)
+
+    def give_way(self) -> tuple[Eviction, ...]:
+        """The disk is full: the reserve is given up, and data gives way."""
+        self._reserve.give_up()
+        return self.look()
+
+    def _measured(self) -> Disk:
+        spare, wal = self._store.spare_bytes()
+        folder = self._store.folder
+        return Disk(self._free(folder), spare, wal, self._reserve.held)
+
+    def _tell(self, spool: int, disk: Disk) -> None:
+        short = spool < self._configured[0]
+        self.problem = (
+            f"disk: {disk.free // MIB} MiB free, so the spool may hold"
+            f" {spool // MIB} MiB instead of {self._configured[0] // MIB} MiB"
+            if short
+            else ""
+        )
