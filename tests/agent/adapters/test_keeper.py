@@ -12,6 +12,7 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
+from agent.adapters.room import Reserve, Room
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread
 from agent.errors import Unavailable
@@ -39,7 +40,7 @@ class Quick(SystemClock):
 class Bench:
     """A keeper on a real store with a cap of ``cap`` bytes."""
 
-    def __init__(self, folder: Path, cap: int = MIB) -> None:
+    def __init__(self, folder: Path, cap: int = MIB, *, reserved: bool = False) -> None:
         self.clock = Quick()
         self.evidence = Evidence("gw-1", bytes(16), "test")
         self.journal = Journal(self.evidence, self.clock)
@@ -50,6 +51,7 @@ class Bench:
         self.keeper = Keeper(
             self.store, StoreThread(), self.journal, self.evidence, signer, bytes(16),
             self.clock, Autonomy(), lambda: None,
+            Room(self.store, (cap, cap), Reserve(folder)) if reserved else None,
         )  # fmt: skip
 
     def entry(self, kind: str = "test") -> bytes:
