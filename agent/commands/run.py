@@ -115,10 +115,7 @@ async def serve(
     with StoreThread().working() as thread:
         start = Start(notifier, thread)
         store = await start.step(
-            "opens the store",
-            opened_within,
-            lambda: open_named(folder / "store.db", options, config.device),
-            Reserve(folder),
+            "opens the store", _store, folder, options, config.device
         )
         try:
             journal.attach(store)
@@ -146,6 +143,12 @@ async def serve(
             await thread.run(store.keep_document, "run", STOPPED)
         finally:
             await thread.run(store.close)
+
+
+def _store(folder: Path, options: StoreOptions, device: str) -> SqliteStore:
+    """Return the open store; on a full disk, with what the reserve gives."""
+    path = folder / "store.db"
+    return opened_within(lambda: open_named(path, options, device), Reserve(folder))
 
 
 async def _booted(parts: Parts, store: SqliteStore, thread: StoreThread) -> None:
