@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb lock vm-test clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom lock vm-test clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,12 @@ bench: $(STAMP) ## measure DESIGN's budgets and write docs/performance.md
 DEB_ARCH ?= amd64
 deb: $(STAMP) ## build dist/sluicegate_<version>_<DEB_ARCH>.deb with Debian's tools (DEB_ARCH=amd64 or arm64)
 	$(BIN)/python systemd/build_deb.py --architecture $(DEB_ARCH) $(if $(DEB_VERSION),--version $(DEB_VERSION))
+
+wheel: $(STAMP) ## build the gateway's and the operator's wheel into dist/
+	$(BIN)/python systemd/build_wheels.py
+
+sbom: $(STAMP) ## write CycloneDX beside every package and wheel in dist/ (deb and wheel do so themselves)
+	$(BIN)/python systemd/build_sbom.py $(wildcard dist/*.deb dist/*.whl)
 
 lock: $(STAMP) ## resolve the package's dependencies anew and write systemd/debian/requirements.lock
 	$(BIN)/python systemd/build_lock.py

@@ -20,14 +20,15 @@ from typing import Final
 
 from build_fetch import LOCK, chosen, fetch
 from build_platforms import MACHINES
+from build_sbom import beside
+from build_source import ROOT, cache_folder, tracked
 
-ROOT: Final = Path(__file__).resolve().parents[1]
 NEEDED: Final = {
     "dpkg-buildpackage": "dpkg-dev",
     "dh": "debhelper",
-    "python3.11": "python3",
+    "/usr/bin/python3.11": "python3",
 }
-SKIPPED: Final = {".git", ".venv", "build", "dist", "__pycache__"}
+PASSED: Final = {"PATH", "HOME", "TMPDIR", "SLUICEGATE_DEB_COMPRESSION"}
 RECIPE: Final = "systemd/debian"
 UNIT_FILES: Final = ("sluicegate.sysusers", "sluicegate.tmpfiles")
 
@@ -35,23 +36,6 @@ UNIT_FILES: Final = ("sluicegate.sysusers", "sluicegate.tmpfiles")
 def missing_tools() -> list[str]:
     """Return the Debian packages that the build lacks here."""
     return [package for tool, package in NEEDED.items() if shutil.which(tool) is None]
-
-
-def tracked(root: Path) -> list[str]:
-    """Return the files of the tree, by git where it knows them."""
-    if (root / ".git").exists() and shutil.which("git"):
-        asked = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others"]
-        found = subprocess.run(
-            [*asked, "--exclude-standard"], check=True, capture_output=True
-        ).stdout.decode()
-        names = [name for name in found.split("\0") if name]
-    else:
-        names = [
-            path.relative_to(root).as_posix()
-            for path in root.rglob("*")
-            if path.is_file() and not SKIPPED & {*path.relative_to(root).parts}
-        ]
-    return sorted(name for name in names if (root / name).is_file())
 
 
 def copy_tree(root: Path, into: Path) -> None:
@@ -66,9 +50,6 @@ def copy_tree(root: Path, into: Path) -> None:
         target.chmod(0o755 if os.access(root / name, os.X_OK) else 0o644)
     for name in UNIT_FILES:
         shutil.copyfile(into / "systemd" / name, into / "debian" / name)
-    lock = into / RECIPE / LOCK.name  # where the scripts look for it
-    lock.parent.mkdir()
-    shutil.copyfile(into / "debian" / LOCK.name, lock)
 
 
 def head_changelog(changelog: Path, version: str) -> None:
@@ -88,13 +69,14 @@ def build(architecture: str, wheels: Path, version: str, out: Path) -> Path:
         copy_tree(ROOT, tree)
         if version:
             head_changelog(tree / "debian" / "changelog", version)
+        (tree / RECIPE).mkdir()
+        for name in ("changelog", LOCK.name):  # where the scripts look for them
+            shutil.copyfile(tree / "debian" / name, tree / RECIPE / name)
         (tree / "wheels").mkdir()
         for wheel in chosen(wheels, LOCK):
             shutil.copyfile(wheel, tree / "wheels" / wheel.name)
         environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name in {"PATH", "HOME", "TMPDIR"}
+            name: value for name, value in os.environ.items() if name in PASSED
         }
         subprocess.run(
             [
@@ -104,22 +86,23 @@ def build(architecture: str, wheels: Path, version: str, out: Path) -> Path:
             ],
             check=True,
             cwd=tree,
+            umask=0o022,
             env=environment,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         built = sorted(Path(folder).glob("sluicegate_*.deb"))
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(built[0], out / built[0].name)
+    beside(out / built[0].name, wheels.parent)
     return out / built[0].name
 
 
 def main() -> None:
     """Read the command line and build."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     parser = argparse.ArgumentParser(description="Build the Debian package.")
     parser.add_argument("--architecture", choices=MACHINES, default="amd64")
     parser.add_argument("--version", default="", help="not that of debian/changelog")
-    parser.add_argument("--wheels", type=Path, default=cache / "sluicegate" / "wheels")
+    parser.add_argument("--wheels", type=Path, default=cache_folder())
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     asked = parser.parse_args()
     if missing := missing_tools():

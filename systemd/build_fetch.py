@@ -43,6 +43,11 @@ def held(folder: Path, lock: Path) -> dict[str, Path]:
     return {digest: path for digest, path in found.items() if digest in wanted}
 
 
+def wheel_name(wheel: Path) -> str:
+    """Return the normalised name of the distribution in a wheel."""
+    return re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
+
+
 def chosen(folder: Path, lock: Path) -> list[Path]:
     """Return one wheel per locked name; SystemExit where one is missing."""
     have = held(folder, lock)

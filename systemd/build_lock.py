@@ -24,6 +24,8 @@ from build_platforms import pip_target
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = ROOT / "systemd" / "debian" / "requirements.lock"
+BUILD_LOCK: Final = LOCK.parents[1] / "build.lock"
+BUILD_HEAD: Final = "# Made by `make lock`: what builds the wheels.\n"
 LOCKED: Final = ("amd64", "arm64")  # armhf: docs/packaging.md says why not
 HEAD: Final = """\
 # Made by `make lock` from pyproject.toml; do not edit. One hash per wheel: those of
@@ -53,9 +55,9 @@ def resolved(architecture: str, wanted: list[str]) -> dict[str, tuple[str, str]]
     }
 
 
-def lock_text(tables: list[dict[str, tuple[str, str]]]) -> str:
+def lock_text(tables: list[dict[str, tuple[str, str]]], head: str = HEAD) -> str:
     """Return the lock; SystemExit where architectures disagree about a version."""
-    lines = [HEAD]
+    lines = [head]
     for name in sorted({name for table in tables for name in table}):
         found = [table[name] for table in tables if name in table]
         versions = {version for version, _ in found}
@@ -81,6 +83,8 @@ def main() -> None:
         )
     tables = [resolved(architecture, wanted) for architecture in LOCKED]
     LOCK.write_text(lock_text(tables), "utf-8")
+    backend = resolved("any", list(project["build-system"]["requires"]))
+    BUILD_LOCK.write_text(lock_text([backend], BUILD_HEAD), "utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64", "armhf": "armv7l"}
 
 def platform_tags(architecture: str) -> list[str]:
     """Return the wheel platforms (PEP 600) that run on this Debian architecture."""
+    if architecture == "any":  # wheels of pure Python only
+        return []
     machine = MACHINES[architecture]
     minors = range(GLIBC_MINOR, GLIBC_MINOR_OLDEST - 1, -1)
     return [f"manylinux_2_{minor}_{machine}" for minor in minors] + [
@@ -26,6 +28,6 @@ def pip_target(architecture: str) -> list[str]:
     """Return pip's options that choose wheels for Debian 12 on this architecture."""
     options = ["--only-binary", ":all:", "--implementation", "cp"]
     options += ["--python-version", "{}.{}".format(*PYTHON_VERSION)]
-    for tag in platform_tags(architecture):
+    for tag in platform_tags(architecture) or ["any"]:
         options += ["--platform", tag]
     return options

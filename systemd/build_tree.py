@@ -25,11 +25,11 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from build_fetch import LOCK, chosen
+from build_fetch import LOCK, chosen, wheel_name
 from build_platforms import PYTHON_VERSION
+from build_source import ROOT, version
 from build_trim import DISTRIBUTIONS, is_kept
 
-ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = ("agent", "policies", "protocols")  # never fleet, never firmware_sim
 SUFFIXES: Final = (".py", ".yaml", ".json")  # of our own files
 PREFIX: Final = "/usr/lib/sluicegate"
@@ -61,13 +61,10 @@ def copy_ours(source: Path, site: Path) -> None:
                 target = site / path.relative_to(source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-    text = (source / "agent" / "__init__.py").read_text("utf-8")
-    found = re.search(r'^VERSION: Final = "([^"]+)"', text, re.MULTILINE)
-    version = found[1] if found else "0"
-    folder = site / f"sluicegate-{version}.dist-info"
+    folder = site / f"sluicegate-{version(source)}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(
-        f"Metadata-Version: 2.4\nName: sluicegate\nVersion: {version}\n"
+        f"Metadata-Version: 2.4\nName: sluicegate\nVersion: {version(source)}\n"
         "License-Expression: Apache-2.0\n",
         "utf-8",
     )
@@ -103,8 +100,7 @@ def build(wheels: Path, source: Path, into: Path, epoch: int) -> None:
     site = into / SITE
     site.mkdir(parents=True)
     for wheel in chosen(wheels, LOCK):
-        name = re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
-        if name not in DISTRIBUTIONS:
+        if wheel_name(wheel) not in DISTRIBUTIONS:
             unpack(wheel, site)
     copy_ours(source, site)
     compile_all(site)

@@ -103,9 +103,9 @@ def _identify(database: sqlite3.Connection, path: Path) -> None:
         raise Damaged("the application id is not ours")
     if version != SCHEMA_VERSION:
         if version > SCHEMA_VERSION and not ours:
-            raise BadInput(
-                str(path), "", f"schema {version}; this version knows {SCHEMA_VERSION}"
-            )
+            reason = f"schema {version}; this version knows {SCHEMA_VERSION}"
+            hint = "install the newer version again; the file is as it was"
+            raise BadInput(str(path), "", reason, hint)
         raise Damaged(f"schema version {version}")
     if not ours:
         raise Damaged("the schema is not ours")

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
+from agent import VERSION
 from agent.commands.modbus_app import modbus
 from agent.commands.provision_app import provision
 from agent.errors import BadInput
@@ -74,6 +75,27 @@ def main(arguments: list[str]) -> int:
 
 app.add_typer(modbus, name="modbus")
 app.add_typer(provision, name="provision")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sluicegate {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def everything(
+    version: Annotated[  # the callback has answered by then
+        bool,
+        typer.Option(
+            "--version",
+            help="Say which version this is.",
+            callback=_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """What holds for every command."""
 
 
 @app.command()

@@ -8,6 +8,7 @@ file of the gateway is searched for the car's true position and VIN.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 import time
@@ -30,7 +31,15 @@ STEP_S: Final = 0.25
 
 
 def play(folder: Path | None, seconds: float, is_terminal: bool) -> int:
-    """Play the demonstration; 0 where nothing was lost and every record verifies."""
+    """Play the demonstration; 0 where nothing was lost and every record verifies.
+
+    Raises:
+        Unavailable: the operator's side is not here, as on every gateway.
+    """
+    for room in ("fleet", "firmware_sim"):
+        if importlib.util.find_spec(room) is None:
+            reason = "the operator's side is not installed (sluicegate-fleet)"
+            raise Unavailable("demo", reason)
     began = time.monotonic()
     with ExitStack() as stack:
         if folder is None:
