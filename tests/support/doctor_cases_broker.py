@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
+import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.main import run as sluicegate
+from protocols.enrolment import decode_answer
 from tests.support.doctor_brokers import (
     BOTH,
     start,
@@ -13,6 +19,7 @@ from tests.support.doctor_brokers import (
     with_tls,
 )
 from tests.support.doctor_case import Act, Case
+from tests.support.enrolling import Enrolling
 
 if TYPE_CHECKING:
     from tests.support.doctor_house import House
@@ -66,7 +73,45 @@ def _access(house: House, *, subscribe: bool) -> None:
     start(house, settings=(f"plugin {PLUGIN}", f"plugin_opt_config_file {file}"))
 
 
+def _enrolled(house: House) -> None:
+    house.enrolling = Enrolling(house.folder)
+    house.set("fleet", '"north"')
+    for field in ("enrolled", "port"):
+        house.set(field, "true" if field == "enrolled" else "", "[mqtt]")
+    house.enrolling.enrol(1)
+
+
+def _not_enrolled(house: House) -> None:
+    shutil.rmtree(house.state / "enrolment")
+
+
+def _enrol(house: House, begin: str, install: str) -> None:
+    """Do what the fix line says, and in between what the operator does."""
+    with contextlib.chdir(house.folder):
+        assert sluicegate(shlex.split(begin)[1:]) == 0
+        answer = house.enrolling.answer(Path("gw-1.request.json"), 1)
+        answer.rename("gw-1.answer.json")
+        body = Path("gw-1.answer.json").read_bytes()
+        digits = decode_answer(body).fingerprint()
+        words = shlex.split(install.replace("FINGERPRINT", digits))
+        assert sluicegate(words[1:]) == 0
+
+
+ENROL = (
+    r"run `(sluicegate provision begin [^`]+)`, then have it answered .*"
+    r"\(`sluicectl enrol answer`\), then run `(sluicegate provision install [^`]+)`"
+)
 BROKER = [
+    Case(
+        "broker.enrolment",
+        "none",
+        "bad",
+        "nothing is installed yet",
+        _not_enrolled,
+        _enrolled,
+        whole=("broker.enrolment",),
+        mend=(ENROL, _enrol),
+    ),
     Case(
         "broker.password",
         "mode",

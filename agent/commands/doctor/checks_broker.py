@@ -6,8 +6,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.enrolment import enrolments_of
 from agent.adapters.files import read_secret
-from agent.commands.doctor.model import Check, bad, good, quoted, run
+from agent.commands.doctor.model import Check, bad, enrol, good, quoted, run
 from agent.errors import BadInput, Unavailable
 from agent.limits import ENVELOPE_BYTES_MAX, MQTT_BYTES_MAX
 
@@ -21,6 +22,21 @@ CONNECT_S: Final = 5.0
 LOOK_UP_S: Final = 8.0
 PASSWORD_BYTES_MAX: Final = 4096
 ROOM: Final = 4096  # topic and properties of a message come on top
+
+
+def _installed(context: Context) -> Iterable[Found]:
+    """Whether what `[mqtt] enrolled` asks for is there."""
+    config = context.paths.config
+    if not config.mqtt.enrolled:
+        return
+    fix = enrol(context.config_file, config.device)
+    found = enrolments_of(context.paths).current()
+    if found is None:
+        yield bad("nothing is installed yet: there is no broker", fix)
+    elif found.answer.broker is None:
+        yield bad(f"{found.folder}: the answer names no broker", fix)
+    else:
+        yield good(f"{found.folder.name}, broker {config.mqtt.host}")
 
 
 def _password(context: Context) -> Iterable[Found]:
@@ -149,6 +165,14 @@ TLS: Final = (
 WAY: Final = ("config.parse", "broker.resolve", "broker.port")
 BEFORE_TLS: Final = (
     Check(
+        "broker.enrolment",
+        "whether what `enrolled = true` under `[mqtt]` asks for is installed",
+        "there is no broker: nothing is sent",
+        "`sluicegate provision begin`, `sluicectl enrol answer`, `provision install`",
+        _installed,
+        ("config.parse",),
+    ),
+    Check(
         "broker.password",
         "the file of the password",
         "we are not let in",
@@ -162,7 +186,7 @@ BEFORE_TLS: Final = (
         "nothing is sent",
         "set `host` under `[mqtt]`, or mend DNS",
         _resolve,
-        ("config.parse",),
+        ("config.parse", "broker.enrolment"),
         LOOK_UP_S,
     ),
     Check(

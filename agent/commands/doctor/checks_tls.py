@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.certificates import Certificate, chain_facts, facts, load_chain
-from agent.commands.doctor.model import Check, bad, good, put, quoted, run, warn
+from agent.commands.doctor.model import Check, bad, enrol, good, put, quoted, run, warn
 from agent.commands.doctor.pem import public_key_in, public_key_of
 from agent.commands.status import moment
 from agent.config import is_loopback
@@ -31,6 +31,14 @@ TIMES: Final = frozenset({NOT_YET, EXPIRED})
 
 def _mqtt(context: Context) -> Mqtt:
     return context.paths.config.mqtt
+
+
+def _anew(context: Context, otherwise: str) -> str:
+    """Return how TLS files come: by an enrolment, or as the owner brings them."""
+    config = context.paths.config
+    return (
+        enrol(context.config_file, config.device) if config.mqtt.enrolled else otherwise
+    )
 
 
 def _plaintext(context: Context) -> Iterable[Found]:
@@ -78,7 +86,7 @@ def _bring(context: Context, field: str, file: Path) -> str:
         "cert_file": "the device's certificate",
         "key_file": "the device's private key",
     }
-    return f"copy {what[field]}, as PEM, to {quoted(file)}"
+    return _anew(context, f"copy {what[field]}, as PEM, to {quoted(file)}")
 
 
 def _secret(context: Context) -> Iterable[Found]:
@@ -110,7 +118,7 @@ def _key(context: Context) -> Iterable[Found]:
     key = of(mqtt.key_file)
     if public_key_of(key) != public_key_in(load_chain(own)[0]):
         said = f"{key} does not belong to the certificate {own}"
-        yield bad(said, f"copy the key of {own} to {quoted(key)}")
+        yield bad(said, _anew(context, f"copy the key of {own} to {quoted(key)}"))
     else:
         yield good("the key belongs to the certificate")
 
@@ -133,6 +141,7 @@ def _expiry(context: Context) -> Iterable[Found]:
         return
     verdict, said = _lifetime(facts(own), context.host.clock.now_ns())
     fix = f"enrol again, and copy the new certificate to {quoted(own)}"
+    fix = _anew(context, fix)
     if verdict == "early":
         fix = run("timedatectl set-ntp true") + f", or {fix}"
     told = f"{own}: {said}"
@@ -151,6 +160,7 @@ def _authority(context: Context) -> Iterable[Found]:
     file, now_ns = named["ca_file"], context.host.clock.now_ns()
     found = [_lifetime(one, now_ns) for one in chain_facts(file)]
     fix = f"copy the authority's new certificate, as PEM, to {quoted(file)}"
+    fix = _anew(context, fix)
     usable = [said for verdict, said in found if verdict in {"", "soon"}]
     if not usable:
         yield bad(f"{file}: {found[0][1]}", fix)
@@ -184,7 +194,7 @@ def _ca(context: Context) -> Iterable[Found]:
             f"{file} is not the authority of the broker's certificate: {shaken.reason}"
         )
         fix = f"copy the certificate of {shaken.issuer}, as PEM, to {quoted(file)}"
-        yield bad(said, fix)
+        yield bad(said, _anew(context, fix))
     else:
         yield good(f"{file} is the authority of the broker's certificate")
 
@@ -198,7 +208,7 @@ def _name(context: Context) -> Iterable[Found]:
         names = ", ".join(shaken.names) or "no name"
         said = f"the broker's certificate is for {names}, not for {mqtt.host}"
         fix = "give the broker a certificate with its name"
-        if shaken.names:
+        if shaken.names and not mqtt.enrolled:
             fix = put("host", shaken.names[0], "[mqtt]")
         yield bad(said, fix)
     else:
@@ -238,9 +248,9 @@ CHECKS: Final = (
         "tls.files",
         "whether the files of TLS can be read and are PEM",
         "nothing is sent",
-        "copy what is named to its place",
+        "copy what is named to its place, or enrol",
         _files,
-        ("config.parse",),
+        ("config.parse", "broker.enrolment"),
     ),
     Check(
         "tls.secret",

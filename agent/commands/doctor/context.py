@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.cards import load_cards
+from agent.adapters.enrolment import enrolled
 from agent.adapters.files import read_limited
 from agent.adapters.mqtt import connect
 from agent.adapters.policy.inbox import PolicyInbox
@@ -108,9 +109,10 @@ class Context:
 
     @cached_property
     def paths(self) -> Paths:
-        """The configuration; BadInput."""
+        """The configuration, with what an enrolment brings; BadInput."""
         text = read_limited(self.config_file, CONFIG_BYTES_MAX, "name it with --config")
-        return Paths(str(self.config_file), parse_config(text, str(self.config_file)))
+        config = parse_config(text, str(self.config_file))
+        return enrolled(Paths(str(self.config_file), config))
 
     @property
     def state_dir(self) -> Path:

@@ -113,3 +113,15 @@ def put(field: str, value: str | int | bool, under: str = "") -> str:
 def quoted(path: object) -> str:
     """Return a path as a shell takes it."""
     return shlex.quote(str(path))
+
+
+def enrol(config_file: object, device: str) -> str:
+    """Return how a device gets a certificate, or another one."""
+    place = f" -c {quoted(config_file)}"
+    asked, answered = f"{device}.request.json", f"{device}.answer.json"
+    begin = f"sluicegate provision begin{place} -o {quoted(asked)}"
+    install = f"sluicegate provision install{place} --fingerprint FINGERPRINT"
+    return (
+        f"{run(begin)}, then have it answered where the authority is"
+        f" (`sluicectl enrol answer`), then {run(f'{install} {quoted(answered)}')}"
+    )
