@@ -37,6 +37,7 @@ class Case:
     given: dict[str, str] = field(default_factory=dict)
     mend: tuple[str, Callable[..., Any]] | None = None
     also: tuple[str, ...] = ()  # other checks that the fault cannot but touch
+    as_root: bool = False  # only root can seed it
     whole: tuple[str, ...] = ()  # what is examined; (): its group
 
     @property

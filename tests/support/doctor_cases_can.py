@@ -91,6 +91,18 @@ CAN = [
     Case("can.interface", "vcan", "bad", "no such interface", _gone, _virtual),
     Case("can.up", "down", "bad", "can0: is down", _link(up=False), _bus),
     Case(
+        "can.interface",
+        "no CAN",
+        "bad",
+        "is no CAN interface",
+        _link(is_can=False, kind="", state=""),
+        _bus,
+        mend=(
+            r"plug the adapter of (can0) in",
+            lambda house, name: house.machine.links.update({name: can_link()}),
+        ),
+    ),
+    Case(
         "can.up",
         "never set",
         "bad",

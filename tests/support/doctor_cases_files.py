@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.adapters.device_key import load_or_create
-from agent.commands.doctor.context import User
 from agent.commands.doctor.host import Disk, Mount
 from tests.support.doctor_case import Act, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.doctor_house import House
 
 MIB = 2**20
 DAY_NS = 86_400 * 10**9
-AS_ROOT = os.geteuid() == 0
+NOBODY = 65534
 
 
 def _machine(**changes: object) -> Act:
@@ -32,23 +28,6 @@ def _machine(**changes: object) -> Act:
 
 def _config(field: str, value: str, section: str = "") -> Act:
     return lambda house: house.set(field, value, section)
-
-
-@contextlib.contextmanager
-def _as_nobody(house: House) -> Iterator[None]:
-    """Root may read everything; another user sees what the agent would."""
-    if not AS_ROOT:
-        yield
-        return
-    os.chown(house.folder, -1, 0)
-    os.setegid(65534)
-    os.seteuid(65534)
-    house.user = User.current()
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 # --- configuration --------------------------------------------------------------------
@@ -133,11 +112,12 @@ CONFIG = [
         "another",
         "warn",
         "owns the state",
-        lambda house: os.chown(house.state, 65534, 65534),
+        lambda house: os.chown(house.state, NOBODY, NOBODY),
         mend=(
             r"run `sudo (sluicegate doctor)",
             lambda house, _: os.chown(house.state, 0, 0),
         ),
+        as_root=True,
     ),
     Case(
         "eve.place",
@@ -156,10 +136,14 @@ def _no_state(house: House) -> None:
     house.state.rmdir()
 
 
+def _stepped_down(house: House) -> None:
+    house.user = replace(house.user, stepped_down=True)
+
+
 def _foreign_file(house: House) -> None:
     file = house.state / "store.db.lock"
     file.touch()
-    os.chown(file, 65534, 65534)
+    os.chown(file, NOBODY, NOBODY)
 
 
 def _free(house: House, mib: str, point: str) -> None:
@@ -352,10 +336,22 @@ STATE = [
         "is no JSON",
         _file("consents.json", b'{"schema": "sluicegate/consents/1"'),
     ),
-    *(
-        [Case("state.ownership", "of root", "bad", "belongs to nobody", _foreign_file)]
-        if AS_ROOT
-        else []
+    Case(
+        "state.ownership",
+        "of another",
+        "bad",
+        "belongs to nobody",
+        _foreign_file,
+        as_root=True,
+    ),
+    Case(
+        "state.ownership",
+        "folder",
+        "bad",
+        "belongs to nobody",
+        lambda house: os.chown(house.state, NOBODY, NOBODY),
+        _stepped_down,
+        as_root=True,
     ),
 ]
 

@@ -12,6 +12,7 @@ from agent.commands.doctor.host import Disk, Host, Mount
 from protocols.can.netlink import CanLink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 GIB = 2**30
@@ -68,9 +69,15 @@ class Machine(Host):
         self.room = Disk(100 * GIB, 200 * GIB, 10**6, 2 * 10**6)
         self.names: set[str] = set()  # that DNS knows not
         self.properties: dict[str, str] = {}
+        self.paused = 0.0
+        self.meanwhile: Callable[[], None] = lambda: None
         self.done: list[str] = []  # commands that changed nothing in here
 
     # --- what it is asked -----------------------------------------------------------
+
+    def pause(self, seconds: float) -> None:
+        self.paused += seconds
+        self.meanwhile()
 
     def can_reason(self) -> str:
         return "" if self.has_can else "Address family not supported by protocol"
@@ -79,7 +86,7 @@ class Machine(Host):
         return self.links.get(interface) or CanLink(name=interface, exists=False)
 
     def can_interfaces(self) -> list[str]:
-        return sorted(self.links)
+        return sorted(name for name, link in self.links.items() if link.is_can)
 
     def sysctl(self, name: str) -> int:
         return self.settings.get(name, -1)

@@ -29,9 +29,10 @@ def _user(context: Context) -> Iterable[Found]:
     except (BadInput, OSError):
         yield good(f"looking as {user.name}")
         return
-    if owner == os.geteuid():
-        why = ", as the agent would" if user.stepped_down else ""
-        yield good(f"looking as {user.name}{why}")
+    if user.stepped_down:  # whose the state is, is the question of state.ownership
+        yield good(f"looking as {user.name}, as the agent would")
+    elif owner == os.geteuid():
+        yield good(f"looking as {user.name}")
     else:
         said = f"looking as {user.name}, and {user_name(owner)} owns the state"
         yield warn(

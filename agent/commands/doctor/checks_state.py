@@ -68,8 +68,16 @@ def _permissions(context: Context) -> Iterable[Found]:
 def _ownership(context: Context) -> Iterable[Found]:
     """A file that root made in here stops the agent: its user may not write it."""
     folder, ours = context.state_dir, os.geteuid()
-    if not folder.is_dir() or folder.stat().st_uid != ours:
-        return  # user.identity says so
+    if not folder.is_dir():
+        return
+    whose = folder.stat().st_uid
+    if whose != ours:
+        if context.user.stepped_down:  # else user.identity says so
+            said = (
+                f"{folder}: belongs to {user_name(whose)}, not to {context.user.name}"
+            )
+            yield bad(said, run(f"chown -R {context.user.owner} {quoted(folder)}"))
+        return
     strange = [one for one in sorted(folder.iterdir()) if one.lstat().st_uid != ours]
     for file in strange:
         owner = user_name(file.lstat().st_uid)
@@ -275,6 +283,7 @@ CHECKS: Final = (
         "`mount -o remount,rw`, or `chown`",
         _writable,
         "state.folder",
+        "state.ownership",
     ),
     _check(
         "disk.free",

@@ -168,6 +168,10 @@ class Context:
     @cached_property
     def status(self) -> Mapping[str, object]:
         """What the running agent says; Unavailable where none answers."""
+        return self.fetch_status()
+
+    def fetch_status(self) -> Mapping[str, object]:
+        """Ask the running agent now; Unavailable where none answers."""
         metrics = self.paths.config.metrics
         page = fetch_page(self.paths.of(metrics.socket), metrics.port, "/status")
         found: dict[str, object] = json.loads(page)

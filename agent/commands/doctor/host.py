@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -58,6 +59,10 @@ class Host:
     """The machine that the doctor runs on."""
 
     clock: WallClock = SystemClock()
+
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
     # --- CAN ------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.adapters.credentials import VARIABLE
 from agent.adapters.files import read_limited
@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from agent.commands.doctor.host import Host
 
 
-def step_down(config_file: Path, host: Host) -> bool:
-    """Become the owner of ``state_dir``, where that is another one; tell whether.
+UNITS_OWN: Final = Path("/etc/sluicegate/sluicegate.toml")
 
-    Where there is no such folder yet, the unit says who. Nothing happens without root.
+
+def step_down(config_file: Path, host: Host) -> bool:
+    """Become who the agent runs as, where that is another one; tell whether.
+
+    The unit says who that is, for its own configuration; for another one, whose
+    ``state_dir`` is. Nothing happens without root.
     """
     if os.geteuid() != 0:
         return False
     unit = host.unit()
-    who = _owner(config_file) or _named(unit.get("User", ""))
+    said = _named(unit.get("User", "")) if config_file == UNITS_OWN else None
+    who = said or _owner(config_file)
     if who is None or who[0] == 0:
         return False
     credentials = Path("/run/credentials") / unit.get("Id", USUAL)

@@ -27,8 +27,8 @@ FAULTS: Final = {
     "state.ownership": f"touch {STATE}/made-by-root",
     "unit.enabled": f"systemctl disable -q {SERVICE}",
     "unit.files": (
-        f"mkdir -p {DROP_IN}; printf '[Service]\\nLimitNOFILE=40\\n' > {DROP_IN}/a.conf;"
-        " systemctl daemon-reload"
+        f"mkdir -p {DROP_IN}; printf '[Service]\\nLimitNOFILE=40\\n' >"
+        f" {DROP_IN}/a.conf; systemctl daemon-reload"
     ),
     "clock.zone": "ln -sf /usr/share/zoneinfo/Asia/Shanghai /etc/localtime",
 }

@@ -17,6 +17,7 @@ from agent.commands.doctor.table import CHECKS
 from agent.main import run
 from tests.support.broker import Broker, free_port, needs_mosquitto
 from tests.support.doctor_house import House
+from tests.support.status_stub import StatusStub
 
 ROOT = Path(__file__).resolve().parents[4]
 NOBODY = 65534
@@ -168,3 +169,14 @@ def test_root_looks_as_the_agents_user(house: House) -> None:
     house.follow(hidden["config.readable"]["fix"], {})
     mended = _child(house, *names)
     assert {row["verdict"] for row in mended.values()} == {"good"}
+
+
+def test_a_backlog_that_drains_is_no_stall(house: House) -> None:
+    said: dict[str, object] = {
+        "agent": "0", "online": True, "problems": [], "autonomy_h": 9.0,
+        "oldest_ns": 1, "spool_records": 5,
+    }  # fmt: skip
+    with StatusStub(house.folder / "status.sock", lambda: json.dumps(said)):
+        assert house.verdicts("status.receipts") == {"status.receipts": "bad"}
+        house.machine.meanwhile = lambda: said.update(oldest_ns=2)
+        assert house.verdicts("status.receipts") == {"status.receipts": "good"}
