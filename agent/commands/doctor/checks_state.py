@@ -11,7 +11,17 @@ from agent.adapters.credentials import is_credential
 from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.commands.doctor.context import user_name
-from agent.commands.doctor.model import Check, bad, good, notice, put, quoted, run, warn
+from agent.commands.doctor.model import (
+    Check,
+    bad,
+    good,
+    notice,
+    put,
+    quoted,
+    run,
+    skipped,
+    warn,
+)
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.errors import BadInput
 from agent.limits import RETAINED_BYTES_DEFAULT, SPOOL_BYTES_MIN
@@ -108,6 +118,8 @@ def _writable(context: Context) -> Iterable[Found]:
     if mount.read_only:
         said = f"{mount.point} is mounted read-only: nothing can be kept"
         yield bad(said, run(f"mount -o remount,rw {quoted(mount.point)}"))
+    elif folder.stat().st_uid != os.geteuid() and context.user.stepped_down:
+        yield skipped("state.ownership is bad")
     elif not os.access(folder, os.W_OK | os.X_OK):
         fix = run(
             f"chown {context.user.owner} {quoted(folder)}",
@@ -283,7 +295,6 @@ CHECKS: Final = (
         "`mount -o remount,rw`, or `chown`",
         _writable,
         "state.folder",
-        "state.ownership",
     ),
     _check(
         "disk.free",
