@@ -20,7 +20,7 @@ from fleet.keys import generate
 from protocols.recipients import encode_card
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DEVICE = "bench"
 POLICY = "passenger-fleet"
@@ -86,8 +86,15 @@ def prepare(folder: Path, can_port: int | None) -> Path:
 
 
 @contextlib.contextmanager
-def running(config: Path) -> Iterator[Running]:
-    """Start the daemon, wait for READY=1, stop it at the end."""
+def running(
+    config: Path,
+    command: Sequence[str] = (),
+    passed: Sequence[socket.socket] = (),
+) -> Iterator[Running]:
+    """Start the daemon, wait for READY=1, stop it at the end.
+
+    ``command``: another program that is the daemon; it inherits ``passed``.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         name, said = str(Path(temporary, "notify")), Path(temporary, "errors")
         with (
@@ -96,10 +103,11 @@ def running(config: Path) -> Iterator[Running]:
         ):
             listener.bind(name)
             listener.settimeout(0.2)
-            command = [sys.executable, "-c", "from agent.main import main; main()"]
+            program = [sys.executable, "-c", "from agent.main import main; main()"]
             start = time.perf_counter()
             process = subprocess.Popen(
-                [*command, "run", "-c", str(config)],
+                [*(command or program), "run", "-c", str(config)],
+                pass_fds=[one.fileno() for one in passed],
                 env={**os.environ, "NOTIFY_SOCKET": name},
                 stderr=errors,
             )

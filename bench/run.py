@@ -28,6 +28,7 @@ SECTIONS = (
     "audit",
     "trust",
     "rollout",
+    "live",
     "modbus_proxy",
     "modbus_judge",
     "modbus_passive",

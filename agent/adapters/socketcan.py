@@ -19,7 +19,7 @@ from agent.adapters.datagrams import DatagramReceiver, prepare_socket
 from agent.adapters.reading import waits
 from agent.errors import BadInput, Unavailable
 from agent.limits import BATCH_FRAMES_MAX
-from protocols.can.socketcan import CANFD_MTU, unpack
+from protocols.can.socketcan import CAN_MTU, CANFD_MTU, unpack
 from protocols.frames import (
     CLASSIC_BYTES_MAX,
     FrameBatch,
@@ -127,12 +127,16 @@ class SocketCanSource:
                 raise Unavailable(self.name, self._end)
             return None
         self.is_down = False
+        lengths = self._receiver.lengths(count)
+        data, slot = self._receiver.data[:count], CANFD_MTU
+        if (lengths == CAN_MTU).all():  # no FD frame among them: a fifth to look at
+            data, slot = data[:, :CAN_MTU], CAN_MTU
         unpacked = unpack(
-            self._receiver.data[:count].tobytes(),
-            CANFD_MTU,
+            data.tobytes(),
+            slot,
             self._receiver.times(count),
             self._bus,
-            received=self._receiver.lengths(count).astype(np.int32),
+            received=lengths.astype(np.int32),
         )
         self._count("CAN XL frame", unpacked.xl)
         self._count("malformed frame", unpacked.malformed)

@@ -210,6 +210,33 @@ def test_any_control_bytes_are_survived(raw: bytes, used: int) -> None:
     assert (time_ns[1], drops[1]) == (-1, -1)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**31), st.integers(0, 999_999_999), st.booleans(),
+            st.integers(0, 2**31),
+        ),
+        min_size=1, max_size=8,
+    )
+)  # fmt: skip
+def test_times_alone_read_as_times_with_drops(
+    rows: list[tuple[int, int, bool, int]],
+) -> None:
+    control = np.zeros((len(rows), 128), np.uint8)
+    used = np.zeros(len(rows), np.int64)
+    for row, (second, part, has_drops, drops) in enumerate(rows):
+        kinds = (socket.SOL_SOCKET, datagrams.SO_TIMESTAMPNS)
+        raw = struct.pack("=qiiqq", 32, *kinds, second, part)
+        if has_drops:
+            kinds = (socket.SOL_SOCKET, datagrams.SO_RXQ_OVFL)
+            raw += struct.pack("=qiiI4x", 20, *kinds, drops)
+        control[row, : len(raw)] = np.frombuffer(raw, np.uint8)
+        used[row] = len(raw)
+    time_ns, drop = parse_control(control, used)
+    assert time_ns.tolist() == [s * 10**9 + part for s, part, _, _ in rows]
+    assert drop.tolist() == [d if has else -1 for _, _, has, d in rows]
+
+
 def test_the_filter_lets_exactly_these_identifiers_through() -> None:
     raw = encode_filters(exactly([0x123, 0x80000123, 0x123]))
     pairs = [struct.unpack("=II", raw[i : i + 8]) for i in range(0, len(raw), 8)]
