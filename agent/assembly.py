@@ -13,6 +13,7 @@ from agent.events import Events
 from agent.firewall.stage import Firewall
 from agent.flow import Flow, Gate, Stages
 from agent.inspection import ocsf
+from agent.inspection.can_errors import BusErrors
 from agent.inspection.frames import UnknownIdentifier, WrongShape
 from agent.inspection.identifiers import IdentifierSeen
 from agent.inspection.kept import Kept
@@ -145,6 +146,7 @@ def _inspector(compiled: Compiled, kept: Kept) -> Inspector:
         [
             UnknownIdentifier(watched),
             WrongShape(messages.length, messages.kind, watched),
+            BusErrors(),
             IdentifierSeen(),
             *modbus_detectors(compiled.policy.firewall, told, kept.learned),
         ],

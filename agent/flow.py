@@ -99,7 +99,7 @@ class Flow:
         frames = arrival.frames if arrival.frames is not None else empty_frames()
         view = View(
             frames, decoded.message, decoded.diagnostics, decoded.identifiers,
-            exchanges, stages.firewall.names,
+            exchanges, stages.firewall.names, arrival.changes,
         )  # fmt: skip
         findings = stages.inspector.inspect(view, now_ns)
         stages.events.seen(view)

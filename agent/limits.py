@@ -12,6 +12,9 @@ BATCH_WINDOW_S: Final = 0.1  # ... or 50-100 ms, whichever comes first
 BATCHES_WAITING_MAX: Final = 64  # full ones before the flow: 8 s at 32,000 frames/s
 COMMIT_WINDOW_S: Final = 0.25  # promise 7: at most this much is uncommitted
 
+# Of each bus's socket: the kernel doubles it, and a frame takes some 900 bytes of it.
+CAN_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
 CONFIG_BYTES_MAX: Final = 256 * 1024
 
 ENVELOPE_BYTES_MAX: Final = 1024 * 1024

@@ -48,6 +48,15 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BusChange:
+    """A bus that was read and no longer is."""
+
+    bus: int
+    time_ns: int
+    state: str  # absent | down
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """What the sources brought in one batch; at most one wall-clock window of it."""
 
@@ -57,6 +66,7 @@ class Arrival:
     exchanges: PairBatch | None = None  # between others: seen by a tap, or by a proxy
     # Names of the proxy's rules that ``exchanges.rule`` numbers; None: a tap saw them.
     rules: tuple[str, ...] | None = None
+    changes: tuple[BusChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

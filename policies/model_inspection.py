@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 from policies.model_base import Quantity
 
 DetectorName: TypeAlias = Literal[
-    "D1", "D2", "ID1", "ID2", "FW", "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8",
-    "M9", "M10", "M11",
+    "D1", "D2", "D8", "ID1", "ID2", "FW",
+    "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10", "M11",
 ]  # fmt: skip
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=100_000)]
 Factor: TypeAlias = Annotated[float, Meta(ge=1, le=1000)]

@@ -15,7 +15,8 @@ from agent.adapters.can_watch import CanWatch
 from agent.adapters.reading import REOPEN_S, sign_of
 from agent.adapters.socketcan import PASSES_ALL, SocketCanSource
 from agent.errors import Unavailable
-from agent.sources.bus_book import BusBook
+from agent.records import BusChange
+from agent.sources.bus_book import UNKNOWN, BusBook
 from agent.sources.bus_filter import needed
 from agent.telemetry.buses import bus_families, bus_states
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from protocols.telemetry import BusState
 
 WATCH: Final = "can watch"  # in troubles
+AWAY: Final = ("absent", "down")
 
 
 class BusReader:
@@ -218,7 +220,7 @@ class Buses:
         """Open nothing yet."""
         self._troubles = troubles
         self._clock = clock
-        self._wake: Callable[[], None] = _nothing
+        self._changed: Callable[[Sequence[BusChange]], None] = _nobody
         self._readers = [
             BusReader(can, _opener(open_bus, number), losses, troubles)
             for number, can in enumerate(configured)
@@ -230,10 +232,13 @@ class Buses:
         self,
         tasks: asyncio.TaskGroup,
         take: Callable[[FrameBatch], None],
-        wake: Callable[[], None],
+        changed: Callable[[Sequence[BusChange]], None],
     ) -> list[asyncio.Task[None]]:
-        """Read every bus in a task of its own; ``wake``: something is to be told."""
-        self._wake = wake
+        """Read every bus in a task of its own.
+
+        ``changed``: the state of a bus is another one; is given those that went away.
+        """
+        self._changed = changed
         running = [
             tasks.create_task(one.run(take), name=f"source.{one.book.name}")
             for one in self._readers
@@ -261,12 +266,15 @@ class Buses:
 
     def _look(self) -> None:
         assert self._watch is not None
-        now_ns = self._clock.now_ns()
-        told = [
-            one.look(self._watch, now_ns) for one in self._readers if one.is_kernels
-        ]
-        if any(told):
-            self._wake()
+        now_ns, gone, changed = self._clock.now_ns(), [], False
+        for number, one in enumerate(self._readers):
+            before = one.book.condition
+            if one.is_kernels and one.look(self._watch, now_ns):
+                changed = True
+                if one.book.condition in AWAY and before not in {*AWAY, UNKNOWN}:
+                    gone.append(BusChange(number, now_ns, one.book.condition))
+        if changed:
+            self._changed(gone)
 
     @property
     def tried(self) -> bool:
@@ -294,5 +302,5 @@ def _opener(
     return lambda: open_bus(number)
 
 
-def _nothing() -> None:
-    """Wake nobody: nothing runs yet."""
+def _nobody(changes: Sequence[BusChange]) -> None:
+    """Tell nobody: nothing runs yet."""

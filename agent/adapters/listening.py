@@ -16,7 +16,7 @@ from agent.sources.gathering import Gathering
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.modbus.tap import NetworkTap
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.adapters.steering import Desk
     from agent.config import Config
     from agent.control import Accepted
-    from agent.records import Arrival
+    from agent.records import Arrival, BusChange
     from agent.vitals import Sign
     from protocols.frames import FrameBatch
     from protocols.modbus.exchanges import PairBatch
@@ -64,7 +64,7 @@ class Listening:
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Listen to everything; proxied links accept masters from here on."""
         between = self._desk.between
-        self._tasks += self._desk.buses.begin(tasks, self._take, self._wake)
+        self._tasks += self._desk.buses.begin(tasks, self._take, self._changed)
         for tap in between.taps:
             name = f"source.{tap.name}"
             self._tasks.append(tasks.create_task(self._tap(tap), name=name))
@@ -92,6 +92,11 @@ class Listening:
 
     def _take(self, batch: FrameBatch) -> None:
         self._gathering.add_frames(batch, self._desk.clock.monotonic_ns())
+        self._wake()
+
+    def _changed(self, changes: Sequence[BusChange]) -> None:
+        for change in changes:
+            self._gathering.add_change(change)
         self._wake()
 
     async def _tap(self, tap: NetworkTap | LineTap) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from agent.adapters.datagrams import DatagramReceiver, prepare_socket
 from agent.adapters.reading import waits
 from agent.errors import BadInput, Unavailable
-from agent.limits import BATCH_FRAMES_MAX
+from agent.limits import BATCH_FRAMES_MAX, CAN_BUFFER_BYTES
 from protocols.can.socketcan import CAN_MTU, CANFD_MTU, unpack
 from protocols.frames import (
     CLASSIC_BYTES_MAX,
@@ -41,9 +41,8 @@ ALL: Final = ((0, 0),)
 PASSES_ALL: Final = -1
 NAME_BYTES_MAX: Final = 15  # IFNAMSIZ with its NUL is 16
 
-BUFFER_BYTES: Final = 4 * 1024 * 1024  # granted twice: half a second of any bus
 PAUSE_S: Final = 0.02  # frames gather in the kernel: 50 wake-ups a second, not 4,000
-FRAME_BYTES: Final = 832  # of the buffer, for one frame (skb truesize; docs/can.md)
+FRAME_BYTES: Final = 896  # of the buffer for a frame, classic or FD (Linux 6.12)
 FRAMES_A_SECOND_MAX: Final = 17_000  # short FD frames at 500 kbit/s and 2 Mbit/s
 
 
@@ -86,7 +85,7 @@ class SocketCanSource:
         self._end = ""  # why it ends once all that waits is read
         with contextlib.suppress(OSError):  # CAN sockets do not know how; others do
             sock.shutdown(socket.SHUT_WR)
-        self.buffer_bytes = prepare_socket(sock, BUFFER_BYTES)
+        self.buffer_bytes = prepare_socket(sock, CAN_BUFFER_BYTES)
         self.pause_s = pause_for(self.buffer_bytes, pause_s)
         self._receiver = DatagramReceiver(sock, batch_frames, CANFD_MTU)
 

@@ -12,7 +12,7 @@ from agent.adapters.status_client import fetch_page
 from agent.commands.printing import print_table
 from agent.config import beside, parse_config
 from agent.errors import BadInput
-from agent.limits import CONFIG_BYTES_MAX
+from agent.limits import CAN_BUFFER_BYTES, CONFIG_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +82,8 @@ def bus_line(entry: Mapping[str, object]) -> str:
     ):  # fmt: skip
         if entry[name]:
             words.append(f"{entry[name]} {what}")
+    if 0 < int(str(entry["buffer_bytes"])) < CAN_BUFFER_BYTES:
+        words.append(f"buffer {entry['buffer_bytes']} bytes (net.core.rmem_max)")
     return ", ".join(words)
 
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.records import BusChange
     from protocols.can.isotp import DiagnosticMessage
     from protocols.can.uds import Identifier
     from protocols.frames import I32, FrameBatch
     from protocols.modbus.exchanges import ExchangeBatch
 
 ALL_UNITS: Final = -1  # in ``Conversation.unit``: several, or it does not matter
+ALL_IDENTS: Final = -1  # in ``CanId.ident``: the bus itself
 NO_HOST: Final = ""  # in ``Conversation.server``: many of them
 
 
@@ -30,7 +32,7 @@ class CanId:
     """What a finding on a CAN bus is about."""
 
     bus: int
-    ident: int  # CAN identifier with flags
+    ident: int  # CAN identifier with flags, or ALL_IDENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class View:
     identifiers: Sequence[Identifier]
     exchanges: ExchangeBatch | None = None  # in order of time
     names: Sequence[str] = ()  # what ``client`` and ``server`` number (``Peers.names``)
+    changes: Sequence[BusChange] = ()  # buses that went away
 
 
 class Detector(Protocol):

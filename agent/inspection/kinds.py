@@ -33,6 +33,12 @@ ABNORMAL: Final = "abnormal traffic"
 KINDS: Final = {
     "D1": Kind("Unknown CAN identifier", 3, ILLEGAL, ("06.1", "11.1"), 0x8001),
     "D2": Kind("Wrong CAN length or frame kind", 3, TAMPER, ("06.2", "11.1"), 0x8002),
+    "D8": Kind("CAN error frames", 1, ABNORMAL, ("11.1",), 0x8008),
+    "D8/bus-off": Kind("CAN bus-off", 4, ABNORMAL, ("11.1", "24.1"), 0x8018),
+    "D8/passive": Kind("CAN error-passive", 3, ABNORMAL, ("11.1", "24.1"), 0x8028),
+    "D8/burst": Kind("CAN error frames in a burst", 3, ABNORMAL, ("11.1",), 0x8038),
+    "D8/overrun": Kind("CAN controller overrun", 2, ABNORMAL, ("24.1",), 0x8048),
+    "D8/gone": Kind("CAN interface gone", 3, ABNORMAL, ("24.1",), 0x8058),
     "ID1": Kind("Vehicle identifier seen on a bus", 2, "leak", ("19.2",), 0x8010),
     "ID2": Kind("Vehicle identifier written", 4, TAMPER, ("20.1",), 0x8011),
     "FW": Kind("Modbus request that a rule watches", 2, ILLEGAL, (), 0x8100),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from agent.inspection.attack import aliases, record
-from agent.inspection.findings import ALL_UNITS, NO_HOST, CanId
+from agent.inspection.findings import ALL_IDENTS, ALL_UNITS, NO_HOST, CanId
 from agent.inspection.kinds import kind_of
 from protocols.modbus.exchanges import UNLISTED
 
@@ -102,6 +102,8 @@ def subject_of(
     if isinstance(subject, CanId):
         known = subject.bus < len(context.buses)
         bus = context.buses[subject.bus] if known else "?"
+        if subject.ident == ALL_IDENTS:
+            return bus, bus, {"can": {"bus": bus}}
         record_ = {"bus": bus, "ident": f"{subject.ident:X}"}
         return bus, f"{bus}|{subject.ident:08X}", {"can": record_}
     link = link_name(subject, context)

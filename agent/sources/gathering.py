@@ -14,6 +14,7 @@ from agent.records import Arrival
 from agent.sources.batcher import Batcher
 
 if TYPE_CHECKING:
+    from agent.records import BusChange
     from agent.sources.losses import Losses
     from protocols.frames import FrameBatch
     from protocols.modbus.exchanges import PairBatch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCHES_A_PASS_MAX: Final = 8
 TRANSACTIONS_WAITING_MAX: Final = 1024  # batches of polled links; the eldest go
+CHANGES_WAITING_MAX: Final = 1024
 EXCHANGES_WAITING_MAX: Final = 65_536  # of all taps, and of proxies at a pass
 
 
@@ -34,6 +36,9 @@ class Gathering:
         self._transactions_lost = 0
         self._exchanges: deque[tuple[PairBatch, tuple[str, ...] | None]] = deque()
         self._exchanges_waiting = self._exchanges_lost = 0
+        self._changes: deque[BusChange] = deque()
+        self._changes_lost = 0
+        losses.watch("bus changes", lambda: self._changes_lost)
         losses.watch("batcher", lambda: self._batcher.lost)
         losses.watch("modbus queue", lambda: self._transactions_lost)
         losses.watch("exchange queue", lambda: self._exchanges_lost)
@@ -41,6 +46,13 @@ class Gathering:
     def add_frames(self, batch: FrameBatch, mono_ns: int) -> None:
         """Take frames of a bus, as far as there is room."""
         self._batcher.add(batch, mono_ns)
+
+    def add_change(self, change: BusChange) -> None:
+        """Take that a bus went away; where there is no room, the eldest go."""
+        if len(self._changes) >= CHANGES_WAITING_MAX:
+            self._changes.popleft()
+            self._changes_lost += 1
+        self._changes.append(change)
 
     def add_transactions(self, batch: TransactionBatch) -> None:
         """Take what a poller read; where there is no room, the eldest go."""
@@ -86,6 +98,9 @@ class Gathering:
         """Return what has arrived; one empty arrival where nothing has."""
         found = [Arrival(now_ns, None, batch) for batch in self._transactions]
         self._transactions.clear()
+        if self._changes:
+            found.append(Arrival(now_ns, changes=tuple(self._changes)))
+            self._changes.clear()
         found += self.exchanges(now_ns)
         for _ in range(BATCHES_A_PASS_MAX):
             frames = self._batcher.flush() if last else self._batcher.ready(mono_ns)

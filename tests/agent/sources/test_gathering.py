@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.sources.gathering import EXCHANGES_WAITING_MAX, Gathering
+from agent.records import BusChange
+from agent.sources.gathering import (
+    CHANGES_WAITING_MAX,
+    EXCHANGES_WAITING_MAX,
+    Gathering,
+)
 from agent.sources.losses import Losses
 from tests.support.pair_rows import Row, pair_batch
 
@@ -38,3 +43,15 @@ def test_the_eldest_exchanges_go_where_there_is_no_room(
     assert losses.totals() == {"exchange queue": 4}
     assert len(gathering.arrivals(5, 5, last=False)) == 1
     assert EXCHANGES_WAITING_MAX == 65_536
+
+
+def test_buses_that_went_away_are_told_first_and_are_bounded() -> None:
+    losses = Losses()
+    gathering = Gathering(losses)
+    for number in range(CHANGES_WAITING_MAX + 2):
+        gathering.add_change(BusChange(number % 256, number, "absent"))
+    (arrival,) = gathering.arrivals(5, 5, last=False)
+    assert len(arrival.changes) == CHANGES_WAITING_MAX
+    assert arrival.changes[0].time_ns == 2
+    assert losses.totals() == {"bus changes": 2}
+    assert gathering.arrivals(6, 6, last=False)[0].changes == ()
