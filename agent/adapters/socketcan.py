@@ -41,6 +41,7 @@ ALL: Final = ((0, 0),)
 PASSES_ALL: Final = -1
 NAME_BYTES_MAX: Final = 15  # IFNAMSIZ with its NUL is 16
 
+BUFFER_BYTES: Final = CAN_BUFFER_BYTES
 PAUSE_S: Final = 0.02  # frames gather in the kernel: 50 wake-ups a second, not 4,000
 FRAME_BYTES: Final = 896  # of the buffer for a frame, classic or FD (Linux 6.12)
 FRAMES_A_SECOND_MAX: Final = 17_000  # short FD frames at 500 kbit/s and 2 Mbit/s
@@ -85,7 +86,7 @@ class SocketCanSource:
         self._end = ""  # why it ends once all that waits is read
         with contextlib.suppress(OSError):  # CAN sockets do not know how; others do
             sock.shutdown(socket.SHUT_WR)
-        self.buffer_bytes = prepare_socket(sock, CAN_BUFFER_BYTES)
+        self.buffer_bytes = prepare_socket(sock, BUFFER_BYTES)
         self.pause_s = pause_for(self.buffer_bytes, pause_s)
         self._receiver = DatagramReceiver(sock, batch_frames, CANFD_MTU)
 

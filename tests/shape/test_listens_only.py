@@ -1,7 +1,7 @@
 """The daemon never sends on a CAN bus: no code of the agent's could.
 
 A CAN socket cannot be shut for writing (net/can/raw.c has no shutdown), so this holds
-by construction: one module opens CAN sockets, raw ones only, and neither it nor any
+by construction: CAN sockets are opened in one place, raw ones only, and no
 module that gets hold of such a socket, or of a python-can bus, names a way to send.
 """
 
@@ -18,6 +18,7 @@ AGENT = {
     for path in sorted((ROOT / "agent").rglob("*.py"))
 }
 OPENS = "agent/adapters/socketcan.py"
+TRIES = "agent/commands/doctor/host.py"  # whether there is raw CAN; closed at once
 WRITES = ("send", "write")
 
 
@@ -29,6 +30,8 @@ def _names(tree: ast.AST) -> set[str]:
             found.add(node.id)
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
+        elif isinstance(node, ast.ClassDef):
+            found.add(node.name)
         elif isinstance(node, ast.ImportFrom):
             found |= {alias.name for alias in node.names}
             found.add(node.module or "")
@@ -41,28 +44,33 @@ def _ways_to_send(tree: ast.AST) -> set[str]:
     return {name for name in _names(tree) if name.startswith(WRITES)}
 
 
-def test_one_module_opens_can_sockets_and_raw_ones_only() -> None:
+def test_only_raw_can_sockets_are_opened_and_only_here() -> None:
     families = {"AF_CAN", "PF_CAN"}
-    assert [name for name, tree in AGENT.items() if _names(tree) & families] == [OPENS]
+    opens = [name for name, tree in AGENT.items() if _names(tree) & families]
+    assert opens == [OPENS, TRIES]
     others = {"CAN_BCM", "CAN_ISOTP", "CAN_J1939", "CAN_MCNET", "SOL_CAN_J1939"}
     assert not [name for name, tree in AGENT.items() if _names(tree) & others]
     calls = [
         ast.unparse(node)
-        for node in ast.walk(AGENT[OPENS])
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "socket.socket"
+        for name in opens
+        for node in ast.walk(AGENT[name])
+        if isinstance(node, ast.Call) and "AF_CAN" in ast.unparse(node)
     ]
-    assert calls == ["socket.socket(AF_CAN, socket.SOCK_RAW, CAN_RAW)"]
+    raw = "socket.socket(AF_CAN, socket.SOCK_RAW, CAN_RAW)"
+    assert calls == [raw, f"{raw}.close()", raw]
 
 
 def test_whoever_holds_a_bus_names_no_way_to_send() -> None:
-    holders = {
-        name
-        for name, tree in AGENT.items()
-        if _names(tree)
-        & {"SocketCanSource", "DatagramReceiver", "PythonCanSource", "can"}
+    holding = {
+        "SocketCanSource",
+        "DatagramReceiver",
+        "PythonCanSource",
+        "can",
+        "AF_CAN",
     }
-    assert {OPENS, "agent/adapters/buses.py", "agent/adapters/pythoncan.py"} <= holders
-    assert "agent/adapters/datagrams.py" in holders
+    holders = {name for name, tree in AGENT.items() if _names(tree) & holding}
+    assert {OPENS, TRIES, "agent/adapters/buses.py"} <= holders
+    assert {"agent/adapters/pythoncan.py", "agent/adapters/datagrams.py"} <= holders
     sends = {name: ways for name in holders if (ways := _ways_to_send(AGENT[name]))}
     assert not sends
 
