@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.adapters.moves import begin
 from agent.adapters.mqtt import connect
+from agent.adapters.settling import settle
 from agent.errors import BadInput, Refused, Unavailable
 from agent.records import Outgoing
 from agent.uplink.authority import merged
@@ -386,25 +387,6 @@ class Uplink:
             # A hint for routing; the binding label is inside the envelope's header.
             properties=(("label", str(record.label)), ("to", record.destination)),
         )
-
-
-def settle(
-    store: SqliteStore, authority: Authority, who: str, said: Confirmations
-) -> tuple[int, bool | None]:
-    """Remove what a recipient has and may settle; runs in the store's thread.
-
-    Returns (records removed, whether what it says of our log is our history); None
-    where it says nothing of it, or may not.
-    """
-    removed = 0
-    for epoch, numbers in said.epochs:
-        destination = store.destination_of(epoch)
-        if destination is None or not authority.may_settle(who, destination):
-            continue
-        removed += store.confirm(epoch, numbers)
-    if said.evidence is None or not authority.may_settle_evidence(who):
-        return removed, None
-    return removed, store.evidence_receipted(*said.evidence)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
