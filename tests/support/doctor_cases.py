@@ -13,6 +13,7 @@ from tests.support import (
     doctor_cases_store,
     doctor_cases_tls,
     doctor_cases_trust,
+    doctor_cases_unit,
 )
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ ALL: list[Case] = [
     *doctor_cases_files.CASES,
     *doctor_cases_store.CASES,
     *doctor_cases_can.CASES,
+    *doctor_cases_unit.CASES,
     *doctor_cases_policy.CASES,
     *doctor_cases_trust.CASES,
     *doctor_cases_modbus.CASES,

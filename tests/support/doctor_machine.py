@@ -69,6 +69,7 @@ class Machine(Host):
         self.room = Disk(100 * GIB, 200 * GIB, 10**6, 2 * 10**6)
         self.names: set[str] = set()  # that DNS knows not
         self.properties: dict[str, str] = {}
+        self.has_helper = True
         self.paused = 0.0
         self.meanwhile: Callable[[], None] = lambda: None
         self.done: list[str] = []  # commands that changed nothing in here
@@ -106,6 +107,9 @@ class Machine(Host):
     def resolve(self, name: str, port: int) -> None:  # noqa: ARG002  # asked as the real one is
         if name in self.names:
             raise OSError(-2, "Name or service not known")
+
+    def clock_helper(self) -> bool:
+        return self.has_helper
 
     def unit(self) -> dict[str, str]:
         return dict(self.properties)
@@ -172,7 +176,9 @@ class Machine(Host):
         elif "sluicegate-proxy.service" in words:
             self.properties["AmbientCapabilities"] = "cap_net_bind_service"
         elif words[0] == "enable":
-            if "systemd-timesyncd" in words:
+            if "sluicegate-clock.socket" in words:
+                self.has_helper = True
+            elif "systemd-timesyncd" in words:
                 self.has_rtc = True  # the saved time stands in for it
             elif self.properties:
                 self.properties["UnitFileState"] = "enabled"

@@ -20,6 +20,10 @@ SOCKET: Final = "/run/sluicegate/status.sock"
 HOURS_MIN: Final = 4.0
 LOOK_AGAIN_S: Final = 3.0  # a collector receipts many times a second
 STALL_NS: Final = 600 * 10**9
+PROBLEMS: Final = {
+    "clock": "clock", "mqtt": "broker", "broker": "broker", "store": "store",
+    "disk": "disk", "EVE": "eve", "recipient": "recipients", "policy": "policy",
+}  # fmt: skip
 RESTART: Final = "systemctl restart sluicegate"
 
 
@@ -86,10 +90,22 @@ def _problems(context: Context) -> Iterable[Found]:
     problems = context.status.get("problems")
     told = [str(one) for one in problems] if isinstance(problems, list) else []
     for one in told:
-        fix = "mend what it names, then ask again: " + run("sluicegate status")
+        fix = "mend what it names: " + run(f"sluicegate doctor{_about(context, one)}")
         yield warn(f"the agent says: {one}", fix, one.partition(":")[0])
     if not told:
         yield good("it has none")
+
+
+def _about(context: Context, problem: str) -> str:
+    """Return the options of a doctor who looks at what a problem is about."""
+    config = context.paths.config
+    word = problem.partition(":")[0].partition(" ")[0]
+    groups = {can.name: "can" for can in config.can}
+    groups |= {link.name: "modbus" for link in config.modbus}
+    groups |= {tap.name: "modbus" for tap in config.tap}
+    group = (groups | PROBLEMS).get(word, "")
+    where = f" -c {quoted(context.config_file)}"
+    return where + (f" --only {group}" if group else "")
 
 
 def _autonomy(context: Context) -> Iterable[Found]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.config import Mqtt
 
 SOON_NS: Final = 30 * 86_400 * 10**9
+SOON_SHARE: Final = 5  # of a short life, the last fifth: it is renewed before that
 # X509_V_ERR of OpenSSL (x509_vfy.h)
 NOT_YET: Final = 9
 EXPIRED: Final = 10
@@ -130,7 +131,8 @@ def _lifetime(one: Certificate, now_ns: int) -> tuple[str, str]:
         return "early", f"not valid before {moment(one.not_before_ns)}"
     if now_ns > one.not_after_ns:
         return "over", f"expired at {ends}"
-    if now_ns + SOON_NS > one.not_after_ns:
+    life_ns = one.not_after_ns - one.not_before_ns
+    if one.not_after_ns - now_ns < min(SOON_NS, life_ns // SOON_SHARE):
         return "soon", f"ends at {ends}"
     return "", f"good until {ends}"
 

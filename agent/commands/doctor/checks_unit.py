@@ -24,6 +24,7 @@ PRIVILEGED: Final = 1024
 # Where the unit may write under ProtectSystem=strict (systemd.exec(5)).
 WRITABLE: Final = ("/var/lib/sluicegate/", "/var/log/sluicegate/", "/run/sluicegate/")
 USUAL: Final = "sluicegate.service"
+CLOCK: Final = "sluicegate-clock.socket"
 PROXY: Final = "sluicegate-proxy.service"
 NONE: Final = frozenset({"", "infinity", "0"})
 TAP_LINES: Final = (
@@ -185,6 +186,18 @@ def _places(context: Context) -> Iterable[Found]:
         yield good(f"{', '.join(told)} lie where {unit['Id']} may write")
 
 
+def _clock(context: Context) -> Iterable[Found]:
+    """A confined agent may not ask the kernel whether the clock is kept."""
+    unit = context.host.unit()
+    if not unit or unit["ProtectClock"] != "yes":
+        return
+    if context.host.clock_helper():
+        yield good("the helper answers whether the clock is kept")
+    else:
+        said = "nobody tells the agent whether the clock is kept: it counts as not kept"
+        yield warn(said, run(f"systemctl enable --now {CLOCK}"))
+
+
 CHECKS: Final = (
     Check(
         "unit.state",
@@ -238,6 +251,13 @@ CHECKS: Final = (
         "a drop-in with `ReadWritePaths`",
         _places,
         ("config.parse",),
+    ),
+    Check(
+        "unit.clock",
+        "whether the helper answers that a confined agent asks about the clock",
+        "the agent takes the clock for one that nobody keeps",
+        f"`systemctl enable --now {CLOCK}`",
+        _clock,
     ),
     Check(
         "unit.capabilities",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.commands.doctor.model import Row
 
 COLOURS: Final = {GOOD: 32, NOTICE: 36, WARN: 33, BAD: 31, SKIPPED: 2}
+LEFT_SHOWN_MAX: Final = 8
 HEAD: Final = ("id", "looks at", "red means", "fix")
 
 
@@ -33,8 +34,9 @@ def examine(
     """Run the checks and print what they find."""
     chosen = select(only)
     machine = host or Host()
-    stepped_down = step_down(config_file, machine)
-    context = Context(config_file, machine, User.current(stepped_down=stepped_down))
+    file = config_file.absolute()  # fix lines hold wherever they are typed
+    stepped_down = step_down(file, machine)
+    context = Context(file, machine, User.current(stepped_down=stepped_down))
     with_progress = sys.stderr.isatty() and not as_json
     rows = list(
         examined(CHECKS, context, chosen, _progress if with_progress else _quiet)
@@ -87,8 +89,11 @@ def _print(rows: Sequence[Row]) -> None:
 
 
 def _left(said: str, names: Sequence[str]) -> str:
-    more = f"; {', '.join(names[1:])}, too" if len(names) > 1 else ""
-    return said + more
+    """Return one line for all that one cause keeps from being looked at."""
+    more = names[1 : 1 + LEFT_SHOWN_MAX]
+    beyond = len(names) - 1 - len(more)
+    told = ", ".join(more) + (f" and {beyond} more" if beyond else "")
+    return f"{said}; {told}, too" if more else said
 
 
 def _words(row: Row) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from agent.adapters.can_link import can_links, link_facts
 from agent.adapters.clock import SystemClock
 from agent.adapters.socketcan import AF_CAN, CAN_RAW
+from agent.adapters.timekeeping import HELPER
 from agent.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ UNITS: Final = ("sluicegate.service", "sluicegate-proxy.service")
 UNIT_FIELDS: Final = (
     "Id", "LoadState", "ActiveState", "UnitFileState", "User", "Restart",
     "WatchdogUSec", "LimitNOFILE", "MemoryMax", "AmbientCapabilities",
-    "PrivateDevices", "ProtectSystem", "ReadWritePaths",
+    "PrivateDevices", "ProtectSystem", "ReadWritePaths", "ProtectClock",
 )  # fmt: skip
+HELPER_S: Final = 5.0
 SYSTEMCTL_S: Final = 5.0
 ZONES: Final = "zoneinfo/"
 UTC_NAMES: Final = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Universal", "Zulu", "GMT"})
@@ -139,6 +141,16 @@ class Host:
         socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
 
     # --- systemd --------------------------------------------------------------------
+
+    def clock_helper(self) -> bool:
+        """Tell whether who may ask the kernel of its clock answers (timekeeping)."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as helper:
+                helper.settimeout(HELPER_S)
+                helper.connect(HELPER)
+        except OSError:
+            return False
+        return True
 
     def unit(self) -> dict[str, str]:
         """Return properties of the agent's unit; {} where no systemd runs, or no unit.

@@ -25,6 +25,7 @@ FAULTS: Final = {
     "key.device": f"chmod 644 {STATE}/device.key",
     "state.permissions": f"chmod 755 {STATE}",
     "state.ownership": f"touch {STATE}/made-by-root",
+    "unit.clock": "systemctl disable -q --now sluicegate-clock.socket",
     "unit.enabled": f"systemctl disable -q {SERVICE}",
     "unit.files": (
         f"mkdir -p {DROP_IN}; printf '[Service]\\nLimitNOFILE=40\\n' >"
