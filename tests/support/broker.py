@@ -162,7 +162,7 @@ class Broker:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(how)
-        self._process.wait(10)
+        self._process.wait(60)  # a busy machine may take its time
         self._process = None
 
     def __enter__(self) -> Self:

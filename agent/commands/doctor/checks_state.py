@@ -158,7 +158,7 @@ def _cap(context: Context) -> Iterable[Found]:
     need = spool + RETAINED_BYTES_DEFAULT
     told = (
         f"spool and retained data may take {need // MIB} MiB, there is room for"
-        f" {room // MIB}"
+        f" {room // MIB} MiB"
     )
     fitting = (room - RETAINED_BYTES_DEFAULT - FREE_MIN) // MIB * MIB
     if room > need:
