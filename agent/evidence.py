@@ -15,6 +15,7 @@ an entry's life (DESIGN section 9): commit, sign, store, publish.
     consent.state  a consent is on, off or was refused: by which role, and until when
     loss.rec    something was lost: cause and count
     destroy.rec something was deleted on purpose: rule and count
+    admin.op    a certificate was put in place: which, and until when it is valid
     stop        the end of a clean run
 """
 
@@ -302,6 +303,15 @@ class Evidence:
             "spool_lost": found.spool_lost,
         }
         return self.entry("loss.rec", now_ns, facts)
+
+    def certificate(self, now_ns: int, sha256: bytes, expires_ns: int) -> bytes:
+        """Return the record of a renewed certificate: its digest, never its key."""
+        facts: dict[str, Fact] = {
+            "op": "certificate",
+            "sha256": sha256,
+            "expires": expires_ns,
+        }
+        return self.entry("admin.op", now_ns, facts)
 
     def stop(self, now_ns: int, reason: str) -> bytes:
         """Return the last entry of a clean run."""

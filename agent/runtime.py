@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agent.adapters.modbus.poll import ModbusPoller
     from agent.adapters.outside import Outside
     from agent.adapters.policy.feed import PolicyFeed
+    from agent.adapters.renewing import Renewing
     from agent.adapters.steering import Desk
     from agent.adapters.systemd import Notifier
     from agent.config import Config
@@ -55,6 +56,7 @@ class Parts:
     notifier: Notifier
     outside: Outside
     open_links: Callable[[Accepted], list[ModbusPoller]]
+    renewing: Renewing
     feed: PolicyFeed | None = None  # takes pushed policies, where a root is pinned
 
 
@@ -103,6 +105,7 @@ class Agent:
                 tasks.create_task(self._clockwork(), name="clockwork"),
                 tasks.create_task(self._pulse.run(), name="pulse"),
                 tasks.create_task(self._steering.run(), name="steering"),
+                tasks.create_task(parts.renewing.run(), name="certificates"),
                 tasks.create_task(
                     parts.consenting.watch(self._arrived.set), name="consents"
                 ),

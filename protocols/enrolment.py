@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from protocols.errors import WireError
 from protocols.plain import printable
-from protocols.signed import SIGNATURE_BYTES, pack_signed, signing_input, verify
+from protocols.signed import SIGNATURE_BYTES, signing_input, split_signed, verify
 from protocols.topics import NAME, check_name
 
 if TYPE_CHECKING:
@@ -117,9 +117,17 @@ def request_file(request: Request, sign: Callable[[bytes], bytes]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(form), indent=2) + b"\n"
 
 
-def request_message(request: Request, sign: Callable[[bytes], bytes]) -> bytes:
-    """Return the request as an MQTT message."""
-    return pack_signed(REQUEST, encode_request(request), sign)
+def as_message(data: bytes) -> bytes:
+    """Return the request of a file as an MQTT message; WireError where it is none."""
+    form = _decode(REQUEST, data, _File, REQUEST_BYTES_MAX)
+    pair = [form.body.encode(), unbase64(REQUEST, form.signature)]
+    return msgspec.msgpack.encode(pair)
+
+
+def open_message(message: bytes, identity: bytes) -> Asked:
+    """Return the request of a message signed with ``identity``, else WireError."""
+    body, signature = split_signed(REQUEST, message, REQUEST_BYTES_MAX)
+    return open_request(body, signature, identity)
 
 
 def open_request_file(data: bytes) -> Asked:

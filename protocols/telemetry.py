@@ -89,6 +89,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     oldest_ns: int
     evidence_size: int
     coverage: float  # classified / read, 0..1
+    certificate_ns: int = 0  # when the uplink's certificate ends; 0: it has none
     links: tuple[LinkState, ...] = ()  # Modbus
     taps: tuple[TapState, ...] = ()
     buses: tuple[BusState, ...] = ()  # CAN

@@ -1,7 +1,7 @@
 """MQTT topics (DESIGN section 8). Names are checked so that none holds a wildcard.
 
-Up:   ``sg/1/<fleet>/<device>/{data,key,audit,event,state,ack,telemetry}``
-Down: ``sg/1/<fleet>/<device>/{command,receipt}``
+Up:   ``sg/1/<fleet>/<device>/{data,key,audit,event,state,ack,telemetry,enrol}``
+Down: ``sg/1/<fleet>/<device>/{command,receipt,enrolled}``
       ``sg/1/<fleet>/policy/{bundle,timestamp}``
 """
 
@@ -14,8 +14,11 @@ from protocols.errors import WireError
 
 PREFIX: Final = "sg/1"
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-UP: Final = frozenset({"data", "key", "audit", "event", "state", "ack", "telemetry"})
-DOWN: Final = frozenset({"command", "receipt"})
+UP: Final = frozenset(
+    {"data", "key", "audit", "event", "state", "ack", "telemetry", "enrol"}
+)
+NOT_COLLECTED: Final = frozenset({"ack", "enrol"})  # the desk's; the authority's
+DOWN: Final = frozenset({"command", "receipt", "enrolled"})
 POLICY: Final = frozenset({"bundle", "timestamp"})
 RESERVED: Final = "policy"  # a device of this name would shadow the policy topics
 
@@ -53,8 +56,8 @@ def policy_topic(fleet: str, part: str) -> str:
 
 
 def up_filters(fleet: str) -> list[str]:
-    """Return the subscriptions of a collector of the fleet; acks are the desk's."""
-    kinds = sorted(UP - {"ack"})
+    """Return the subscriptions of a collector of the fleet."""
+    kinds = sorted(UP - NOT_COLLECTED)
     return [f"{PREFIX}/{check_name('fleet', fleet)}/+/{kind}" for kind in kinds]
 
 

@@ -8,6 +8,7 @@ next one comes with what is there by then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +28,10 @@ class Access(Protocol):
     """Who says how the broker is reached, and hears how it went."""
 
     certificate: Path | None  # that the last connection came with
-    trouble: str  # what is wrong with it, "" where nothing is
+    trouble: str  # what is wrong with a new one, "" where nothing is
 
     def options(self) -> MqttOptions:
-        """Return how to come the next time; Unavailable, BadInput say why not."""
+        """Return how to come this time; Unavailable, BadInput say why not."""
 
     async def taken(self) -> None:
         """The broker has let us in with the last options."""
@@ -38,8 +39,14 @@ class Access(Protocol):
     def turned_away(self, reason: str) -> None:
         """It has not, or was not there."""
 
+    def wanted(self) -> object:
+        """Return a mark of what would be used now."""
+
+    def newest(self) -> MqttOptions:
+        """Return how we would come with it; Unavailable, BadInput say why not."""
+
     def has_changed(self) -> bool:
-        """Tell whether the next connection would come with something else."""
+        """Tell whether that is something else than the last connection came with."""
 
 
 class FileAccess:
@@ -48,31 +55,36 @@ class FileAccess:
     def __init__(self, options: MqttOptions) -> None:
         """Nothing is connected yet."""
         self._options = options
-        self._mark: Mark = ()
+        self._used: Mark = ()
         self.trouble = ""
         self.certificate: Path | None = None
 
     def options(self) -> MqttOptions:
         """Return the options; the files are looked at before they are read."""
-        self._mark = self._look()
+        self._used = self.wanted()
         name = self._options.cert_file
         self.certificate = Path(name) if name else None
         return self._options
 
     async def taken(self) -> None:
-        """Nothing to do: there is no other one to go back to."""
+        """Nothing is kept of the files that were there before."""
         self.trouble = ""
 
     def turned_away(self, reason: str) -> None:
-        """Nothing to do: the uplink tells it."""
+        """There is nothing to go back to; the uplink tells it."""
+
+    def wanted(self) -> Mark:
+        """Return which files lie there, and since when."""
+        o = self._options
+        return tuple(_mark(name) for name in (o.ca_file, o.cert_file, o.key_file))
+
+    def newest(self) -> MqttOptions:
+        """Return the options: names do not change."""
+        return self._options
 
     def has_changed(self) -> bool:
         """Tell whether a file is another one, or was written, since the connection."""
-        return self._look() != self._mark
-
-    def _look(self) -> Mark:
-        o = self._options
-        return tuple(_mark(name) for name in (o.ca_file, o.cert_file, o.key_file))
+        return self.wanted() != self._used
 
 
 class EnrolledAccess:
@@ -82,7 +94,7 @@ class EnrolledAccess:
         """Take what does not change: client id, keepalive, sizes."""
         self._options = options
         self._enrolments = enrolments
-        self._name = ""  # of the enrolment that the last connection came with
+        self._used = ""  # the enrolment that the last connection came with
         self._failed = ""  # the new one, where it was turned away last
         self.trouble = ""
         self.certificate: Path | None = None
@@ -90,15 +102,46 @@ class EnrolledAccess:
     def options(self) -> MqttOptions:
         """Return how to come; with a new certificate and with the former in turn."""
         now = self._enrolments.standing()
-        if not now.current:
-            raise Unavailable("mqtt", NOT_ENROLLED)
         name = now.current
         if now.former and not now.proved and self._failed == now.current:
             name, self._failed = now.former, ""
+        options = self._of(name)
+        self._used, self.certificate = name, Path(options.cert_file)
+        return options
+
+    async def taken(self) -> None:
+        """Let the former one go, where the new one was taken."""
+        if self._used == self.wanted():
+            self.trouble = ""
+            # on the disk, so in a thread: the data path does not wait for it
+            with contextlib.suppress(Unavailable):  # tried again at the next one
+                await asyncio.to_thread(self._enrolments.prove, self._used)
+
+    def turned_away(self, reason: str) -> None:
+        """Come with the former one the next time, where the new one is not proved."""
+        now = self._enrolments.standing()
+        if self._used == now.current and now.former and not now.proved:
+            self._failed = now.current
+            self.trouble = f"the new one is not taken: {reason}"
+
+    def wanted(self) -> str:
+        """Return the number of the present enrolment."""
+        return self._enrolments.standing().current
+
+    def newest(self) -> MqttOptions:
+        """Return how to come with the present enrolment."""
+        return self._of(self.wanted())
+
+    def has_changed(self) -> bool:
+        """Tell whether another enrolment is the present one."""
+        return self.wanted() != self._used
+
+    def _of(self, name: str) -> MqttOptions:
+        if not name:
+            raise Unavailable("mqtt", NOT_ENROLLED)
         found = self._enrolments.installed(name)
         if found.answer.broker is None:
             raise BadInput(str(found.folder), "", "names no broker")
-        self._name, self.certificate = name, found.cert_file
         return replace(
             self._options,
             host=found.answer.broker.host,
@@ -107,24 +150,6 @@ class EnrolledAccess:
             cert_file=str(found.cert_file),
             key_file=str(found.key_file),
         )
-
-    async def taken(self) -> None:
-        """Let the former one go, where the new one was taken."""
-        if self._name == self._enrolments.standing().current:
-            self.trouble = ""
-            # on the disk, so in a thread: the data path does not wait for it
-            await asyncio.to_thread(self._enrolments.prove, self._name)
-
-    def turned_away(self, reason: str) -> None:
-        """Come with the former one the next time, where the new one is not proved."""
-        now = self._enrolments.standing()
-        if self._name == now.current and now.former and not now.proved:
-            self._failed = now.current
-            self.trouble = f"the new one is not taken: {reason}"
-
-    def has_changed(self) -> bool:
-        """Tell whether another enrolment is the present one."""
-        return self._enrolments.standing().current != self._name
 
 
 def _mark(name: str) -> tuple[int, int, int] | None:

@@ -1,6 +1,7 @@
 """What `sluicegate provision` made and installed: ``state_dir/enrolment``.
 
-    pending/      tls.key, request.json: asked for, not answered yet
+    pending/      tls.key, csr.der, request.json: asked for, not answered yet;
+    renewing/     the same where the daemon asks over MQTT
     0001/         tls.key, csr.der, answer.json, and what is read of it by others:
                   cert.pem, broker-ca.pem, root.json
     standing.json which of them is used, and which one was before
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from agent.ports import Signer
 
 FOLDER: Final = "enrolment"
-PENDING: Final = "pending"
+PENDING: Final = "pending"  # people carry request and answer
+RENEWING: Final = "renewing"  # the daemon asks over MQTT
 STANDING: Final = "standing.json"
 KEY: Final = "tls.key"
 CSR: Final = "csr.der"
@@ -108,12 +110,14 @@ class Enrolments:
 
     # --- asked for ------------------------------------------------------------------
 
-    def begin(self, signer: Signer, fleet: str, now_ns: int) -> bytes:
+    def begin(
+        self, signer: Signer, fleet: str, now_ns: int, place: str = PENDING
+    ) -> bytes:
         """Return a request as a file; key and request are made where there are none.
 
         The same bytes come again until it is answered.
         """
-        pending = self.folder / PENDING
+        pending = self.folder / place
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             pending.mkdir(mode=0o700, exist_ok=True)
@@ -140,11 +144,11 @@ class Enrolments:
             raise _away(error) from None
         return made
 
-    def asked(self) -> Asked | None:
+    def asked(self, place: str = PENDING) -> Asked | None:
         """Return what waits for its answer; None where nothing does."""
         try:
             return open_request_file(
-                read_limited(self.folder / PENDING / REQUEST, REQUEST_BYTES_MAX)
+                read_limited(self.folder / place / REQUEST, REQUEST_BYTES_MAX)
             )
         except (BadInput, WireError):
             return None
@@ -179,9 +183,9 @@ class Enrolments:
         except WireError as error:
             raise BadInput(str(folder / ANSWER), "", error.reason) from None
 
-    def pending_key(self) -> bytes:
+    def pending_key(self, place: str = PENDING) -> bytes:
         """Return the public key (SubjectPublicKeyInfo, DER) that waits; BadInput."""
-        file = self.folder / PENDING / CSR
+        file = self.folder / place / CSR
         hint = "sluicegate provision begin"
         try:
             csr = x509.load_der_x509_csr(read_limited(file, CSR_BYTES_MAX, hint))
@@ -189,9 +193,9 @@ class Enrolments:
         except ValueError:
             raise BadInput(str(file), "", "is damaged", hint) from None
 
-    def install(self, answer: Answer) -> Installed:
+    def install(self, answer: Answer, place: str = PENDING) -> Installed:
         """Put a checked answer to what is pending in place; the former one stays."""
-        pending = self.folder / PENDING
+        pending = self.folder / place
         before = self.standing()
         try:
             for name, data in _files(answer):

@@ -15,6 +15,7 @@ from agent.telemetry.findings import finding_families
 from agent.telemetry.prometheus import exposition
 from agent.telemetry.report import Situation, state_body
 from agent.vitals import Summary, sentence
+from agent.uplink.lifetime import DAY_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,6 +42,7 @@ class Now:
     confirmed: Accepted | None = None  # what a trial goes back to; None: the same
     candidate: tuple[int, str] = (0, "")  # of a pushed policy: version and state
     clock_level: str = "low"  # until the clock was looked at
+    certificate_ns: int = 0  # when that of the uplink ends; 0: it has none
     troubles: dict[str, str] = field(default_factory=dict)  # where -> what is wrong
     closed: dict[str, str] = field(default_factory=dict)  # destination -> why
     findings: FindingCounts = field(default_factory=FindingCounts)  # since the start
@@ -162,6 +164,7 @@ class Outside:
                 self._links.states() if self._links is not None else (),
                 self._links.tap_states() if self._links is not None else (),
                 self._buses.states() if self._buses is not None else (),
+                now.certificate_ns,
             ),
         )
 
@@ -173,6 +176,9 @@ class Outside:
             "autonomy_hours": self._autonomy.hours(store),
             "problems": float(len(self.problems())),
         }
+        if self._now.certificate_ns:
+            left_ns = self._now.certificate_ns - self._clock.now_ns()
+            gauges["certificate_days_left"] = left_ns / DAY_NS
         totals = self._keeper.counters.totals()
         verdicts = self._keeper.firewall.totals()
         more = self._links.families(verdicts) if self._links is not None else ()

@@ -72,6 +72,9 @@ class Publisher:
         self._ack = b""  # the newest: what is retained
         self._acks_told = 0
         self._ack_wanted = asyncio.Event()
+        self._request = b""
+        self._request_wanted = asyncio.Event()
+        self.enrol_refused = ""  # what the broker said to the last request
         self._leaving = False
         self._left = asyncio.Event()
 
@@ -88,6 +91,11 @@ class Publisher:
         """Sign the tree with the next page: the log ends, or an ack needs it."""
         self._checkpointed_ns = None
         self._wake.set()
+
+    def enrol(self, request: bytes) -> None:
+        """Publish a request for a certificate soon; the newest counts."""
+        self._request = request
+        self._request_wanted.set()
 
     def ack_number(self) -> int:
         """Return the number of the next ack: it rises across restarts."""
@@ -138,6 +146,7 @@ class Publisher:
             )
             tasks.create_task(self._send_states(link), name="publish.state")
             tasks.create_task(self._send_acks(link), name="publish.ack")
+            tasks.create_task(self._send_requests(link), name="publish.enrol")
 
     async def _send_pages(
         self, link: Link, store: SqliteStore, thread: StoreThread
@@ -222,6 +231,15 @@ class Publisher:
                     self._acks.popleft()
             self._ack_wanted.clear()
             await self._ack_wanted.wait()
+
+    async def _send_requests(self, link: Link) -> None:
+        """Publish the request; where a connection breaks, it is asked for again."""
+        while True:
+            await self._request_wanted.wait()
+            self._request_wanted.clear()
+            message = Outgoing(self._topic("enrol"), self._request)
+            code = await link.publish(message)
+            self.enrol_refused = "" if code in TAKEN else f"refused with {code:#04x}"
 
     def _outgoing_state(self, number: int, *, online: bool) -> Outgoing:
         body = pack_signed("state", self._state(number, online), self._signer.sign)

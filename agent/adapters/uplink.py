@@ -61,6 +61,10 @@ class Mail(Protocol):
         """Take a message; never waits for more than the event loop."""
 
 
+class _ComeAgain(Exception):
+    """The connection is left to come with something else."""
+
+
 class Uplink:
     """The uplink of one device; ``run`` ends only when it is cancelled."""
 
@@ -104,9 +108,17 @@ class Uplink:
         self._journal = journal
         self._connect = connect_to
         self._nudge = asyncio.Event()
+        self._again = asyncio.Event()
         self._open = asyncio.Event()  # clear: nothing is taken from the spool
         self._open.set()
         self._dealing = asyncio.Lock()
+
+    def come_again(self) -> None:
+        """Leave the connection and make another one at once, with what there is now.
+
+        The broker keeps our session; what waits for an answer is sent again.
+        """
+        self._again.set()
 
     def nudge(self) -> None:
         """There is something new to send."""
@@ -156,13 +168,18 @@ class Uplink:
                 await self._clock.sleep(self._backoff.next_s())
                 continue
             began = self._clock.monotonic_ns()
+            self._again.clear()
             try:
                 await self._serve(link)
             except* (Unavailable, Refused) as group:
                 self.problem = str(_first(group))
+            except* _ComeAgain:
+                pass
             finally:
                 await link.close()
             self._step(Event.DISCONNECTED)
+            if self._again.is_set():
+                continue  # nobody has to be spared: no backoff
             self.counts["disconnected"] += 1
             self._backoff.lived((self._clock.monotonic_ns() - began) / 1e9)
             await self._clock.sleep(self._backoff.next_s())
@@ -204,6 +221,11 @@ class Uplink:
                 self._publisher.run(link, self._store, self._thread),
                 name="uplink.publish",
             )
+            tasks.create_task(self._leave(), name="uplink.leave")
+
+    async def _leave(self) -> None:
+        await self._again.wait()
+        raise _ComeAgain
 
     # --- down -----------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from agent.adapters.enrolment import enrolled, enrolments_of
 from agent.adapters.eve_file import EveFile, EveLog
 from agent.adapters.files import read_secret
 from agent.adapters.keeper import Keeper
+from agent.adapters.mails import Mails
 from agent.adapters.modbus.between import Between
 from agent.adapters.mqtt import MqttOptions, check
 from agent.adapters.opening import open_link, open_tap, proxy_link
@@ -30,6 +31,7 @@ from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import accept_again, accept_signed
 from agent.adapters.publisher import Publisher
 from agent.adapters.room import Reserve, Room
+from agent.adapters.renewing import Renewing
 from agent.adapters.steering import Desk
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
@@ -154,6 +156,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         notifier=opened.notifier,
         outside=asked[0],
         open_links=partial(_pollers, config, clock),
+        renewing=_renewing(paths, desk),
     )
 
 
@@ -215,7 +218,8 @@ def feed_of(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:
 
     desk.now.confirmed = restored.confirmed
     inbox = PolicyInbox(paths.config.fleet, paths.config.device)
-    desk.uplink.mail = inbox
+    before = desk.uplink.mail
+    desk.uplink.mail = inbox if before is None else Mails(before, inbox)
     identity, groups = desk.identity, tuple(paths.config.trust.groups)
     speaker = Speaker(identity.device, identity.boot, groups, identity.signer.sign)
     recorder = PolicyRecorder(desk, speaker, restored.standing)
@@ -230,7 +234,6 @@ def _uplink(
     publisher: Publisher,
     clock: WallClock,
 ) -> Uplink:
-    access = access_of(paths)
     uplink = Uplink(
         (paths.config.fleet, paths.config.device),
         base_options(paths),
@@ -243,8 +246,19 @@ def _uplink(
         authority(paths, accepted),
         opened.journal,
     )
-    uplink.access = access
+    uplink.access = access_of(paths)
     return uplink
+
+
+def _renewing(paths: Paths, desk: Desk) -> Renewing:
+    """Return who keeps the certificate good; answers to its requests are its mail."""
+    config, access = paths.config, desk.uplink.access
+    assert access is not None  # made with the uplink
+    mine = enrolments_of(paths) if config.mqtt.enrolled else None
+    renewing = Renewing((config.fleet, config.device), desk, access, mine)
+    if mine is not None:
+        desk.uplink.mail = renewing
+    return renewing
 
 
 def access_of(paths: Paths) -> Access:

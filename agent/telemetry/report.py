@@ -41,6 +41,7 @@ class Situation:
     links: tuple[LinkState, ...] = ()
     taps: tuple[TapState, ...] = ()
     buses: tuple[BusState, ...] = ()
+    certificate_ns: int = 0
 
 
 def state_body(
@@ -80,6 +81,7 @@ def state_body(
             links=now.links,
             taps=now.taps,
             buses=now.buses,
+            certificate_ns=now.certificate_ns,
             problems=now.problems,
         )
     )

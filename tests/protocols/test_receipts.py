@@ -94,7 +94,7 @@ def test_topics_read_back_and_are_what_the_design_says() -> None:
     assert policy_topic("demo", "bundle") == "sg/1/demo/policy/bundle"
     for kind in UP:
         assert parse_up(up_topic("demo", "gw-1", kind)) == ("demo", "gw-1", kind)
-    kinds = UP - {"ack"}  # the desk's, who watches a rollout
+    kinds = UP - {"ack", "enrol"}  # the desk's, who watches a rollout; the authority's
     assert sorted(up_filters("demo")) == sorted(f"sg/1/demo/+/{one}" for one in kinds)
 
 
