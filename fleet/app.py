@@ -15,6 +15,7 @@ from fleet.audit.sources import verify_ledger, verify_store
 from fleet.catalogue.app import catalogue_app
 from fleet.collect import Service, serve
 from fleet.collector import Collector
+from fleet.enrol import serve_app as _serve_words  # noqa: F401  # adds its word to enrol_app
 from fleet.enrol.app import enrol_app
 from fleet.errors import BadInput
 from fleet.files import read_limited, write_new

@@ -106,19 +106,30 @@ def load_registry(folder: Path) -> dict[str, Device]:
         raise BadInput(
             str(folder), "", "no such folder of devices", "see `sluicectl devices add`"
         )
-    found: dict[str, Device] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}"))[:DEVICES_MAX]:
-        try:
-            form = msgspec.json.decode(read_limited(path, FILE_BYTES_MAX), type=_File)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadInput(str(path), "", str(error)) from None
-        if form.schema != SCHEMA:
-            raise BadInput(str(path), "schema", f"is not {SCHEMA}")
-        if form.device != path.name.removesuffix(SUFFIX):
-            raise BadInput(str(path), "device", "is not the name of the file")
-        key = public_key(form.ed25519, str(path), "ed25519")
-        found[form.device] = Device(key, form.retired)
-    return found
+    return {
+        path.name.removesuffix(SUFFIX): _load(path)
+        for path in sorted(folder.glob(f"*{SUFFIX}"))[:DEVICES_MAX]
+    }
+
+
+def load_device(folder: Path, device: str) -> bytes | None:
+    """Return the key of one device; None where it is not enrolled, or retired."""
+    path = folder / f"{check_name('device', device)}{SUFFIX}"
+    found = _load(path) if path.exists() else None
+    return None if found is None or found.retired else found.key
+
+
+def _load(path: Path) -> Device:
+    try:
+        form = msgspec.json.decode(read_limited(path, FILE_BYTES_MAX), type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(str(path), "", str(error)) from None
+    if form.schema != SCHEMA:
+        raise BadInput(str(path), "schema", f"is not {SCHEMA}")
+    if form.device != path.name.removesuffix(SUFFIX):
+        raise BadInput(str(path), "device", "is not the name of the file")
+    key = public_key(form.ed25519, str(path), "ed25519")
+    return Device(key, form.retired)
 
 
 def key_beside(store: Path | None) -> bytes:

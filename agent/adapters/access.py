@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.adapters.enrolment import Enrolments
     from agent.adapters.mqtt import MqttOptions
 
@@ -29,6 +31,7 @@ class Access(Protocol):
 
     certificate: Path | None  # that the last connection came with
     trouble: str  # what is wrong with a new one, "" where nothing is
+    told: Callable[[], None]  # called when a broker has let us in
 
     def options(self) -> MqttOptions:
         """Return how to come this time; Unavailable, BadInput say why not."""
@@ -58,6 +61,7 @@ class FileAccess:
         self._used: Mark = ()
         self.trouble = ""
         self.certificate: Path | None = None
+        self.told: Callable[[], None] = _nobody
 
     def options(self) -> MqttOptions:
         """Return the options; the files are looked at before they are read."""
@@ -69,6 +73,7 @@ class FileAccess:
     async def taken(self) -> None:
         """Nothing is kept of the files that were there before."""
         self.trouble = ""
+        self.told()
 
     def turned_away(self, reason: str) -> None:
         """There is nothing to go back to; the uplink tells it."""
@@ -98,6 +103,7 @@ class EnrolledAccess:
         self._failed = ""  # the new one, where it was turned away last
         self.trouble = ""
         self.certificate: Path | None = None
+        self.told: Callable[[], None] = _nobody
 
     def options(self) -> MqttOptions:
         """Return how to come; with a new certificate and with the former in turn."""
@@ -116,6 +122,7 @@ class EnrolledAccess:
             # on the disk, so in a thread: the data path does not wait for it
             with contextlib.suppress(Unavailable):  # tried again at the next one
                 await asyncio.to_thread(self._enrolments.prove, self._used)
+        self.told()
 
     def turned_away(self, reason: str) -> None:
         """Come with the former one the next time, where the new one is not proved."""
@@ -150,6 +157,10 @@ class EnrolledAccess:
             cert_file=str(found.cert_file),
             key_file=str(found.key_file),
         )
+
+
+def _nobody() -> None:
+    """Whoever renews tells where to."""
 
 
 def _mark(name: str) -> tuple[int, int, int] | None:

@@ -74,7 +74,7 @@ class Publisher:
         self._ack_wanted = asyncio.Event()
         self._request = b""
         self._request_wanted = asyncio.Event()
-        self.enrol_refused = ""  # what the broker said to the last request
+        self.enrol_refused = ""  # what became of the last request, where it is lost
         self._leaving = False
         self._left = asyncio.Event()
 
@@ -239,7 +239,8 @@ class Publisher:
             self._request_wanted.clear()
             message = Outgoing(self._topic("enrol"), self._request)
             code = await link.publish(message)
-            self.enrol_refused = "" if code in TAKEN else f"refused with {code:#04x}"
+            said = "" if code in TAKEN else f"refused with {code:#04x}"
+            self.enrol_refused = "heard by nobody" if code == UNHEARD else said
 
     def _outgoing_state(self, number: int, *, online: bool) -> Outgoing:
         body = pack_signed("state", self._state(number, online), self._signer.sign)

@@ -66,6 +66,7 @@ class Renewing:
         self.topics: tuple[str, ...] = (mine,) if enrolments is not None else ()
         self._letter: tuple[Link, Incoming] | None = None
         self._wake = asyncio.Event()
+        access.told = self._wake.set
         self._asked_ns: int | None = None  # monotonic
         self._tried: tuple[object, int] | None = None  # what, and when, monotonic
         self._refused = ""  # the last answer, by which rule

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fleet.enrol import authority
+from fleet.enrol.desk import remember
 from fleet.enrol.issuing import (
     Issuer,
     answer_of,
@@ -156,6 +157,7 @@ def enrol_answer(
         chain = issued(asked, issuer, now)
     is_new = register(devices, asked)
     answer = answer_of(asked, chain, place, pinned)
+    remember(devices, asked, answer)
     write_new(out, encode_answer(answer))
     print_answer(asked, answer, out, is_new=is_new, as_json=json)
     return 0

@@ -7,7 +7,6 @@ so that nobody has a key certified anew that its device has given up.
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -19,12 +18,12 @@ from fleet.registry import load_device
 from protocols.enrolment import (
     RENEWAL_BYTES_MAX,
     Answer,
-    encode_answer,
     open_message,
 )
 from protocols.errors import WireError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
     from protocols.enrolment import Asked
@@ -74,12 +73,8 @@ class Desk:
         except WireError as error:
             raise Refused("request", error.reason) from None
         answer = answer_of(asked, chain)
-        self.remember(asked, answer)
+        remember(self._devices, asked, answer)  # durable before it is sent
         return answer
-
-    def remember(self, asked: Asked, answer: Answer) -> None:
-        """Keep what was answered: durable before it is sent."""
-        remember(self._devices, asked, answer)
 
     def _last(self, device: str) -> _File | None:
         path = self._devices / f"{device}{SUFFIX}"
@@ -101,8 +96,3 @@ def remember(devices: Path, asked: Asked, answer: Answer) -> None:
     bare = msgspec.structs.replace(answer, broker=None, root="")
     form = _File(SCHEMA, asked.digest, asked.request.time_ns, bare)
     replace(devices / f"{asked.request.device}{SUFFIX}", msgspec.json.encode(form))
-
-
-def message_of(answer: Answer) -> bytes:
-    """Return a renewal's answer as it is sent."""
-    return encode_answer(answer)

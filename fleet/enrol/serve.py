@@ -14,9 +14,9 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from fleet.ending import ended
-from fleet.enrol.desk import message_of
 from fleet.errors import Refused, Unavailable
 from fleet.link import connect
+from protocols.enrolment import encode_answer
 from protocols.errors import WireError
 from protocols.topics import PREFIX, down_topic, parse_up
 
@@ -111,7 +111,7 @@ class Server:
             self._show("refused", f"{message.topic.value}: {error}")
             return
         topic = down_topic(self._fleet, device, "enrolled")
-        await link.publish(topic, message_of(answer))
+        await link.publish(topic, encode_answer(answer))
         self.renewed += 1
         self._show("renewed", device)
 

@@ -10,7 +10,13 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,18 +24,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from agent.adapters.status_client import fetch_page
+from agent.errors import Unavailable
 from agent.main import run as sluicegate
 from fleet.enrol import authority
+from fleet.enrol.issuing import Issuer, issued, read_request
 from fleet.main import run as sluicectl
 from fleet.trust.signing import Passphrases
 from tests.support.broker import Broker, Tls
 from tests.support.certificates import saved
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30.0
+DAEMON = ("-c", "from agent.main import main; main()")
 NOW = dt.datetime.now(dt.UTC)
 CONFIG = """\
 device = "gw-1"
@@ -103,6 +116,25 @@ class Enrolling:
         """Do all three steps."""
         assert self.install(self.answer(self.begin(), port, *more)) == 0
 
+    def aged(self, port: int, days: int, age: int) -> None:
+        """Enrol with a certificate of so many days, ``age`` of which are over."""
+        request = self.begin()
+        asked = read_request(request)
+        then = NOW - dt.timedelta(days=age)
+        chain = issued(asked, Issuer(self.authority(), days), then)
+        pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
+        (self.folder / "aged.pem").write_bytes(pem)
+        cert = ("--cert", str(self.folder / "aged.pem"))
+        assert self.install(self.answer(request, port, *cert)) == 0
+
+    def client(self, name: str) -> tuple[str, str]:
+        """Return certificate and key files of another client of the broker."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        chain = authority.issue(
+            self.authority(), key.public_key(), (self.fleet, name), 30, NOW
+        )
+        return saved(self.folder, name, (chain[0], key))
+
     def shown(self, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         """Return what `provision show` tells."""
         capsys.readouterr()
@@ -148,3 +180,57 @@ def server(folder: Path, name: str, days: int = 30) -> x509.Certificate:
     saved(folder, name, (made, key))
     assert made.public_bytes(Encoding.PEM)
     return made
+
+
+class Daemon:
+    """`sluicegate run` as a process; ``status`` is what its socket says."""
+
+    def __init__(self, place: Enrolling, world: Sequence[str] = DAEMON) -> None:
+        self._place = place
+        self._world = world
+        self._log = place.folder / "agent.log"
+
+    def __enter__(self) -> Self:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *self._world, "run", "-c", str(self._place.config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._place.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def status(self) -> dict[str, Any]:
+        """Return the state as it is; {} where nobody answers yet."""
+        try:
+            page = fetch_page(str(self._place.folder / "status.sock"), 0, "/status")
+        except Unavailable:
+            return {}
+        found: dict[str, Any] = json.loads(page)
+        return found
+
+    def log(self) -> str:
+        """Return what it said."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def until(self, seen: Callable[[], object], what: str) -> None:
+        """Wait until something can be seen; AssertionError names it."""
+        end = time.monotonic() + PATIENCE_S
+        while not seen():
+            assert self.process.poll() is None, self.log()[-2000:]
+            assert time.monotonic() < end, f"not seen: {what}: {self.status()}"
+            time.sleep(0.05)
