@@ -111,23 +111,29 @@ class Enrolments:
     # --- asked for ------------------------------------------------------------------
 
     def begin(
-        self, signer: Signer, fleet: str, now_ns: int, place: str = PENDING
+        self,
+        signer: Signer,
+        fleet: str,
+        now_ns: int,
+        place: str = PENDING,
+        *,
+        fresh: bool = False,
     ) -> bytes:
         """Return a request as a file; key and request are made where there are none.
 
-        The same bytes come again until it is answered.
+        The same bytes come again until it is answered, unless it is to be ``fresh``.
         """
         pending = self.folder / place
         try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            pending.mkdir(mode=0o700, exist_ok=True)
+            self._make(pending)
             if not (pending / KEY).exists():
                 make_file_key(pending / KEY)
             with contextlib.suppress(BadInput, WireError):
                 made = read_limited(pending / REQUEST, REQUEST_BYTES_MAX)
                 asked = open_request_file(made)
                 names = (asked.request.device, asked.request.fleet, asked.identity)
-                if names == (signer.device, fleet, signer.public_key()):
+                ours = (signer.device, fleet, signer.public_key())
+                if names == ours and not fresh:
                     return made
             csr = file_csr(pending / KEY, signer.device)
             request = Request(
@@ -135,7 +141,8 @@ class Enrolments:
                 fleet=fleet,
                 ed25519=base64.b64encode(signer.public_key()).decode(),
                 csr=base64.b64encode(csr).decode(),
-                time_ns=max(now_ns, 0),
+                # above all before, though the clock was set back: else it is a replay
+                time_ns=max(now_ns, self._last_ns() + 1),
             )
             made = request_file(request, signer.sign)
             write_durably(pending / CSR, csr)
@@ -143,6 +150,22 @@ class Enrolments:
         except OSError as error:
             raise _away(error) from None
         return made
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder of ours, and its name durable."""
+        for one in (self.folder, folder):
+            if not one.is_dir():
+                one.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(one.parent)
+
+    def _last_ns(self) -> int:
+        """Return the time of the newest request that is kept; -1: none is."""
+        times = [-1]
+        for path in self.folder.glob(f"*/{REQUEST}"):
+            with contextlib.suppress(BadInput, WireError):
+                asked = open_request_file(read_limited(path, REQUEST_BYTES_MAX))
+                times.append(asked.request.time_ns)
+        return max(times)
 
     def asked(self, place: str = PENDING) -> Asked | None:
         """Return what waits for its answer; None where nothing does."""

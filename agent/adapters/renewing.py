@@ -20,7 +20,7 @@ from agent.adapters.enrolment import RENEWING
 from agent.adapters.mqtt import check
 from agent.enrolling import Expected, Times, check_answer, check_renewal
 from agent.errors import BadInput, Refused, Unavailable
-from agent.uplink.lifetime import Lifetime
+from agent.uplink.lifetime import PAUSE_NS, Lifetime
 from protocols.enrolment import (
     RENEWAL_BYTES_MAX,
     as_message,
@@ -70,6 +70,7 @@ class Renewing:
         self._asked_ns: int | None = None  # monotonic
         self._tried: tuple[object, int] | None = None  # what, and when, monotonic
         self._refused = ""  # the last answer, by which rule
+        self._spoilt = False  # what we ask next must be another request
         self._seen: tuple[object, Certificate] | None = None
 
     async def take(self, link: Link, message: Incoming) -> None:
@@ -105,9 +106,13 @@ class Renewing:
         watch = self._desk.watch
         now_ns = watch.known_ns() or watch.past_ns()
         self._desk.now.certificate_ns = life.not_after_ns
+        access = self._access
+        if access.has_changed() and not access.trouble:
+            self._tell("")  # a new one is there, and the next connection's
+            return
         if self._enrolments is not None and now_ns >= life.renew_ns:
             await self._ask(life, self._enrolments)
-        self._tell(self._access.trouble or life.trouble(now_ns, self._why()))
+        self._tell(access.trouble or life.trouble(now_ns, self._why()))
 
     # --- what is there ----------------------------------------------------------------
 
@@ -177,20 +182,24 @@ class Renewing:
         """Send the request, where we are online and it is time (again)."""
         desk = self._desk
         now_ns = desk.clock.monotonic_ns()
-        waits = self._asked_ns is not None and (now_ns - self._asked_ns < life.pause_ns)
-        # a new one that waits to be tried is enough, unless it was turned away
-        untried = self._access.has_changed() and not self._access.trouble
-        if waits or untried or not desk.uplink.online:
+        pause_ns = PAUSE_NS[0] if desk.publisher.enrol_refused else life.pause_ns
+        waits = self._asked_ns is not None and now_ns - self._asked_ns < pause_ns
+        if waits or not desk.uplink.online:
             return
         signer = desk.identity.signer
         try:
             made = await asyncio.to_thread(
-                enrolments.begin, signer, self._fleet, desk.clock.now_ns(), RENEWING
+                enrolments.begin,
+                signer,
+                self._fleet,
+                desk.clock.now_ns(),
+                RENEWING,
+                fresh=self._spoilt,  # the same request would get the same answer
             )
         except (BadInput, Unavailable) as error:
             self._refused = str(error)
             return
-        self._asked_ns = now_ns
+        self._asked_ns, self._spoilt = now_ns, False
         desk.publisher.enrol(as_message(made))
 
     async def _answered(self, body: bytes) -> None:
@@ -206,6 +215,7 @@ class Renewing:
             check_renewal(answer, present.chain())
         except (Refused, BadInput) as error:
             self._refused = f"an answer was refused: {error}"
+            self._spoilt = True
             return
         kept = msgspec.structs.replace(
             answer, broker=present.answer.broker, root=present.answer.root
