@@ -14,8 +14,8 @@ from agent.inspection.counts import FindingCounts
 from agent.telemetry.findings import finding_families
 from agent.telemetry.prometheus import exposition
 from agent.telemetry.report import Situation, state_body
-from agent.vitals import Summary, sentence
 from agent.uplink.lifetime import DAY_NS
+from agent.vitals import Summary, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -30,8 +30,8 @@ from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import accept_again, accept_signed
 from agent.adapters.publisher import Publisher
-from agent.adapters.room import Reserve, Room
 from agent.adapters.renewing import Renewing
+from agent.adapters.room import Reserve, Room
 from agent.adapters.steering import Desk
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
