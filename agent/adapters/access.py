@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agent.adapters.enrolment import Enrolments
     from agent.adapters.mqtt import MqttOptions
+    from agent.ports import Link
+    from agent.records import Outgoing
 
 NOT_ENROLLED: Final = "not enrolled yet: sluicegate provision begin"
 Mark: TypeAlias = tuple[tuple[int, int, int] | None, ...]
@@ -50,6 +52,25 @@ class Access(Protocol):
 
     def has_changed(self) -> bool:
         """Tell whether that is something else than the last connection came with."""
+
+
+async def let_in(
+    access: Access,
+    connect: Callable[[MqttOptions], Awaitable[Link]],
+    will: Outgoing | None,
+) -> Link:
+    """Return a new connection with what there is by now; ``access`` hears how it went.
+
+    Unavailable, BadInput say why there is none.
+    """
+    options = access.options()
+    try:
+        link = await connect(replace(options, will=will))
+    except (Unavailable, BadInput) as error:
+        access.turned_away(str(error))
+        raise
+    await access.taken()
+    return link
 
 
 class FileAccess:

@@ -41,3 +41,11 @@ async def unbroken(step: Coroutine[Any, Any, T]) -> T:
     if broken and (caller := asyncio.current_task()) is not None:
         caller.cancel()
     return task.result()
+
+
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first exception of a group that is no group itself."""
+    cause: BaseException = group
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from agent.adapters.uplink import Mail
     from agent.ports import Link
     from agent.records import Incoming
 
 
+class Mail(Protocol):
+    """Takes what comes on its topics, and acknowledges it when it is dealt with."""
+
+    topics: tuple[str, ...]
+
+    async def take(self, link: Link, message: Incoming) -> None:
+        """Take a message; never waits for more than the event loop."""
+
+
 class Mails:
-    """Implements ``adapters.uplink.Mail``: each topic is one's own."""
+    """Implements ``Mail``: each topic is one's own."""
 
     def __init__(self, *mails: Mail) -> None:
         """Take who waits; their topics differ."""

@@ -48,7 +48,7 @@ TROUBLE: Final = "certificate"
 
 
 class Renewing:
-    """Looks every LOOK_S; implements ``adapters.uplink.Mail`` for answers."""
+    """Looks every LOOK_S; implements ``adapters.mails.Mail`` for answers."""
 
     def __init__(
         self,

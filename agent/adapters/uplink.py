@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from agent.adapters.access import let_in
+from agent.adapters.ending import first_cause
 from agent.adapters.moves import begin
 from agent.adapters.mqtt import connect
 from agent.adapters.settling import settle
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.access import Access
     from agent.adapters.journal import Journal
+    from agent.adapters.mails import Mail
     from agent.adapters.mqtt import MqttOptions
     from agent.adapters.publisher import Publisher
     from agent.adapters.sqlite_store import SqliteStore
@@ -50,15 +53,6 @@ UNHEARD_PAUSE_MAX_S: Final = 60.0  # nobody listens: asked ever more seldom
 # More than an answer (30 s), a connection (10 s, names resolved) or a rest may take.
 PATIENCE_S: Final = 180.0
 CONTENT_TYPE: Final = "application/vnd.sluicegate"
-
-
-class Mail(Protocol):
-    """Takes what comes on its topics, and acknowledges it when it is dealt with."""
-
-    topics: tuple[str, ...]
-
-    async def take(self, link: Link, message: Incoming) -> None:
-        """Take a message; never waits for more than the event loop."""
 
 
 class _ComeAgain(Exception):
@@ -172,7 +166,7 @@ class Uplink:
             try:
                 await self._serve(link)
             except* (Unavailable, Refused) as group:
-                self.problem = str(_first(group))
+                self.problem = str(first_cause(group))
             except* _ComeAgain:
                 pass
             finally:
@@ -186,17 +180,10 @@ class Uplink:
 
     async def _connected(self) -> Link:
         """Return a new connection, made with what there is by now."""
-        access = self.access
-        options = self._options if access is None else access.options()
-        try:
-            link = await self._connect(replace(options, will=self._publisher.will()))
-        except (Unavailable, BadInput) as error:
-            if access is not None:
-                access.turned_away(str(error))
-            raise
-        if access is not None:
-            await access.taken()
-        return link
+        will = self._publisher.will()
+        if self.access is None:
+            return await self._connect(replace(self._options, will=will))
+        return await let_in(self.access, self._connect, will)
 
     def _step(self, event: Event) -> None:
         self.state = after(self.state, event)
@@ -409,10 +396,3 @@ class Uplink:
             # A hint for routing; the binding label is inside the envelope's header.
             properties=(("label", str(record.label)), ("to", record.destination)),
         )
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    cause: BaseException = group
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return cause

@@ -62,7 +62,7 @@ class Letter:
 
 
 class PolicyInbox:
-    """Implements ``adapters.uplink.Mail`` for one fleet and device."""
+    """Implements ``adapters.mails.Mail`` for one fleet and device."""
 
     def __init__(self, fleet: str, device: str) -> None:
         """Nothing has come."""
