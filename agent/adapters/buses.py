@@ -171,7 +171,7 @@ class BusReader:
             return False
         table, source, before = watch.table, self._source, self.book.link
         link = table.named(self.book.channel)
-        old = table.numbered(before.index) if before is not None else None
+        old = table.numbered(self.book.index)
         moved = old.name if old is not None else ""
         is_new = not table.is_renamed(link.index)
         changed = self.book.saw(link, now_ns, moved, is_new=is_new)

@@ -40,7 +40,7 @@ class BusBook:
         self._overruns = 0  # that error frames told
         self._grown = dict.fromkeys((*_TRAFFIC, *CHANGES), 0)
         self._last: dict[str, int] | None = None  # of the device seen last
-        self._index = 0
+        self.index = 0  # of the interface that bore the name last
         self._moved = ""  # what the interface that we read is called now
 
     # --- frames ---------------------------------------------------------------------
@@ -79,13 +79,13 @@ class BusBook:
         now |= {name: getattr(link.counters, name) for name in CHANGES}
         if self._last is None:  # it was there before us: what it counted is not ours
             self._last = now
-        elif link.index != self._index:  # a new device has counted since it is there
+        elif link.index != self.index:  # a new device has counted since it is there
             self._last = dict.fromkeys(now, 0) if is_new else now
         for name, count in now.items():
             # Below the last value: the driver began anew.
             more = count - self._last[name]
             self._grown[name] += more if more >= 0 else count
-        self._last, self._index = now, link.index
+        self._last, self.index = now, link.index
 
     @property
     def packets(self) -> int:

@@ -130,6 +130,7 @@ def test_a_renamed_interface_is_left_and_its_successor_read(
         world.ends[5].send(frame(2))  # waits in the socket when the name goes
         del world.interfaces["can0"]
         world.tell(reader, link(5, name="diag"))
+        world.tell(reader, link(9, name="other"))
         assert world.troubles["body"] == "its interface is called diag now"
         await world.until(lambda: world.opened[0]._socket.fileno() < 0)
         assert world.count() == 2

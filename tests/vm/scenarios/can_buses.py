@@ -211,6 +211,7 @@ def _controller(world: World) -> None:
     time.sleep(1.5)  # the counters were asked for again
     g.check("... and stays one", world.row("lost_total", "bus real controller") == 1)
     g.run("systemctl", "restart", "sluicegate.service")
+    world.soon("open after a restart", lambda: world.bus("real")["buffer_bytes"])
     adapter.say("t12321122")
     world.soon("read after a restart", lambda: world.bus("real")["frames"] == 1)
     g.check("the adapter was never asked to send", not adapter.frames())
