@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom lock vm-test clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom lock vm-test vm-bench previous clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,12 @@ soak: $(STAMP) ## run everything for HOURS with outages and kills; rows, picture
 
 vm-test: $(STAMP) ## install, break and cut the package in virtual machines (root, Debian on amd64); `make deb` first
 	$(BIN)/python -m tests.vm
+
+vm-bench: $(STAMP) ## measure in a virtual machine: eight full CAN buses, python-can beside; a backlog of 2 GB to its end
+	SLUICEGATE_BIG=1 $(BIN)/python -m tests.vm bench_can8 cuts_backlog
+
+previous: $(STAMP) ## build dist/previous/sluicegate_0.0.9_amd64.deb, which `make vm-test` upgrades from
+	$(BIN)/python systemd/build_deb.py --version 0.0.9 --out dist/previous
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

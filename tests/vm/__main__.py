@@ -1,7 +1,7 @@
 """``make vm-test``: boots virtual machines, runs scenarios in them, tells what held.
 
-``python -m tests.vm [NAME...]``; without names every scenario. Exit status 0: all held,
-or it cannot run here, which one line says; 1: something did not hold.
+``python -m tests.vm [NAME...]``; without names every scenario but benches. Exit status
+0: all held, or it cannot run here, which one line says; 1: something did not hold.
 """
 
 from __future__ import annotations
@@ -169,7 +169,18 @@ def run_all(bench: Bench, names: list[str], kept: Path) -> list[Told]:
 
 def is_bare(name: str) -> bool:
     """Tell whether a scenario starts from the bare image."""
-    return getattr(importlib.import_module(f"tests.vm.scenarios.{name}"), "BARE", False)
+    return told_by(name, "BARE")
+
+
+def told_by(name: str, what: str) -> bool:
+    """Return a mark of a scenario; False where it does not bear it."""
+    module = importlib.import_module(f"tests.vm.scenarios.{name}")
+    return getattr(module, what, False)
+
+
+def usual_names() -> list[str]:
+    """Return the scenarios of a run that names none: all but benches."""
+    return [name for name in scenario_names() if not told_by(name, "BENCH")]
 
 
 def main(arguments: list[str]) -> int:
@@ -203,7 +214,7 @@ def main(arguments: list[str]) -> int:
     try:
         packages, key = package_folder(folder, asked.deb, asked.previous)
         bench = Bench(folder, image, packages)
-        told = run_all(bench, asked.names or scenario_names(), image / f"disk-{key}")
+        told = run_all(bench, asked.names or usual_names(), image / f"disk-{key}")
     except Failed as error:
         say(str(error))
         return 2

@@ -29,6 +29,8 @@ def package_folder(
     packages = folder / "packages"
     packages.mkdir()
     shutil.copy(deb, packages / "sluicegate.deb")
+    if previous is None:  # `make previous`
+        previous = next(iter(sorted(DIST.glob("previous/*_amd64.deb"))), None)
     if previous:
         shutil.copy(previous, packages / "previous.deb")
     return packages, hashlib.sha256(deb.read_bytes()).hexdigest()[:12]
