@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from agent.commands.doctor.context import user_name
 from agent.commands.doctor.model import Check, bad, good, notice, quoted, run, warn
+from agent.config import CREDENTIAL
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.adapters.policy.loader import Paths
     from agent.commands.doctor.context import Context
     from agent.commands.doctor.model import Found
 
@@ -112,7 +112,9 @@ def _named(context: Context) -> Iterator[Path]:
     config = paths.config
     names = [config.policy, config.floor, *config.bindings, config.databases]
     names += [config.recipients, config.trust.root, config.mqtt.ca_file]
-    yield from (Path(paths.of(name)) for name in names if name)
+    for name in names:
+        if name and not name.startswith(CREDENTIAL):  # those are systemd's to guard
+            yield Path(paths.of(name))
 
 
 def _sources(context: Context) -> Iterable[Found]:
@@ -152,10 +154,6 @@ def _eve(context: Context) -> Iterable[Found]:
         yield bad(f"{file}: {context.user.name} may not write it", fix)
     else:
         yield good(str(file))
-
-
-def _named_files(paths: Paths) -> list[Path]:
-    return [Path(paths.of(name)) for name in paths.config.bindings]
 
 
 CHECKS: Final = (

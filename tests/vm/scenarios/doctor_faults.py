@@ -10,6 +10,7 @@ from tests.vm.gateway import CONFIG, SERVICE, STATE, Site
 
 if TYPE_CHECKING:
     from tests.vm.guest import Guest
+    from tests.vm.host import Host
 
 STEP: Final = re.compile(r"\brun `([^`]+)`")
 RED: Final = frozenset({"bad", "warn", "notice"})
@@ -42,6 +43,11 @@ SMALL: Final = (
     f" tmpfs {STATE}; chown sluicegate: {STATE}"
 )
 FULL: Final = f"dd if=/dev/zero of={STATE}/filler bs=1M count=190 status=none"
+
+
+def host(h: Host) -> None:
+    """One boot; it takes a minute where nothing else runs."""
+    h.run("guest", limit_s=300)
 
 
 def guest(g: Guest) -> None:

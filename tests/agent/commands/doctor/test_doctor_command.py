@@ -180,3 +180,16 @@ def test_a_backlog_that_drains_is_no_stall(house: House) -> None:
         assert house.verdicts("status.receipts") == {"status.receipts": "bad"}
         house.machine.meanwhile = lambda: said.update(oldest_ns=2)
         assert house.verdicts("status.receipts") == {"status.receipts": "good"}
+
+
+def test_credentials_of_a_unit_that_does_not_run_are_skipped(house: House) -> None:
+    for field in ("ca_file", "cert_file", "key_file"):
+        house.set(field, f'"credential:{field}"', "[mqtt]")
+    found = house.verdicts("config.permissions", "tls")
+    assert found.pop("config.permissions") == "good"
+    assert found.pop("tls.plaintext") == "good"
+    assert {*found.values()} == {"skipped"}
+    rows = house.examined("tls.files")
+    assert rows[0].said == (
+        "skipped, because credential:ca_file is seen by the running unit only"
+    )
