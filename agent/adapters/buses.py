@@ -108,7 +108,7 @@ class BusReader:
         while True:
             self._changed.clear()
             try:
-                source = await asyncio.to_thread(self._opened)
+                source = await asyncio.to_thread(self._open_bus)
             except Unavailable as error:
                 self.tried = True
                 self._ended(self._words(error))
@@ -119,16 +119,11 @@ class BusReader:
                 async with asyncio.timeout(REOPEN_S):
                     await self._changed.wait()
 
-    def _opened(self) -> FrameSource:
-        source = self._open_bus()
-        if self._only_bound and isinstance(source, SocketCanSource):
-            source.let_pass(self._pairs)
-        return source
-
     async def _read(
         self, source: FrameSource, take: Callable[[FrameBatch], None]
     ) -> None:
         self._source, self._error, self._told = source, "", False
+        self.let_pass(self._pairs)
         reason = "the bus ended"
         self.tell()
         try:

@@ -251,3 +251,25 @@ def test_every_loss_has_a_cause_and_openings_add_up() -> None:
 
 def test_no_bus_has_no_family() -> None:
     assert [*bus_families([])] == []
+
+
+def test_a_filter_changes_on_the_open_socket_where_the_owner_wants_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        SocketCanSource, "let_pass", lambda _, pairs: told.append(tuple(pairs))
+    )
+    pair = (0x123, 0x7FF)
+
+    async def story(reader: BusReader) -> None:
+        await world.until(lambda: reader.buffer_bytes > 0)
+        reader.let_pass((pair,))
+        assert len(world.opened) == 1
+
+    world = World({"can0": 5})
+    world.run(story)
+    assert told == []  # all frames is the default
+    world = World({"can0": 5})
+    world.run(story, frames="bound")
+    assert told == [(), (pair,)]  # at the opening: no policy yet, nothing is bound

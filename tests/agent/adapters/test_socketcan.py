@@ -22,7 +22,15 @@ from hypothesis import strategies as st
 
 from agent.adapters import datagrams, socketcan
 from agent.adapters.datagrams import DatagramReceiver, parse_control, prepare_socket
-from agent.adapters.socketcan import SocketCanSource, encode_filters, open_socketcan
+from agent.adapters.socketcan import (
+    FRAME_BYTES,
+    FRAMES_A_SECOND_MAX,
+    PAUSE_S,
+    SocketCanSource,
+    encode_filters,
+    open_socketcan,
+    pause_for,
+)
 from agent.errors import BadInput, Unavailable
 from agent.sources.bus_filter import exactly
 from protocols.frames import concat_frames
@@ -276,3 +284,13 @@ def test_an_interface_that_cannot_be_opened_is_named() -> None:
     for name in ("", "x" * 16):
         with pytest.raises(BadInput, match="no interface name"):
             open_socketcan(name)
+
+
+def test_a_small_buffer_is_emptied_more_often() -> None:
+    for granted in (4096, 212_992, 425_984, 8 * 1024 * 1024):
+        pause_s = pause_for(granted)
+        assert 0 < pause_s <= PAUSE_S
+        came = pause_s * FRAMES_A_SECOND_MAX * FRAME_BYTES
+        assert came <= granted / 4 + 1
+    assert pause_for(8 * 1024 * 1024) == PAUSE_S
+    assert pause_for(425_984) < 0.01

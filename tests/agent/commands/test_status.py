@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from agent.commands.status import bus_line
 from agent.main import run
+from protocols.telemetry import BusState
 from tests.support.broker import free_port, needs_mosquitto
 from tests.support.gateway import Gateway
 
@@ -79,3 +82,17 @@ def test_no_agent_is_one_line(
     out, err = capfd.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert says in err
+
+
+def test_a_bus_reads_as_one_line() -> None:
+    state = BusState(name="body", state="error-passive", since_ns=10**18,
+                     bitrate=500_000, listen_only=True, frames=7, lost=1,
+                     controller_lost=2, skipped=3,
+                     passes=4, packets=20, buffer_bytes=425_984)  # fmt: skip
+    assert bus_line(msgspec.to_builtins(state)) == (
+        "body error-passive since 2001-09-09 01:46:40+00:00, 500000 bit/s, listen-only,"
+        " 7 frames, 4 filters pass, of 20 frames, 1 lost here,"
+        " 2 lost by the controller, 3 skipped, buffer 425984 bytes (net.core.rmem_max)"
+    )
+    away = BusState(name="body", state="absent")
+    assert bus_line(msgspec.to_builtins(away)) == "body absent, 0 frames"
