@@ -73,7 +73,9 @@ class Bench:
         self.folder, self.image, self.packages = folder, image, packages
         self.installed: Path | None = None
         self._cpus: queue.Queue[int] = queue.Queue()
-        for cpu in sorted(os.sched_getaffinity(0))[:SIDE_BY_SIDE]:
+        cpus = sorted(os.sched_getaffinity(0))
+        first = os.getpid() % len(cpus)  # who runs beside us may have taken another
+        for cpu in (*cpus[first:], *cpus[:first])[:SIDE_BY_SIDE]:
             self._cpus.put(cpu)
 
     def run(self, name: str) -> Told:
