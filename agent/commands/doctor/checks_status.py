@@ -20,9 +20,10 @@ SOCKET: Final = "/run/sluicegate/status.sock"
 HOURS_MIN: Final = 4.0
 LOOK_AGAIN_S: Final = 3.0  # a collector receipts many times a second
 STALL_NS: Final = 600 * 10**9
-PROBLEMS: Final = {
-    "clock": "clock", "mqtt": "broker", "broker": "broker", "store": "store",
-    "disk": "disk", "EVE": "eve", "recipient": "recipients", "policy": "policy",
+PROBLEMS: Final = {  # first word of a problem -> where to look
+    "clock": "clock", "mqtt": "broker", "broker": "broker", "subscribe": "broker",
+    "certificate": "tls", "store": "store", "disk": "disk", "eve": "eve", "EVE": "eve",
+    "policy": "policy", "trust": "trust", "consents": "state.consents", "can": "can",
 }  # fmt: skip
 RESTART: Final = "systemctl restart sluicegate"
 
@@ -104,6 +105,8 @@ def _about(context: Context, problem: str) -> str:
     groups |= {link.name: "modbus" for link in config.modbus}
     groups |= {tap.name: "modbus" for tap in config.tap}
     group = (groups | PROBLEMS).get(word, "")
+    if " closed: " in problem:  # a destination whose recipients' cards are not good
+        group = "recipients"
     where = f" -c {quoted(context.config_file)}"
     return where + (f" --only {group}" if group else "")
 
