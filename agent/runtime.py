@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 TICK_S: Final = 1.0  # windows and trips close with the clock, data or not
 CLOCKWORK_S: Final = 5.0
 PATIENCE_S: Final = 60.0  # a pass of the flow, a turn of the clockwork
+REST_S: Final = 5.0  # how long a clean stop passes what waits; what is left is shed
 DRAIN_S: Final = 3.0  # how long a clean stop waits for the uplink
 
 
@@ -155,12 +156,22 @@ class Agent:
             if (problems := self._parts.outside.problems()) != self._told:
                 self._told = problems
                 self._desk.publisher.state_changed()
-        await self._pass(self._arrivals(last=True))
+        await self._rest()
         now_ns = self._desk.clock.now_ns()
         await self._desk.keeper.keep(self._flow.finish(now_ns, "shutdown"))
         await self._snapshot()
         entry = self._desk.evidence.stop(now_ns, "asked to stop")
         await self._desk.keeper.testify(entry)
+
+    async def _rest(self) -> None:
+        """Pass all that has arrived; what would take too long is shed, and counted."""
+        until_ns = self._desk.clock.monotonic_ns() + int(REST_S * 1e9)
+        while True:
+            await self._pass(self._arrivals(last=True))
+            if not self._sources.has_frames:
+                return
+            if self._desk.clock.monotonic_ns() > until_ns:
+                self._sources.shed()  # the next pass says so
 
     async def _gathered(self) -> None:
         """Wait for the first arrival (or a tick), then for the batch to fill."""

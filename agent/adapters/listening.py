@@ -143,6 +143,15 @@ class Listening:
         """Tell whether a whole batch of frames can still be waited for."""
         return self._gathering.has_room
 
+    @property
+    def has_frames(self) -> bool:
+        """Tell whether frames wait for the flow."""
+        return self._gathering.has_frames
+
+    def shed(self) -> None:
+        """Count all frames that wait as lost."""
+        self._gathering.shed()
+
     def arrivals(self, *, last: bool) -> list[Arrival]:
         """Return what has arrived; one empty arrival where nothing has.
 

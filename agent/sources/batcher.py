@@ -69,6 +69,14 @@ class Batcher:
         """Return the next batch though its window is open (at the end of a source)."""
         return self._pop() if self._queue else None
 
+    def shed_all(self) -> None:
+        """Count all that waits as shed."""
+        self._rank_all()
+        for rank, count in enumerate(self._at.tolist()):
+            self.shed[rank] += count
+        self._queue.clear()
+        self.waiting, self._ranked = 0, False
+
     def _pop(self) -> FrameBatch:
         parts: list[FrameBatch] = []
         room = self._frames_max

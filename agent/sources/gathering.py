@@ -94,6 +94,10 @@ class Gathering:
         """Tell whether frames wait, in a window that is still open or beyond it."""
         return self._batcher.waiting > 0
 
+    def shed(self) -> None:
+        """Count all frames that wait as lost."""
+        self._batcher.shed_all()
+
     def arrivals(self, now_ns: int, mono_ns: int, *, last: bool) -> list[Arrival]:
         """Return what has arrived; one empty arrival where nothing has."""
         found = [Arrival(now_ns, None, batch) for batch in self._transactions]

@@ -118,3 +118,76 @@ def test_every_frame_comes_out_once_or_is_counted(
     assert len(got) + batcher.lost == sent
     assert got == sorted(set(got))
     assert batcher.waiting == 0
+
+
+def by_ident(batch: FrameBatch) -> U8:
+    """Rank frames by the last digit of their time stamp, in a way of its own."""
+    return (batch.time_ns % 4).astype(np.uint8)
+
+
+def drained(batcher: Batcher) -> list[int]:
+    got = []
+    while (batch := batcher.flush()) is not None:
+        got += batch.time_ns.tolist()
+    return got
+
+
+def test_the_lowest_rank_goes_first_whether_it_waits_or_arrives() -> None:
+    batcher = Batcher(4, 100 * MS, waiting_max=8)
+    batcher.rank = by_ident
+    batcher.add(frames(0, 8), 0)  # two of each rank
+    batcher.add(frames(8, 3), 0)  # ranks 0, 1, 2: 8 goes, then 4 and 0 that wait
+    assert batcher.shed == [3, 0, 0, 0]
+    batcher.add(frames(11, 1), 0)  # rank 3: the youngest of rank 1 goes
+    assert batcher.shed == [3, 1, 0, 0]
+    assert batcher.waiting == 8
+    assert drained(batcher) == [1, 2, 3, 5, 6, 7, 10, 11]
+
+
+def test_the_highest_rank_is_shed_only_where_nothing_else_is_left() -> None:
+    batcher = Batcher(4, 0, waiting_max=4)
+    batcher.rank = by_ident
+    for at in range(3, 27, 4):
+        batcher.add(frames(at, 1), 0)
+    assert batcher.shed == [0, 0, 0, 2]
+    batcher.add(frames(0, 3), 0)  # ranks 0 to 2 find no room beside them
+    assert batcher.shed == [1, 1, 1, 2]
+    assert drained(batcher) == [3, 7, 11, 15]
+
+
+@given(STEPS, st.integers(1, 50), st.integers(0, 100), st.integers(0, 200))
+def test_shedding_by_rank_keeps_order_counts_and_what_is_worth_most(
+    steps: list[tuple[int, int, int]], frames_max: int, window: int, extra: int
+) -> None:
+    batcher = Batcher(frames_max, window, frames_max + extra)
+    batcher.rank = by_ident
+    got: list[int] = []
+    sent = now = 0
+    for count, width, wait in steps:
+        before = batcher.shed.copy()
+        batcher.add(frames(sent, count, width), now)
+        sent += count
+        now += wait
+        assert batcher.waiting <= frames_max + extra
+        grown = [a - b for a, b in zip(batcher.shed, before, strict=True)]
+        left = np.concatenate(
+            [np.zeros(0, np.uint8), *(by_ident(w.frames) for w in batcher._queue)]
+        )
+        for rank in range(4):  # something of a rank went: nothing lower waits
+            assert not grown[rank] or not (left < rank).any()
+        if wait > 30 and (batch := batcher.ready(now)) is not None:
+            got += batch.time_ns.tolist()
+    got += drained(batcher)
+    assert len(got) + batcher.lost == sent
+    assert got == sorted(set(got))
+    assert batcher.waiting == 0
+    assert not batcher._at.any() or not batcher._ranked
+
+
+def test_what_waits_can_be_counted_as_lost_at_once() -> None:
+    batcher = Batcher(4, 0, waiting_max=8)
+    batcher.rank = by_ident
+    batcher.add(frames(0, 7), 0)
+    batcher.shed_all()
+    assert batcher.shed == [2, 2, 2, 1]
+    assert (batcher.waiting, batcher.flush()) == (0, None)
