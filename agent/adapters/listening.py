@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.reading import Mark, read_bus
 from agent.adapters.watch import LinkWatch
+from agent.sources.frame_ranks import FrameRanks
 from agent.sources.gathering import Gathering
 
 if TYPE_CHECKING:
@@ -72,7 +73,11 @@ class Listening:
         between.start(self._wake)
 
     def poll(self, tasks: asyncio.TaskGroup) -> None:
-        """Poll what the policy's bindings name, and no longer what an old one's did."""
+        """Poll what the policy's bindings name, and no longer what an old one's did.
+
+        Frames are shed, where they must be, by what they are under it.
+        """
+        self._gathering.rank_by(FrameRanks(self._desk.now.accepted.compiled))
         for task in self._links:
             task.cancel()
         self._pollers = self._open_links(self._desk.now.accepted)

@@ -16,6 +16,7 @@ from agent.errors import Refused
 from agent.limits import ENVELOPE_BYTES_MAX
 from agent.protection.epochs import LIFE_NS, Place, begin, wrap_key
 from agent.protection.vocabulary import Vocabulary, Wording
+from agent.ranks import rank_of
 from agent.records import Rank, RetainedRecord, SpoolRecord
 from policies.tables import Action
 from protocols.columns import ROWS_MAX
@@ -29,7 +30,6 @@ from protocols.envelope import (
     nonce,
     open_signing_body,
 )
-from protocols.labels import Pi, Tier, unpack
 from protocols.signed import signing_input
 
 if TYPE_CHECKING:
@@ -71,14 +71,6 @@ class _Batch:
     sequence: int
     body: bytes
     rows: tuple[int, ...]
-
-
-def rank_of(label: int) -> Rank:
-    """Return in which order a label's envelopes are shed (DESIGN section 4)."""
-    axes = unpack(label)
-    if axes.tier >= Tier.IMPORTANT:
-        return Rank.IMPORTANT
-    return Rank.PERSONAL if axes.pi >= Pi.PERSONAL else Rank.GENERAL
 
 
 class Sealer:

@@ -7,16 +7,20 @@ pollers and exchanges of taps come in batches already and wait for the next pass
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.limits import BATCH_FRAMES_MAX, BATCH_WINDOW_S
 from agent.records import Arrival
 from agent.sources.batcher import Batcher
+from agent.sources.frame_ranks import WORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.records import BusChange
     from agent.sources.losses import Losses
-    from protocols.frames import FrameBatch
+    from protocols.frames import U8, FrameBatch
     from protocols.modbus.exchanges import PairBatch
     from protocols.samples import TransactionBatch
 
@@ -39,9 +43,16 @@ class Gathering:
         self._changes: deque[BusChange] = deque()
         self._changes_lost = 0
         losses.watch("bus changes", lambda: self._changes_lost)
-        losses.watch("batcher", lambda: self._batcher.lost)
+        for rank, word in enumerate(WORDS):
+            losses.watch(
+                f"batcher {word}", partial(self._batcher.shed.__getitem__, rank)
+            )
         losses.watch("modbus queue", lambda: self._transactions_lost)
         losses.watch("exchange queue", lambda: self._exchanges_lost)
+
+    def rank_by(self, rank: Callable[[FrameBatch], U8]) -> None:
+        """Shed frames in this order from now on, where more come than there is room."""
+        self._batcher.rank = rank
 
     def add_frames(self, batch: FrameBatch, mono_ns: int) -> None:
         """Take frames of a bus, as far as there is room."""

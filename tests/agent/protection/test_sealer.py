@@ -15,7 +15,8 @@ import agent.protection.vocabulary as vocabulary_module
 from agent.errors import Refused
 from agent.limits import ENVELOPE_BYTES_MAX
 from agent.protection import epochs
-from agent.protection.sealer import Sealed, Sealer, rank_of
+from agent.protection.sealer import Sealed, Sealer
+from agent.ranks import rank_of
 from agent.records import Rank
 from fleet.opener import Column, Opener
 from policies.tables import Action, CompiledPolicy

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.batcher import Batcher
 from protocols.frames import FrameBatch
+
+if TYPE_CHECKING:
+    from protocols.frames import U8
 
 MS = 1_000_000
 
