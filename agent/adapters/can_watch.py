@@ -45,6 +45,7 @@ class CanWatch:
         self._names = tuple(names)
         self._changed = changed
         self._socket: socket.socket | None = None
+        self._is_told = False  # that there is something new
 
     def open(self) -> None:
         """Subscribe; Unavailable says why that does not work."""
@@ -87,6 +88,9 @@ class CanWatch:
                 datagram, (port, _) = told
                 if port == 0:  # from the kernel
                     self._take(datagram)
+                    if not self._is_told:  # once for all that waits
+                        self._is_told = True
+                        loop.call_soon(self._tell)
 
     def ask(self) -> None:
         """Ask for the watched interfaces; what the kernel answers comes to `follow`."""
@@ -109,6 +113,9 @@ class CanWatch:
             raise Unavailable("rtnetlink", str(error)) from None
         for one in told:
             self._apply(one)
+
+    def _tell(self) -> None:
+        self._is_told = False
         self._changed()
 
     def _apply(self, told: Told) -> None:

@@ -44,6 +44,7 @@ def test_what_was_recorded_is_applied() -> None:
     )
     for row in rows:
         watch._take(bytes.fromhex(row["hex"]))
+        watch._tell()
     assert watch.known == {"can0"}
     told = [now for before, now in itertools.pairwise(looks) if now != before]
     assert told == [
