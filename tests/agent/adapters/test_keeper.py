@@ -12,6 +12,7 @@ from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
+from agent.adapters.moves import begin
 from agent.adapters.room import Reserve, Room
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread
@@ -19,6 +20,7 @@ from agent.errors import Unavailable
 from agent.evidence import Evidence
 from agent.records import Commit, Rank
 from agent.telemetry.state import Autonomy
+from agent.vitals import Vitals
 from tests.support.store_cases import MIB, spool_record
 
 if TYPE_CHECKING:
@@ -121,4 +123,49 @@ def test_who_hurries_does_not_wait_for_ever(tmp_path: Path) -> None:
         asyncio.run(bench.keeper.testify(bench.entry()))
     assert bench.clock.slept == 3
     assert bench.keeper.problem == "store: no space for 1"
+    bench.store.close()
+
+
+def test_who_waits_while_the_disk_refuses_is_not_stalled(tmp_path: Path) -> None:
+    """One is in the loop of attempts, the other one waits for its turn."""
+    bench, vitals, told = Bench(tmp_path), Vitals(60.0), list[str]()
+    real, refusals = bench.store.commit, 20
+
+    def fail(commit: Commit) -> tuple[Eviction, ...]:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise Unavailable("store", "no space left on the device")
+        return real(commit)
+
+    bench.store.commit = fail  # type: ignore[method-assign]  # the fault
+
+    def look() -> None:
+        signs = [bench.keeper.moves.sign(name, 60.0) for name in ("flow", "clockwork")]
+        now_ns = bench.clock.slept * 30_000_000_000  # as if each attempt took so long
+        told.extend(one.part for one in vitals.look(now_ns, signs))
+
+    async def part(name: str) -> None:
+        begin(name)
+        await bench.keeper.testify(bench.entry())
+
+    async def story() -> None:
+        sleep = bench.clock.sleep
+
+        async def looked(seconds: float) -> None:
+            look()
+            await sleep(seconds)
+
+        bench.clock.sleep = looked  # type: ignore[method-assign]  # we look meanwhile
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(part("flow"))
+            tasks.create_task(part("clockwork"))
+        for _ in range(4):  # both are done, and owe a step by now
+            bench.clock.slept += 1
+            look()
+
+    asyncio.run(story())
+    assert bench.clock.slept > 20
+    assert told == ["flow", "clockwork"] * (len(told) // 2)
+    assert len(told) <= 4
     bench.store.close()
