@@ -121,13 +121,20 @@ def reloaded(g: Guest, site: Site) -> None:
     g.until("another process starts", lambda: site.pid() not in {0, pid})
     hangups, pid = 0, site.pid()
     while site.shown("ActiveState") == "activating":
-        if "sluicegate" in Path(f"/proc/{pid}/cmdline").read_text() and hangups < 20:
-            time.sleep(0.2)  # the interpreter itself is up
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
+        if hangups < 20 and _minds_hangups(pid):
+            os.kill(pid, signal.SIGHUP)
             hangups += 1
     g.check("a hang-up during the start ends nothing", site.pid() == pid, sent=hangups)
     g.check("and it is up", site.is_active())
+
+
+def _minds_hangups(pid: int) -> bool:
+    """Tell whether a process ignores or takes SIGHUP: its interpreter is up."""
+    with suppress(FileNotFoundError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        masks = [line.split()[1] for line in lines if line[:6] in {"SigIgn", "SigCgt"}]
+        return any(int(mask, 16) >> (signal.SIGHUP - 1) & 1 for mask in masks)
+    return False
 
 
 def ended(g: Guest, site: Site) -> None:
