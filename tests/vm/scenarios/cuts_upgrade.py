@@ -128,7 +128,8 @@ def purge(g: Guest, before: set[str], packages: set[str]) -> None:
         "user or group": "getent passwd sluicegate; getent group sluicegate; true",
         "unit": "systemctl list-unit-files --all --no-legend 'sluicegate*'",
         "running unit": "systemctl list-units --all --no-legend 'sluicegate*'",
-        "name in /etc": "grep -rIl sluicegate /etc || true",
+        # passwd- and the like are copies that userdel makes of what was there before
+        "name in /etc": "grep -rIl sluicegate /etc --exclude='*-' || true",
         "name in /run": "find /run -name '*sluicegate*' -not -path '*/credentials/*'",
         "process": "ps -eo args | grep '[/]sluicegate' || true",
     }
