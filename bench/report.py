@@ -22,6 +22,9 @@ MEANING = {
     " `extract_bus_logging` over the whole file.",
     "captures": "A capture file in the page cache to frames: ours as `scan` reads it,"
     " beside python-can's reader of the same file.",
+    "live": "Eight buses as full as 500 kbit/s allow, into the whole daemon: UDP"
+    " sockets on loopback carry the frames, so that it runs where the kernel has no"
+    " CAN. Processor time, of one core. Beside it python-can's receive loop alone.",
     "vm": "The installed package in a virtual machine (user-mode Linux on one processor"
     " of this machine) on eight vcan buses, each as full as 500 kbit/s allow. User code"
     " runs as fast as outside, a system call costs some 50 times more: what calls the"
