@@ -34,7 +34,7 @@ SCENARIOS: Final = Path(__file__).with_name("scenarios")
 SIDE_BY_SIDE: Final = 2
 LIMIT_S: Final = 1500  # for all of it: then every machine is killed
 FIRST: Final = "install"  # what it leaves on its disk is what the others start from
-BOOT_LIMIT_S: Final = 60
+BOOT_LIMIT_S: Final = 120
 TAIL_LINES: Final = 40
 
 

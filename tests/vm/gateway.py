@@ -1,10 +1,14 @@
 """In the guest: the installed gateway, and an operator at the other end of a broker.
 
-    site = Site(g)                      # keys, broker, collector: nothing runs yet
-    site.configure(BUSES, POLICY, ...)  # the gateway's configuration, policy and cards
-    site.begin()                        # broker, collector, sluicegate.service
+    site = Site(g)
+    site.configure(policy=..., more=...)  # where the prepared files do not fit
+    site.begin()                          # broker, agent, collector: it is online
     ...
     site.drained(); report = site.verified()
+
+The disk that scenarios start from was prepared by `install`: the package is installed,
+the gateway is named, enrolled and enabled, the buses vcan0 (classic) and vcan1 (FD)
+come up at boot; broker and collector wait for ``begin``.
 
 The agent is what the package installed. The operator's side is the checkout's, with the
 packages that the agent's environment holds (it needs no others). Broker and collector
@@ -100,8 +104,32 @@ class Site:
     def __init__(self, g: Guest) -> None:
         """Take the machine; what an earlier boot of its disk left is still there."""
         self.g = g
+        self._changed = False  # the gateway's files, since the service read them
 
     # --- before the start -------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the operator's keys and units, and this gateway a device of theirs.
+
+        Scenarios start from a disk on which this is done.
+        """
+        OPERATOR.mkdir()
+        for name in RECIPIENTS:
+            self.ctl("keys", "new", name, "--folder", str(OPERATOR))
+        (OPERATOR / "mosquitto.conf").write_text(MOSQUITTO)
+        for name, text in UNITS.items():
+            Path(f"/etc/systemd/system/{name}.service").write_text(text)
+        self.g.run("systemctl", "daemon-reload")
+        self.g.run("systemctl", "enable", "--now", "buses")
+        # The package's gateway has no name yet; its log would be of another device.
+        self.g.run("systemctl", "stop", SERVICE)
+        for entry in STATE.glob("*"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        self.configure()
+        self.restart()
+        words = ("runuser", "-u", "sluicegate", "--", "sluicegate", "identity")
+        folder = str(OPERATOR / "devices")
+        self.ctl("devices", "add", *self.g.run(*words).split(), "--registry", folder)
 
     def configure(
         self,
@@ -111,15 +139,10 @@ class Site:
         bindings: str = BINDINGS,
         more: str = "",
     ) -> None:
-        """Write the gateway's files and the operator's keys; enrol the device."""
-        self.g.run("systemctl", "stop", SERVICE)
-        for entry in STATE.glob("*"):  # of the device that had the package's name
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        OPERATOR.mkdir(exist_ok=True)
+        """Write the gateway's files; ``restart`` or ``begin`` has them read."""
         cards = CONFIG / "cards"
         cards.mkdir(exist_ok=True)
         for name in RECIPIENTS:
-            self.ctl("keys", "new", name, "--folder", str(OPERATOR))
             shutil.copy(OPERATOR / f"{name}.card.json", cards)
         (CONFIG / "policy.yaml").write_text(policy)
         (CONFIG / "vm.bindings.yaml").write_text(bindings)
@@ -136,70 +159,42 @@ class Site:
             f'[mqtt]\nhost = "127.0.0.1"\nport = {PORT}\n'
             f'[metrics]\nsocket = "{SOCKET}"\n{more}'
         )
-        # the state folder is the service's: its user makes the key in it
         self.g.shell(
             f"chown -R root:sluicegate {CONFIG}; chmod -R u=rwX,g=rX,o= {CONFIG}"
         )
+        self._changed = True
 
     def buses_up(self, buses: tuple[Bus, ...] = BUSES) -> None:
-        """Make the virtual buses and bring them up."""
+        """Make the virtual buses that are not there and bring them up."""
         for bus in buses:
             name = bus.interface
             self.g.shell(
-                f"ip link add {name} type vcan; ip link set {name} mtu 72;"
+                f"ip link show {name} >/dev/null 2>&1 || ip link add {name} type vcan;"
+                f" ip link set {name} down; ip link set {name} mtu 72;"
                 f" ip link set {name} txqueuelen 1000; ip link set {name} up"
             )
 
     def begin(self) -> None:
-        """Start everything: buses, broker, agent, collector."""
-        self.buses_up()
+        """Have everything run: broker, agent (with its newest files), collector."""
         self.broker()
-        self.restart()
-        self.enrol()
         self.collector()
+        if self._changed or not self.is_active():
+            self.restart()
         self.g.until("the gateway is online", lambda: self.status().get("online"))
 
     # --- the operator's side ----------------------------------------------------------
 
-    def ctl(self, *arguments: str, limit_s: float = 60, ok: bool = True) -> str:
+    def ctl(self, *arguments: str, limit_s: float = 120, ok: bool = True) -> str:
         """Run `sluicectl` of the checkout."""
         return self.g.run(*CTL, *arguments, limit_s=limit_s, ok=ok)
 
-    def enrol(self) -> None:
-        """Tell the operator the device's public key."""
-        folder = str(OPERATOR / "devices")
-        words = ("runuser", "-u", "sluicegate", "--", "sluicegate", "identity")
-        device, key = self.g.run(*words).split()
-        self.ctl("devices", "add", device, key, "--registry", folder)
-
     def broker(self) -> None:
-        """Start mosquitto as the unit `broker`."""
-        OPERATOR.mkdir(exist_ok=True)
-        file = OPERATOR / "mosquitto.conf"
-        file.write_text(
-            f"listener {PORT} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-            "log_dest stderr\nlog_type error\nmax_queued_messages 0\nuser root\n"
-        )
-        self.unit("broker", "mosquitto", "-c", str(file))
+        """Start mosquitto, the unit `broker`."""
+        self.g.run("systemctl", "start", "broker")
 
     def collector(self) -> None:
-        """Start `sluicectl collect` as the unit `collector`."""
-        keys = [
-            word
-            for name in RECIPIENTS
-            for word in ("--keys", str(OPERATOR / f"{name}.key.json"))
-        ]
-        self.unit(
-            "collector", *CTL, "collect", "--fleet", FLEET,
-            "--broker", f"127.0.0.1:{PORT}", *keys,
-            "--devices", str(OPERATOR / "devices"), "--ledger", str(LEDGER),
-        )  # fmt: skip
-
-    def unit(self, name: str, *command: str) -> None:
-        """Start a command as a unit of systemd, under ``name``."""
-        words = [f"--unit={name}", "--quiet", "--collect", "-p", "KillMode=mixed"]
-        environment = [f"--setenv={e}" for e in ENVIRONMENT]
-        self.g.run("systemd-run", *words, *environment, *command)
+        """Start `sluicectl collect`, the unit `collector`."""
+        self.g.run("systemctl", "start", "collector")
 
     def verified(self, *more: str) -> dict[str, Any]:
         """Return what `sluicectl audit verify` says of the device."""
@@ -231,7 +226,8 @@ class Site:
     def restart(self) -> None:
         """Start the service anew and wait until it is ready."""
         self.g.run("systemctl", "reset-failed", SERVICE, ok=False)
-        self.g.run("systemctl", "restart", SERVICE)
+        self.g.run("systemctl", "restart", SERVICE, limit_s=120)
+        self._changed = False
 
     def shown(self, name: str) -> str:
         """Return a property of the service, as systemd has it."""
@@ -289,3 +285,44 @@ CTL: Final = (PYTHON, "-c", "from fleet.main import main; main()")
 ENVIRONMENT: Final = (
     f"PYTHONPATH={PROJECT}", "PYTHONPYCACHEPREFIX=/var/cache/vm-pyc", "HOME=/root",
 )  # fmt: skip
+MOSQUITTO: Final = f"""\
+listener {PORT} 127.0.0.1
+allow_anonymous true
+persistence false
+log_dest stderr
+log_type error
+max_queued_messages 0
+user root
+"""
+KEYS: Final = " ".join(f"--keys {OPERATOR}/{name}.key.json" for name in RECIPIENTS)
+UNITS: Final = {
+    "buses": f"""\
+[Unit]
+Before={SERVICE}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=modprobe -a vcan can_raw
+"""
+    + "".join(
+        f"ExecStart=ip link {words}\n"
+        for name in ("vcan0", "vcan1")
+        for words in (
+            f"add {name} mtu 72 txqueuelen 1000 type vcan",
+            f"set {name} up",
+        )
+    )
+    + "[Install]\nWantedBy=multi-user.target\n",
+    "broker": f"""\
+[Service]
+ExecStart=mosquitto -c {OPERATOR}/mosquitto.conf
+""",
+    "collector": f"""\
+[Unit]
+After=broker.service
+[Service]
+Environment={" ".join(ENVIRONMENT)}
+ExecStart={CTL[0]} {CTL[1]} "{CTL[2]}" collect --fleet {FLEET} --broker 127.0.0.1:{PORT} \
+  {KEYS} --devices {OPERATOR}/devices --ledger {LEDGER}
+""",
+}

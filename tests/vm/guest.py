@@ -24,7 +24,7 @@ class Failed(AssertionError):
 class Guest:
     """The machine that a step runs in."""
 
-    def run(self, *command: str, limit_s: float = 60, ok: bool = True) -> str:
+    def run(self, *command: str, limit_s: float = 120, ok: bool = True) -> str:
         """Run a command and return what it printed; Failed where it failed."""
         done = subprocess.run(
             command,
@@ -39,11 +39,11 @@ class Guest:
             raise Failed(f"{' '.join(command)}: {done.returncode}\n{done.stdout}")
         return done.stdout
 
-    def shell(self, script: str, limit_s: float = 60, ok: bool = True) -> str:
+    def shell(self, script: str, limit_s: float = 120, ok: bool = True) -> str:
         """Run lines of sh, stopping at the first that fails."""
         return self.run("sh", "-ec", script, limit_s=limit_s, ok=ok)
 
-    def until(self, what: str, holds: Callable[[], Any], limit_s: float = 20) -> Any:
+    def until(self, what: str, holds: Callable[[], Any], limit_s: float = 90) -> Any:
         """Return the first true value of ``holds``; Failed where none comes."""
         end_s = time.monotonic() + limit_s
         while not (found := holds()):

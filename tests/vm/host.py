@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT: Final = Path(__file__).parents[2]
-OFF_LIMIT_S: Final = 20
+OFF_LIMIT_S: Final = 60
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Host:
         step: str,
         disk: Path | None = None,
         *,
-        limit_s: float = 120,
+        limit_s: float = 400,
         power_off: bool = False,
         **words: Any,
     ) -> None:

@@ -15,7 +15,6 @@ FRAMES = 2000
 def guest(g: Guest) -> None:
     """Send, drain, verify, compare one by one."""
     site = Site(g)
-    site.configure()
     site.begin()
     rate = ("-g", "0.5", "-D", "i", "-n", str(FRAMES))
     g.run("cangen", "vcan0", "-I", "123", "-L", "8", *rate)
