@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sqlite3
+import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -137,6 +140,8 @@ class Site:
         *,
         policy: str = POLICY,
         bindings: str = BINDINGS,
+        host: str = "127.0.0.1",
+        keepalive_s: int = 30,
         more: str = "",
     ) -> None:
         """Write the gateway's files; ``restart`` or ``begin`` has them read."""
@@ -156,7 +161,7 @@ class Site:
             f'device = "{DEVICE}"\nfleet = "{FLEET}"\nstate_dir = "{STATE}"\n'
             'policy = "policy.yaml"\nbindings = ["vm.bindings.yaml"]\n'
             f'databases = "."\nrecipients = "cards"\n{sources}'
-            f'[mqtt]\nhost = "127.0.0.1"\nport = {PORT}\n'
+            f'[mqtt]\nhost = "{host}"\nport = {PORT}\nkeepalive_s = {keepalive_s}\n'
             f'[metrics]\nsocket = "{SOCKET}"\n{more}'
         )
         self.g.shell(
@@ -234,6 +239,18 @@ class Site:
         words = ("show", SERVICE, f"--property={name}", "--value")
         return self.g.run("systemctl", *words).strip()
 
+    def send(self, numbers: range, *, fd: bool = False, pause_s: float = 0.0) -> None:
+        """Send a frame for each number, as `cangen -D i` does from 0 on."""
+        bus, ident, width = ("vcan1", 0x124, 64) if fd else ("vcan0", 0x123, 8)
+        with socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW) as sender:
+            sender.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FD_FRAMES, 1)
+            sender.bind((bus,))
+            for number in numbers:
+                payload = number.to_bytes(8, "little").ljust(width, b"\0")
+                sender.send(struct.pack("=IBxxx", ident, width) + payload)
+                if pause_s:
+                    time.sleep(pause_s)
+
     def pid(self) -> int:
         """Return the daemon's process; 0 while there is none."""
         return int(self.shown("MainPID"))
@@ -267,7 +284,14 @@ class Site:
         ]
         return sum(float(value) for _, value in rows)
 
-    def drained(self, limit_s: float = 40) -> None:
+    def read(self, count: int) -> None:
+        """Wait until ``count`` samples were read and decided upon, since the start."""
+        self.g.until(
+            f"{count} samples are read",
+            lambda: self.metric("samples_total") >= count,
+        )
+
+    def drained(self, limit_s: float = 120) -> None:
         """Wait until nothing is spooled and the collector has the whole log."""
         self.g.until(
             "everything has left and is receipted",
@@ -322,7 +346,7 @@ ExecStart=mosquitto -c {OPERATOR}/mosquitto.conf
 After=broker.service
 [Service]
 Environment={" ".join(ENVIRONMENT)}
-ExecStart={CTL[0]} {CTL[1]} "{CTL[2]}" collect --fleet {FLEET} --broker 127.0.0.1:{PORT} \
-  {KEYS} --devices {OPERATOR}/devices --ledger {LEDGER}
+ExecStart={CTL[0]} {CTL[1]} "{CTL[2]}" collect --fleet {FLEET} {KEYS} \
+  --broker 127.0.0.1:{PORT} --devices {OPERATOR}/devices --ledger {LEDGER}
 """,
 }
