@@ -108,7 +108,7 @@ def told_while_sending(site: Site, first: int) -> str:
     """Send until status names a problem; return what it says, "" where it does not."""
     site.send(range(first, first + FRAMES))
     with contextlib.suppress(Failed):
-        site.g.until("status tells", lambda: site.problems(), 30)
+        site.g.until("status tells", site.problems, 30)
     return site.problems()
 
 

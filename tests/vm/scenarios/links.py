@@ -61,17 +61,17 @@ def broker(site: Site) -> None:
         "nft add table inet vm;"
         " nft 'add chain inet vm out { type filter hook output priority 0; }'; "
     )
+    again = "systemctl reset-failed broker; systemctl start broker"
     no_names = "mv /etc/hosts /etc/hosts.away; systemctl kill -s KILL broker"
     for first, what, away, back in (
         (3000, "broker killed", "systemctl kill -s KILL broker",
-         "systemctl reset-failed broker; systemctl start broker"),
+         again),
         (4000, "broker stopped (SIGSTOP): half-open TCP",
          "systemctl kill -s STOP broker", "systemctl kill -s CONT broker"),
         (5000, "packets dropped (nftables): half-open TCP", table + drop,
          "nft delete table inet vm"),
         (6000, "no name service", no_names,
-         "mv /etc/hosts.away /etc/hosts; systemctl reset-failed broker;"
-         " systemctl start broker"),
+         f"mv /etc/hosts.away /etc/hosts; {again}"),
     ):  # fmt: skip
         start_s = time.monotonic()
         g.shell(away)
