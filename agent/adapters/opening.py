@@ -1,27 +1,30 @@
-"""Opens what the configuration names, one function per kind: buses, links, proxies."""
+"""Opens what the configuration names, one function per kind: buses, links, proxies.
+
+What only some gateways have (python-can's interfaces, polled links, taps) is imported
+where one is opened: a gateway starts as fast as what it has.
+"""
 
 from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.modbus.link import LinkConfig
-from agent.adapters.modbus.poll import ModbusPoller
 from agent.adapters.modbus.proxy_settings import (
     ClientTls,
     ProxyLimits,
     ProxyLink,
     ServerTls,
 )
-from agent.adapters.modbus.tap import NetworkTap
-from agent.adapters.modbus.tap_line import LineTap
-from agent.adapters.pythoncan import open_pythoncan
 from agent.adapters.socketcan import open_socketcan
 from agent.config_modbus import listen_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from agent.adapters.modbus.link import LinkConfig
+    from agent.adapters.modbus.poll import ModbusPoller
+    from agent.adapters.modbus.tap import NetworkTap
+    from agent.adapters.modbus.tap_line import LineTap
     from agent.adapters.pythoncan import PythonCanSource
     from agent.adapters.socketcan import SocketCanSource
     from agent.config import Can, DeviceTls, ListenTls, Modbus, Tap
@@ -41,6 +44,8 @@ def open_bus(can: Can, number: int) -> SocketCanSource | PythonCanSource:
     channel = can.channel or can.name
     if can.interface == "socketcan":
         return open_socketcan(channel, number)
+    from agent.adapters.pythoncan import open_pythoncan
+
     options = dict(can.options)
     if can.fd:
         options["fd"] = True
@@ -51,6 +56,8 @@ def open_link(
     modbus: Modbus, number: int, compiled: Compiled, clock: Clock
 ) -> ModbusPoller:
     """Return the poller of one Modbus link; it connects when something is due."""
+    from agent.adapters.modbus.poll import ModbusPoller
+
     return ModbusPoller(
         number,
         _device(modbus),
@@ -84,8 +91,13 @@ def open_tap(
     tap: Tap, links: Sequence[Modbus], peers: Peers, clock: Clock
 ) -> NetworkTap | LineTap:
     """Return a tap; it opens its interface or line when it is read."""
-    kind = NetworkTap if tap.interface else LineTap
-    return kind(tap, links, peers, clock)
+    if tap.interface:
+        from agent.adapters.modbus.tap import NetworkTap
+
+        return NetworkTap(tap, links, peers, clock)
+    from agent.adapters.modbus.tap_line import LineTap
+
+    return LineTap(tap, links, peers, clock)
 
 
 def _towards_masters(
@@ -112,6 +124,8 @@ def _towards_device(
 
 
 def _device(modbus: Modbus) -> LinkConfig:
+    from agent.adapters.modbus.link import LinkConfig
+
     return LinkConfig(
         name=modbus.name,
         kind=modbus.kind,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.vm.gateway import CLASSIC, SERVICE, Site
@@ -13,16 +12,12 @@ if TYPE_CHECKING:
 
 FRAMES: Final = 400
 WATCHDOG_S: Final = 6  # the unit's 30 s, cut short for the test
-DROP_IN: Final = f"[Service]\nWatchdogSec={WATCHDOG_S}s\nTimeoutAbortSec=3s\n"
 
 
 def guest(g: Guest) -> None:
     """Kill -9 under load, starve the watchdog, and count what came."""
-    folder = Path(f"/etc/systemd/system/{SERVICE}.d")
-    folder.mkdir()
-    (folder / "vm.conf").write_text(DROP_IN)
-    g.run("systemctl", "daemon-reload")
     site = Site(g)
+    site.drop_in(f"WatchdogSec={WATCHDOG_S}s", "TimeoutAbortSec=3s")
     site.restart()
     site.begin()
     for number, (what, signal) in enumerate(
