@@ -218,8 +218,16 @@ class Site:
         )
         return [row[0] for row in rows]
 
+    def came(self, item: str, numbers: range) -> int:
+        """Return how many of these numbers the collector has opened, each once."""
+        query = "SELECT count(*) FROM samples WHERE item = ? AND value BETWEEN ? AND ?"
+        rows = self.ledger(query, item, numbers[0], numbers[-1])
+        return int(rows[0][0]) if rows else 0
+
     def ledger(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the collector's ledger."""
+        """Ask the collector's ledger; nothing while the collector has made none."""
+        if not LEDGER.exists():
+            return []
         connection = sqlite3.connect(f"file:{LEDGER}?mode=ro", uri=True)
         try:
             return connection.execute(query, values).fetchall()

@@ -92,23 +92,15 @@ def burst(site: Site, first: int, when: str, *, classic: bool) -> None:
     site.send(numbers)
     site.send(numbers, fd=True)
     # FD was sent last: once it is here, classic would be as well
-    site.g.until(f"{when}: FD came", lambda: count(site, FLEXIBLE, numbers) == FRAMES)
+    site.g.until(f"{when}: FD came", lambda: site.came(FLEXIBLE, numbers) == FRAMES)
     if classic:
-        site.g.until(
-            f"{when}: classic", lambda: count(site, CLASSIC, numbers) == FRAMES
-        )
+        site.g.until(f"{when}: classic", lambda: site.came(CLASSIC, numbers) == FRAMES)
     else:
         time.sleep(2)
-    came = count(site, CLASSIC, numbers)
+    came = site.came(CLASSIC, numbers)
     word = "leaves" if classic else "does not leave"
     site.g.check(f"{when}: what needs consent {word}", came == classic * FRAMES,
                  samples=came)  # fmt: skip
-
-
-def count(site: Site, item: str, numbers: range) -> int:
-    """Return how many of these numbers the collector has opened."""
-    query = "SELECT count(*) FROM samples WHERE item = ? AND value BETWEEN ? AND ?"
-    return int(site.ledger(query, item, numbers[0], numbers[-1])[0][0])
 
 
 def kept_by_a_time_server() -> None:

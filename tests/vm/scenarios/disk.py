@@ -14,7 +14,8 @@ from tests.vm.guest import Failed
 if TYPE_CHECKING:
     from tests.vm.guest import Guest
 
-MEGABYTES: Final = 32
+MEGABYTES: Final = 96
+SPOOL: Final = 4 << 20
 INODES: Final = 64
 IMAGE: Final = Path("/srv/state.ext4")
 FILLER: Final = STATE / "filler"
@@ -25,7 +26,9 @@ def guest(g: Guest) -> None:
     """Give the state a small file system of its own, and spoil it in three ways."""
     site = Site(g)
     small_state(site)
+    site.configure(more=f"[spool]\nmax_bytes = {SPOOL}\n")
     site.begin()
+    g.need("all is well before", not site.problems(), told=site.problems())
     pid = site.pid()
     site.send(range(FRAMES))
     site.drained()
@@ -59,6 +62,9 @@ def full(site: Site) -> None:
     """Leave no byte free."""
     g = site.g
     with contextlib.suppress(OSError), FILLER.open("wb", buffering=0) as file:
+        free = os.statvfs(STATE)
+        os.posix_fallocate(file.fileno(), 0, (free.f_bavail - 64) * free.f_frsize)
+        file.seek(0, os.SEEK_END)
         while True:
             file.write(b"\0" * 65536)
     told = told_while_sending(site, 10_000)
@@ -77,7 +83,7 @@ def no_inodes(site: Site) -> None:
     left = os.statvfs(STATE).f_ffree
     g.need("no inode is left", left == 0, left=left)
     site.send(range(30_000, 30_000 + FRAMES))
-    g.until("what was sent came out", lambda: came(site, 30_000))
+    g.until("what was sent came out", lambda: arrived(site, 30_000))
     told = site.problems()
     g.check("no inodes: alive, and data go on", site.is_active(), told=told)
     for path in made:
@@ -117,7 +123,7 @@ def recovered(site: Site, what: str, first: int) -> None:
     g = site.g
     g.until(f"{what}: recovered", lambda: site.status() and not site.problems())
     site.send(range(first, first + FRAMES))
-    g.until("what was sent came out", lambda: came(site, first))
+    g.until("what was sent came out", lambda: arrived(site, first))
     lost = {
         line.split('"')[1]: int(float(line.rsplit(" ", 1)[1]))
         for line in site.page("metrics").splitlines()
@@ -128,8 +134,6 @@ def recovered(site: Site, what: str, first: int) -> None:
             free_kb=free.f_bavail * free.f_frsize // 1024)  # fmt: skip
 
 
-def came(site: Site, first: int) -> bool:
+def arrived(site: Site, first: int) -> bool:
     """Tell whether the collector has opened all of a burst."""
-    query = "SELECT count(*) FROM samples WHERE item = ? AND value BETWEEN ? AND ?"
-    rows = site.ledger(query, CLASSIC, first, first + FRAMES - 1)
-    return bool(rows[0][0] == FRAMES)
+    return site.came(CLASSIC, range(first, first + FRAMES)) == FRAMES

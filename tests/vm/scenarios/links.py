@@ -89,8 +89,8 @@ def broker(site: Site) -> None:
 
 def arrived(site: Site, first: int) -> None:
     """Wait until the collector has opened all of a burst, each once."""
-    query = "SELECT count(*) FROM samples WHERE item = ? AND value BETWEEN ? AND ?"
+    numbers = range(first, first + FRAMES)
     site.g.until(
         f"the burst from {first} on is opened",
-        lambda: site.ledger(query, CLASSIC, first, first + FRAMES - 1)[0][0] == FRAMES,
+        lambda: site.came(CLASSIC, numbers) == FRAMES,
     )
