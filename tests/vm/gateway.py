@@ -134,6 +134,15 @@ class Site:
         folder = str(OPERATOR / "devices")
         self.ctl("devices", "add", *self.g.run(*words).split(), "--registry", folder)
 
+    def forget(self) -> None:
+        """Take away the units that ``prepare`` made: they are not the package's."""
+        self.g.run("systemctl", "stop", *UNITS, ok=False)
+        self.g.run("systemctl", "disable", "buses", ok=False)
+        for name in UNITS:
+            Path(f"/etc/systemd/system/{name}.service").unlink()
+        shutil.rmtree(f"/etc/systemd/system/{SERVICE}.d")
+        self.g.run("systemctl", "daemon-reload")
+
     def configure(
         self,
         buses: tuple[Bus, ...] = BUSES,
@@ -174,9 +183,9 @@ class Site:
         for bus in buses:
             name = bus.interface
             self.g.shell(
-                f"ip link show {name} >/dev/null 2>&1 || ip link add {name} type vcan;"
-                f" ip link set {name} down; ip link set {name} mtu 72;"
-                f" ip link set {name} txqueuelen 1000; ip link set {name} up"
+                f"ip link show {name} >/dev/null 2>&1 ||"
+                f" ip link add {name} mtu 72 txqueuelen 1000 type vcan;"
+                f" ip link set {name} up"
             )
 
     def begin(self) -> None:

@@ -34,6 +34,7 @@ class World:
         self.g = g
         self.sent = dict.fromkeys(("vcan0", "vcan1"), 0)
         self.site = site = Site(g)
+        g.shell("ip link del vcan0; ip link del vcan1")
         site.configure(BUSES)
         file = CONFIG / "sluicegate.toml"
         text = file.read_text()

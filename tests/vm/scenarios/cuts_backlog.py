@@ -34,9 +34,7 @@ def fill(g: Guest) -> None:
     """Leave a backlog as a long time without a broker would."""
     site = Site(g)
     site.configure(more="[spool]\nmax_bytes = 3221225472\n")
-    site.buses_up()
     site.restart()
-    site.enrol()
     g.run("systemctl", "stop", SERVICE)
     start_s = time.monotonic()
     words = (str(CONFIG / "sluicegate.toml"), str(BYTES), str(ENVELOPE_BYTES))

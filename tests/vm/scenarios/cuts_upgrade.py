@@ -41,10 +41,7 @@ def guest(g: Guest) -> None:
     before, packages = files(g), installed(g)
     install(g, "previous")
     site = Site(g)
-    site.configure()
-    site.buses_up()
-    site.restart()
-    site.enrol()
+    site.prepare()
     old = version(g)
     told = hashlib.sha256(TOML.read_bytes()).hexdigest()
 
@@ -58,14 +55,14 @@ def guest(g: Guest) -> None:
         hashlib.sha256(TOML.read_bytes()).hexdigest() == told
         and not list(CONFIG.glob("*.dpkg-*")),
     )
-    g.shell("systemctl stop collector broker || true")
+    site.forget()
     purge(g, before, packages)
 
 
 def step(site: Site, word: str, package: str) -> None:
     """Let a backlog grow, change the package, let the backlog leave."""
     g = site.g
-    g.shell("systemctl stop collector broker || true")
+    site.forget()
     g.until("the gateway sees no broker", lambda: site.status().get("online") is False)
     count = site.metric("samples_total")
     for bus, identifier, length, *more in (
