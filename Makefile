@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom lock vm-test vm-bench previous clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom oci lock vm-test vm-bench previous clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ wheel: $(STAMP) ## build the gateway's and the operator's wheel into dist/
 
 sbom: $(STAMP) ## write CycloneDX beside every package and wheel in dist/ (deb and wheel do so themselves)
 	$(BIN)/python systemd/build_sbom.py $(wildcard dist/*.deb dist/*.whl)
+
+oci: deb ## build the image from the package with buildah (BASE=image@sha256:..., else by mmdebstrap)
+	$(BIN)/python systemd/build_oci.py $(if $(BASE),--base $(BASE))
 
 lock: $(STAMP) ## resolve the package's dependencies anew and write systemd/debian/requirements.lock
 	$(BIN)/python systemd/build_lock.py

@@ -179,6 +179,17 @@ def of_package(
     return document(artefact, *collected(kept, artefact))
 
 
+def of_image(wheels: list[Path], told: str, digest: str) -> Json:
+    """Return the document of the image: the package's, without Debian's own part."""
+    whole = of_package(wheels, told, "amd64")
+    artefact = whole["metadata"]["component"]
+    artefact |= {
+        "type": "container",
+        "hashes": [{"alg": "SHA-256", "content": digest}],
+    }
+    return whole
+
+
 def of_wheel(wheel: Path, wheels: list[Path]) -> Json:
     """Return the document of one of our wheels: what a locked installation brings."""
     name, told = wheel_name(wheel), wheel.name.split("-")[1]

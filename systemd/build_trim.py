@@ -34,6 +34,11 @@ PATHS: Final = (
     "numpy/distutils/*",
     "numpy/f2py/*",
     "numpy/random/_examples/*",
+    "numpy/_core/*_tests.*",
+    "*/.gitignore",
+    "securesystemslib/_vendor/*.sh",
+    "serial/tools/*",
+    "serial/__main__.py",
     "zstandard/_cffi.*",  # the second of two backends
     "*.dist-info/RECORD",  # says what pip would remove; dpkg knows better
     "*.dist-info/INSTALLER",
