@@ -342,3 +342,23 @@ def test_the_package_tells_what_it_is_made_of(root: Path, built: Path) -> None:
     }
     assert installed - named == {"sluicegate"}
     assert named <= installed
+
+
+def test_lintian_finds_nothing_that_is_not_overridden_with_a_reason(
+    built: Path,
+) -> None:
+    if shutil.which("lintian") is None:
+        pytest.skip("no lintian here: apt install lintian")
+    told = subprocess.run(
+        [
+            "lintian",
+            "--no-cfg",
+            "--fail-on",
+            "error,warning",
+            next(built.glob("*.deb")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (0, "")
