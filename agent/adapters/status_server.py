@@ -11,6 +11,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from agent.descriptors import STATUS_MAX
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -22,18 +24,27 @@ REQUEST_TIMEOUT_S: Final = 5.0
 async def serve_status(
     pages: Mapping[str, tuple[str, Callable[[], str]]], socket_path: str, port: int
 ) -> AsyncIterator[None]:
-    """Serve ``pages`` (path -> content type, function) while the context is open."""
+    """Serve ``pages`` (path -> content type, function) while the context is open.
+
+    STATUS_MAX connections at once; one more is closed without an answer.
+    """
+    asking = 0
 
     async def answer(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        nonlocal asking
+        asking += 1
         try:
+            if asking > STATUS_MAX:
+                return
             # readline() says ValueError where the line is longer than the limit.
             with contextlib.suppress(OSError, TimeoutError, ValueError):
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     writer.write(_response(await reader.readline(), pages))
                     await writer.drain()
         finally:
+            asking -= 1
             writer.close()
 
     async with contextlib.AsyncExitStack() as stack:

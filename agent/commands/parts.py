@@ -6,7 +6,7 @@ Everything that ``agent/runtime.py`` runs is made here; nothing here awaits.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from agent.adapters.keeper import Keeper
 from agent.adapters.mails import Mails
 from agent.adapters.modbus.between import Between
 from agent.adapters.mqtt import MqttOptions, check
+from agent.adapters.open_files import allowed
 from agent.adapters.opening import open_link, open_tap, proxy_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
@@ -35,6 +36,7 @@ from agent.adapters.room import Reserve, Room
 from agent.adapters.steering import Desk
 from agent.adapters.uplink import Uplink
 from agent.adapters.watch import ClockWatch
+from agent.descriptors import fitted, wanted
 from agent.errors import Unavailable
 from agent.inspection.eve import EveLines
 from agent.limits import RETAINED_BYTES_DEFAULT
@@ -100,10 +102,13 @@ def authority(paths: Paths, accepted: Accepted) -> Authority:
 
 def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> Parts:
     """Return what the runtime runs; the policy ``accepted`` decides first."""
-    config, names = paths.config, (paths.config.fleet, paths.config.device)
+    config, few = fitted(paths.config, allowed(wanted(paths.config)))
+    paths, names = replace(paths, config=config), (config.fleet, config.device)
     store, clock, thread = opened.store, world.clock, opened.thread
     identity, evidence = opened.identity, opened.evidence
     autonomy, losses, now = Autonomy(), Losses(), Now(accepted)
+    if few:
+        now.troubles["open files"] = few
     asked: list[Outside] = []  # the publisher asks it, and it needs the uplink
     publisher = Publisher(
         names,

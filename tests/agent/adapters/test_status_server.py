@@ -10,6 +10,7 @@ import pytest
 
 from agent.adapters.status_client import fetch_page
 from agent.adapters.status_server import serve_status
+from agent.descriptors import STATUS_MAX
 from agent.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -62,3 +63,26 @@ def test_what_is_no_request_gets_no_page(tmp_path: Path, request_bytes: bytes) -
 
     answer = asyncio.run(story())
     assert answer == b"" or answer.startswith(b"HTTP/1.0 404")
+
+
+def test_one_connection_too_many_is_closed_and_the_others_are_served(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s"
+
+    async def story() -> None:
+        async with serve_status(PAGES, str(path), 0):
+            open_ = [
+                await asyncio.open_unix_connection(path) for _ in range(STATUS_MAX)
+            ]
+            reader, writer = await asyncio.open_unix_connection(path)
+            assert await reader.read() == b""
+            writer.close()
+            for reader, writer in open_:
+                writer.write(b"GET /status HTTP/1.0\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.0 200")
+                writer.close()
+            body = await asyncio.to_thread(fetch_page, str(path), 0, "/status")
+            assert body
+
+    asyncio.run(story())
