@@ -107,8 +107,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
     store, clock, thread = opened.store, world.clock, opened.thread
     identity, evidence = opened.identity, opened.evidence
     autonomy, losses, now = Autonomy(), Losses(), Now(accepted)
-    if few:
-        now.troubles["open files"] = few
+    now.troubles |= {"open files": few} if few else {}
     asked: list[Outside] = []  # the publisher asks it, and it needs the uplink
     publisher = Publisher(
         names,
@@ -124,11 +123,10 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
     )  # fmt: skip
     between = _between(paths, clock)
     buses = _buses(config, world, losses, now)
-    told = Outside(
+    asked.append(Outside(
         identity, clock, keeper, uplink, losses, autonomy, now, between, buses,
         config.source_names(),
-    )  # fmt: skip
-    asked.append(told)
+    ))  # fmt: skip
 
     def adopt(taken: Accepted) -> None:
         uplink.authority = authority(paths, taken)
@@ -155,9 +153,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
     return Parts(
         config=renewed(config, metrics=renewed(config.metrics, socket=socket)),
         desk=desk,
-        consenting=Consenting(
-            Path(paths.of(config.state_dir)), keeper, evidence, clock, now
-        ),
+        consenting=_consenting(paths, desk),
         notifier=opened.notifier,
         outside=asked[0],
         open_links=partial(_pollers, config, clock),
@@ -181,6 +177,12 @@ def _buses(config: Config, world: World, losses: Losses, now: Now) -> Buses:
         return world.open_bus(config.can[number], number)
 
     return Buses(config.can, opened, losses, now.troubles, world.clock)
+
+
+def _consenting(paths: Paths, desk: Desk) -> Consenting:
+    """Return who follows the file of consents."""
+    state = Path(paths.of(paths.config.state_dir))
+    return Consenting(state, desk.keeper, desk.evidence, desk.clock, desk.now)
 
 
 def _room(paths: Paths, store: SqliteStore) -> Room:
