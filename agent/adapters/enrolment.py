@@ -227,13 +227,34 @@ class Enrolments:
             name = f"{newest + 1:04d}"
             pending.rename(self.folder / name)
             sync_folder(self.folder)
-            former = before.current
-            if before.former and not before.proved:
-                former = before.former  # the last that a broker has taken
+        except OSError as error:
+            raise _away(error) from None
+        self._put(name, before)
+        return self.installed(name)
+
+    def finished(self, answer: Answer) -> Installed | None:
+        """Bring an installation to its end that a power cut left before its last step.
+
+        None where there is none of this answer: it was checked before it was written.
+        """
+        now = self.standing()
+        for name in self._names():
+            if int(name) <= int(now.current or 0) or not self._is_whole(name):
+                continue
+            if self.installed(name).answer == answer:
+                self._put(name, now)
+                return self.installed(name)
+        return None
+
+    def _put(self, name: str, before: Standing) -> None:
+        """Let ``name`` count; the last one that a broker has taken stays the former."""
+        former = before.current
+        if before.former and not before.proved:
+            former = before.former
+        try:
             self._stand(Standing(current=name, former=former, proved=False))
         except OSError as error:
             raise _away(error) from None
-        return self.installed(name)
 
     def prove(self, name: str) -> None:
         """A broker has taken this one: what was before goes."""
