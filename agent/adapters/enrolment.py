@@ -26,7 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.adapters.files import read_limited, sync_folder, write_durably
-from agent.adapters.tls_keys import file_csr, make_file_key
+from agent.adapters.tls_keys import KEY_BYTES_MAX, csr_of, kind_of, make_key
 from agent.errors import BadInput, Unavailable
 from protocols.enrolment import (
     ANSWER_BYTES_MAX,
@@ -46,6 +46,7 @@ from protocols.pki import CSR_BYTES_MAX, parse_chain, spki
 if TYPE_CHECKING:
     from agent.adapters.policy.loader import Paths
     from agent.ports import Signer
+    from protocols.enrolment import Where
 
 FOLDER: Final = "enrolment"
 PENDING: Final = "pending"  # people carry request and answer
@@ -117,17 +118,26 @@ class Enrolments:
         now_ns: int,
         place: str = PENDING,
         *,
+        kind: Where = "file",
         fresh: bool = False,
     ) -> bytes:
         """Return a request as a file; key and request are made where there are none.
 
         The same bytes come again until it is answered, unless it is to be ``fresh``.
+        ``kind``: where the TLS key is made. A renewal of a key that is in hardware
+        keeps the key, and its PKCS#10.
         """
         pending = self.folder / place
         try:
             self._make(pending)
-            if not (pending / KEY).exists():
-                make_file_key(pending / KEY)
+            if place == RENEWING:
+                self._keep_key(pending)
+            if not (pending / KEY).exists() or (
+                place == PENDING and kind_of(pending / KEY) != kind
+            ):
+                for name in (REQUEST, CSR):  # first: they are of another key
+                    (pending / name).unlink(missing_ok=True)
+                make_key(pending / KEY, kind)
             with contextlib.suppress(BadInput, WireError):
                 made = read_limited(pending / REQUEST, REQUEST_BYTES_MAX)
                 asked = open_request_file(made)
@@ -135,21 +145,32 @@ class Enrolments:
                 ours = (signer.device, fleet, signer.public_key())
                 if names == ours and not fresh:
                     return made
-            csr = file_csr(pending / KEY, signer.device)
+            if not (pending / CSR).exists():
+                write_durably(pending / CSR, csr_of(pending / KEY, signer.device))
+            csr = read_limited(pending / CSR, CSR_BYTES_MAX)
             request = Request(
                 device=signer.device,
                 fleet=fleet,
                 ed25519=base64.b64encode(signer.public_key()).decode(),
                 csr=base64.b64encode(csr).decode(),
+                tls_key=kind_of(pending / KEY),
                 # above all before, though the clock was set back: else it is a replay
                 time_ns=max(now_ns, self._last_ns() + 1),
             )
             made = request_file(request, signer.sign)
-            write_durably(pending / CSR, csr)
             write_durably(pending / REQUEST, made)
         except OSError as error:
             raise _away(error) from None
         return made
+
+    def _keep_key(self, pending: Path) -> None:
+        """Take over the present key, where it is in hardware."""
+        now = self.current()
+        if now is None or (pending / KEY).exists() or kind_of(now.key_file) == "file":
+            return
+        csr = read_limited(now.folder / CSR, CSR_BYTES_MAX)
+        write_durably(pending / CSR, csr)  # first: with a key, it must be its own
+        write_durably(pending / KEY, read_limited(now.key_file, KEY_BYTES_MAX))
 
     def _make(self, folder: Path) -> None:
         """Make a folder of ours, and its name durable."""

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiomqtt
@@ -23,6 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from agent.adapters.tls_keys import prepare
 from agent.config import is_loopback
 from agent.errors import BadInput, Refused, Unavailable
 from agent.limits import MQTT_BYTES_MAX, SEND_WINDOW
@@ -312,6 +314,8 @@ def _tls(options: MqttOptions) -> ssl.SSLContext | None:
                 "set mqtt.ca_file, cert_file and key_file",
             )
         return None
+    if options.cert_file:  # before the context: it asks then who can do what
+        prepare(Path(options.key_file or options.cert_file))
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def as_owner(folder: Path) -> Iterator[None]:
         return
     groups, group = os.getgroups(), os.getegid()
     try:
-        os.setgroups([facts.st_gid])
+        os.setgroups(_groups(facts.st_uid, facts.st_gid))
         os.setegid(facts.st_gid)
         os.seteuid(facts.st_uid)  # last: root alone may change the others
         yield
@@ -33,3 +34,11 @@ def as_owner(folder: Path) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(group)
         os.setgroups(groups)
+
+
+def _groups(user: int, group: int) -> list[int]:
+    """Return the groups that the user is in: one of them may open the TPM."""
+    try:
+        return os.getgrouplist(pwd.getpwuid(user).pw_name, group)
+    except KeyError:  # a user without a name
+        return [group]

@@ -42,16 +42,18 @@ from protocols.errors import WireError
 
 if TYPE_CHECKING:
     from agent.adapters.enrolment import Enrolments, Installed
-    from protocols.enrolment import Answer
+    from protocols.enrolment import Answer, Where
 
 
-def begin(config_file: Path, out: Path, as_json: bool) -> int:
+def begin(config_file: Path, out: Path, tls_key: str, as_json: bool) -> int:
     """Make what is missing, write the request, tell its fingerprint."""
     paths, folder = _gateway(config_file)
     with as_owner(folder):
         signer = signer_of(paths)
         master_of(paths)
-        made = enrolments_of(paths).begin(signer, paths.config.fleet, time.time_ns())
+        made = enrolments_of(paths).begin(
+            signer, paths.config.fleet, time.time_ns(), kind=_kind(tls_key)
+        )
     asked = open_request_file(made)
     _write_public(out, made)
     if as_json:
@@ -101,6 +103,17 @@ def show(config_file: Path, as_json: bool) -> int:
     else:
         _say("nothing is installed (sluicegate provision begin)")
     return 1
+
+
+def _kind(tls_key: str) -> Where:
+    """Return where the TLS key is to be; BadInput for what cannot be had."""
+    match tls_key:
+        case "file" | "tpm2":
+            return tls_key
+    if tls_key.startswith("pkcs11:"):
+        reason = "Python's ssl cannot use a key behind PKCS#11"
+        raise BadInput("", "--tls-key", reason, "docs/provisioning.md says what can")
+    raise BadInput("", "--tls-key", "is neither file nor tpm2")
 
 
 def _gateway(config_file: Path) -> tuple[Paths, Path]:

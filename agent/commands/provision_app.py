@@ -33,12 +33,19 @@ def provision_begin(
         Path,
         typer.Option("--out", "-o", help="Where the request goes; -: standard output."),
     ] = Path("request.json"),
+    tls_key: Annotated[
+        str,
+        typer.Option(
+            help="Where the TLS key is made: file (0600, in state_dir), or tpm2 (it "
+            "never leaves the TPM; needs OpenSSL's provider tpm2)."
+        ),
+    ] = "file",
     json: Json = False,
 ) -> int:
     """Make what is missing and write the request; the same one until it is answered."""
     from agent.commands.provision import begin
 
-    return begin(config, out, json)
+    return begin(config, out, tls_key, json)
 
 
 @provision.command("install")
