@@ -50,7 +50,7 @@ def drop_in(unit: Mapping[str, str], name: str, *lines: str) -> str:
 
 
 def _state(context: Context) -> Iterable[Found]:
-    unit = context.host.unit()
+    unit = context.unit
     if not unit:
         return
     state, name = unit["ActiveState"], unit["Id"]
@@ -64,7 +64,7 @@ def _state(context: Context) -> Iterable[Found]:
 
 
 def _enabled(context: Context) -> Iterable[Found]:
-    unit = context.host.unit()
+    unit = context.unit
     if not unit:
         return
     if unit["UnitFileState"].startswith("enabled"):
@@ -75,7 +75,7 @@ def _enabled(context: Context) -> Iterable[Found]:
 
 
 def _watchdog(context: Context) -> Iterable[Found]:
-    unit = context.host.unit()
+    unit = context.unit
     if not unit:
         return
     if unit["WatchdogUSec"] in NONE:
@@ -96,7 +96,7 @@ def _sources(context: Context) -> tuple[int, int]:
 
 
 def _files(context: Context) -> Iterable[Found]:
-    unit = context.host.unit()
+    unit = context.unit
     sources, masters = _sources(context)
     need = FILES_BASE + FILES_A_SOURCE * sources + FILES_A_MASTER * masters
     limit = unit.get("LimitNOFILE", "")
@@ -111,7 +111,7 @@ def _files(context: Context) -> Iterable[Found]:
 
 
 def _memory(context: Context) -> Iterable[Found]:
-    unit = context.host.unit()
+    unit = context.unit
     need = MEMORY_BASE + MEMORY_A_SOURCE * _sources(context)[0]
     limit = unit.get("MemoryMax", "")
     if limit.isdigit() and int(limit) < need:
@@ -122,7 +122,7 @@ def _memory(context: Context) -> Iterable[Found]:
 
 
 def _capabilities(context: Context) -> Iterable[Found]:
-    unit, config = context.host.unit(), context.paths.config
+    unit, config = context.unit, context.paths.config
     if not unit or unit["User"] in {"", "root"}:
         return
     given = unit["AmbientCapabilities"].lower().split()
@@ -150,7 +150,7 @@ def _capabilities(context: Context) -> Iterable[Found]:
 
 def _devices(context: Context) -> Iterable[Found]:
     """A unit with a /dev of its own sees no serial line."""
-    unit, config = context.host.unit(), context.paths.config
+    unit, config = context.unit, context.paths.config
     lines = [link.device for link in config.modbus if link.kind == "rtu"]
     lines += [tap.device for tap in config.tap if tap.device]
     if not unit or not lines:
@@ -164,7 +164,7 @@ def _devices(context: Context) -> Iterable[Found]:
 
 def _places(context: Context) -> Iterable[Found]:
     """What the agent writes must lie where its unit lets it write."""
-    unit, config, of = context.host.unit(), context.paths.config, context.paths.of
+    unit, config, of = context.unit, context.paths.config, context.paths.of
     if not unit or unit["ProtectSystem"] != "strict":
         return
     told = {"state_dir": of(config.state_dir)}
@@ -188,7 +188,7 @@ def _places(context: Context) -> Iterable[Found]:
 
 def _clock(context: Context) -> Iterable[Found]:
     """A confined agent may not ask the kernel whether the clock is kept."""
-    unit = context.host.unit()
+    unit = context.unit
     if not unit or unit["ProtectClock"] != "yes":
         return
     if context.host.clock_helper():

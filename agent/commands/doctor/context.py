@@ -163,6 +163,13 @@ class Context:
             ).fetchone()
             return Stored(read_state(raw), int(row[0]))
 
+    # --- the unit ---------------------------------------------------------------------
+
+    @cached_property
+    def unit(self) -> Mapping[str, str]:
+        """Properties of the agent's unit; empty where there is none; Unavailable."""
+        return self.host.unit()
+
     # --- the running agent ----------------------------------------------------------
 
     @cached_property

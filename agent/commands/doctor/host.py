@@ -33,7 +33,7 @@ UNIT_FIELDS: Final = (
     "PrivateDevices", "ProtectSystem", "ReadWritePaths", "ProtectClock",
 )  # fmt: skip
 HELPER_S: Final = 5.0
-SYSTEMCTL_S: Final = 5.0
+SYSTEMCTL_S: Final = 15.0
 ZONES: Final = "zoneinfo/"
 UTC_NAMES: Final = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Universal", "Zulu", "GMT"})
 
@@ -159,17 +159,17 @@ class Host:
         """
         if not Path("/run/systemd/system").is_dir():
             return {}
-        found = [one for one in map(_properties, UNITS) if one["LoadState"] == "loaded"]
+        found = [one for one in _properties() if one["LoadState"] == "loaded"]
         found.sort(key=lambda one: one["UnitFileState"] != "enabled")
         found.sort(key=lambda one: one["ActiveState"] == "inactive")
         return found[0] if found else {}
 
 
-def _properties(unit: str) -> dict[str, str]:
-    """Return properties of a unit; Unavailable where systemd does not answer."""
+def _properties() -> list[dict[str, str]]:
+    """Return properties of each variant; Unavailable where systemd does not answer."""
     try:
         done = subprocess.run(  # noqa: S603  # fixed argv, no shell
-            ["systemctl", "show", unit, f"--property={','.join(UNIT_FIELDS)}"],  # noqa: S607  # wherever the system has it
+            ["systemctl", "show", *UNITS, f"--property={','.join(UNIT_FIELDS)}"],  # noqa: S607  # wherever the system has it
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=SYSTEMCTL_S,
@@ -177,9 +177,17 @@ def _properties(unit: str) -> dict[str, str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable("systemd", type(error).__name__) from None
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    told = {name: value for name, _, value in (one.partition("=") for one in lines)}
-    return dict.fromkeys(UNIT_FIELDS, "") | told
+    return parse_units(done.stdout.decode("utf-8", "replace"))
+
+
+def parse_units(text: str) -> list[dict[str, str]]:
+    """Return what ``systemctl show`` printed: a block of properties for each unit."""
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.strip()]
+    return [
+        dict.fromkeys(UNIT_FIELDS, "")
+        | {name: value for name, _, value in (line.partition("=") for line in block)}
+        for block in blocks
+    ]
 
 
 def _unescaped(field: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from pathlib import Path
@@ -13,7 +14,7 @@ from agent.adapters.policy.loader import Paths
 from agent.adapters.privileges import become
 from agent.commands.doctor.checks_unit import USUAL
 from agent.config import parse_config
-from agent.errors import BadInput
+from agent.errors import BadInput, Unavailable
 from agent.limits import CONFIG_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def step_down(config_file: Path, host: Host) -> bool:
     """
     if os.geteuid() != 0:
         return False
-    unit = host.unit()
+    unit: dict[str, str] = {}
+    with contextlib.suppress(Unavailable):  # the checks of the unit say so
+        unit = host.unit()
     said = _named(unit.get("User", "")) if config_file == UNITS_OWN else None
     who = said or _owner(config_file)
     if who is None or who[0] == 0:

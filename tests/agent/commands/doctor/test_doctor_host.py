@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.doctor.host import Host
+from agent.commands.doctor.host import Host, parse_units
 from agent.commands.doctor.pem import public_key_in, public_key_of, shake_hands
 from agent.errors import BadInput
 from tests.support.certificates import certificate, saved
@@ -114,3 +114,11 @@ def test_root_is_left_for_good(keep: str, mask: int) -> None:
         mask,
     ]
     assert told[2] == "no way back"
+
+
+def test_blocks_of_properties_are_units() -> None:
+    text = "Id=a.service\nUser=x\nReadWritePaths=\n\nId=b.service\nUser=y=z\n"
+    one, two = parse_units(text)
+    assert (one["Id"], one["User"], one["ReadWritePaths"]) == ("a.service", "x", "")
+    assert (two["Id"], two["User"], two["LoadState"]) == ("b.service", "y=z", "")
+    assert parse_units("") == []
