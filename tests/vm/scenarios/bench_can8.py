@@ -62,6 +62,7 @@ def guest(g: Guest) -> None:
     site.configure(BUSES, policy=POLICY, bindings=bindings)
     (CONFIG / "bench.dbc").write_text(DATABASE)
     g.shell(f"chgrp sluicegate {CONFIG}/bench.dbc; chmod 640 {CONFIG}/bench.dbc")
+    site.buses_up(BUSES)
     site.begin()
     before_s, pid = cpu_s(site.pid()), site.pid()
     sent = load(g, SECONDS)
