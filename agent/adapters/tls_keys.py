@@ -10,7 +10,9 @@ a resource manager, the kernel's /dev/tpmrm0: a TPM alone has too few places.
 
 from __future__ import annotations
 
+import base64
 import ctypes
+import re
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +48,10 @@ _PROVIDERS: Final = (
 _OID: Final = bytes.fromhex("06082a8648ce3d040302")  # ecdsa-with-SHA256
 _ECDSA: Final = b"\x30\x0a" + _OID
 _ECDSA_NULL: Final = b"\x30\x0c" + _OID + b"\x05\x00"
+# after TPM_ECC_NIST_P256 and TPM_ALG_NULL, no key derivation
+_POINT: Final = re.compile(
+    rb"\x00\x03\x00\x10\x00\x20(.{32})\x00\x20(.{32})", re.DOTALL
+)
 _loaded: list[int] = []  # handles of providers, which stay for the process's life
 
 
@@ -120,6 +126,25 @@ def without_null(csr: bytes) -> bytes:
     if size >= 0x80:
         length = bytes([0x80 | len(length)]) + length
     return b"\x30" + length + inner
+
+
+def tpm_public(pem: bytes) -> ec.EllipticCurvePublicKey | None:
+    """Return the public half of a TPM's P-256 key file; None where it is no such file.
+
+    Its TPM2B_PUBLIC (TPM 2.0 part 2, 12.2.5) has the point: x and y, each 32 bytes
+    behind their size. Nothing else of the file is looked at: the TPM does that.
+    """
+    if TPM_PEM not in pem:
+        return None
+    text = pem.partition(TPM_PEM)[2].partition(b"-----END")[0]
+    try:
+        match = _POINT.search(base64.b64decode(b"".join(text.split()), validate=True))
+        if match is None:
+            return None
+        point = b"\x04" + match[1] + match[2]
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError:  # no base64, or a point beside the curve
+        return None
 
 
 def prepare(key_file: Path) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from agent.adapters.certificates import facts_of
 from agent.adapters.files import read_limited
+from agent.adapters.tls_keys import prepare, tpm_public
 from agent.errors import BadInput
 
 PEM_BYTES_MAX: Final = 1024 * 1024  # a bundle of authorities
@@ -34,6 +35,8 @@ class Handshake:
 def public_key_of(key_file: str) -> bytes:
     """Return the public half of a private key, DER; BadInput where it is none."""
     body = read_limited(Path(key_file), PEM_BYTES_MAX)
+    if (in_tpm := tpm_public(body)) is not None:
+        return _der(in_tpm)
     try:
         key = serialization.load_pem_private_key(body, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -59,6 +62,8 @@ def shake_hands(
 
     OSError where there is no TCP connection; ssl.SSLError where a file is unusable.
     """
+    if cert_file:
+        prepare(Path(key_file))
     strict = ssl.create_default_context(cafile=ca_file)
     if cert_file:
         strict.load_cert_chain(cert_file, key_file)

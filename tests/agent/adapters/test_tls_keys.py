@@ -9,7 +9,7 @@ import pytest
 
 from agent.adapters.device_key import load_or_create
 from agent.adapters.enrolment import RENEWING, Enrolments
-from agent.adapters.tls_keys import csr_of, kind_of, make_key, prepare
+from agent.adapters.tls_keys import csr_of, kind_of, make_key, prepare, tpm_public
 from agent.errors import BadInput, Unavailable
 from agent.main import run as sluicegate
 from protocols.enrolment import open_request_file
@@ -28,6 +28,7 @@ def test_a_file_key_asks_for_its_device(tmp_path: Path) -> None:
     assert (tmp_path / "tls.key").stat().st_mode & 0o777 == 0o600
     parse_csr(csr_of(tmp_path / "tls.key", "gw-1"), "gw-1")
     prepare(tmp_path / "tls.key")
+    assert tpm_public((tmp_path / "tls.key").read_bytes()) is None
     prepare(tmp_path / "absent")  # ``ssl`` tells it
     (tmp_path / "tls.key").chmod(0o640)
     with pytest.raises(BadInput, match="others may read"):
@@ -67,6 +68,9 @@ def test_a_key_that_never_leaves_the_tpm(
         assert place.install(place.answer(request, broker.port)) == 0
         body = (place.enrolment / "0001/tls.key").read_bytes()
         assert body.startswith(b"-----BEGIN TSS2 PRIVATE KEY-----")
+        made = parse_csr(asked.csr, "gw-1").public_key()
+        assert tpm_public(body) == made
+        assert tpm_public(body.replace(b"M", b"N", 3)) != made
         with Daemon(place) as daemon:
             daemon.until(lambda: daemon.status().get("online"), "online")
         assert "u'gw-1'" in broker.log()
