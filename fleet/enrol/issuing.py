@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fleet.enrol.authority import issue
 from fleet.errors import BadInput
 from fleet.files import read_limited
-from fleet.registry import add_device, load_devices
+from fleet.registry import add_device, load_registry
 from policies.trust import TrustError, begin
 from policies.trust.model import ROOT_BYTES_MAX
 from protocols.enrolment import Answer, Broker, open_request_file
@@ -91,14 +91,16 @@ def answer_of(
 def register(folder: Path, asked: Asked) -> bool:
     """Put the device into the registry; False where it is there with this key.
 
-    BadInput where it is there with another: a device was replaced, or is not ours.
+    BadInput where it is there with another, or retired: replaced, or not ours.
     """
     device = asked.request.device
-    known = load_devices(folder) if folder.is_dir() else {}
-    if device not in known:
+    known = load_registry(folder).get(device) if folder.is_dir() else None
+    if known is None:
         add_device(folder, device, asked.identity)
         return True
-    if known[device] != asked.identity:
+    if known.retired:
+        raise BadInput(str(folder), "", f"{device} is retired ({known.retired})")
+    if known.key != asked.identity:
         reason = f"{device} is enrolled with another identity key"
         hint = "where it was replaced on purpose, take its file out of the folder first"
         raise BadInput(str(folder), "", reason, hint)
