@@ -356,8 +356,11 @@ def test_lintian_finds_nothing_that_is_not_overridden_with_a_reason(
             "--fail-on",
             "error,warning",
             "--suppress-tags",
-            "uses-no-compression-for-control-tarball,"  # here only: see _built
-            "uses-no-compression-for-data-tarball",
+            # here only: see _built
+            (
+                "uses-no-compression-for-control-tarball,"
+                "uses-no-compression-for-data-tarball"
+            ),
             next(built.glob("*.deb")),
         ],
         capture_output=True,
