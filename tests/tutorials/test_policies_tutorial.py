@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.broker import needs_mosquitto
 from tests.support.gateway import free_udp_ports
-from tests.support.tutorial import blocks, prints_what_it_shows
+from tests.support.tutorial import TUTORIALS, blocks, prints_what_it_shows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,5 +38,5 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_secrets_are_in_no_command() -> None:
-    text = "".join(body for body, _ in blocks(DOCUMENT))
+    text = "".join(body for body, _ in blocks(TUTORIALS / DOCUMENT))
     assert not re.search(r"passphrase[ =]|password|BEGIN", text)
