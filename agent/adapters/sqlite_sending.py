@@ -38,6 +38,16 @@ _HOLD: Final = (
     " PRIMARY KEY (destination, label)) STRICT, WITHOUT ROWID"
 )
 _READ: Final = f"SELECT {SPOOL_COLUMNS} FROM spool WHERE row = ?"  # noqa: S608  # our own column names
+_EPOCHS: Final = (  # from one to the next; DISTINCT would read a whole backlog
+    "WITH RECURSIVE e (epoch) AS (SELECT min(epoch) FROM spool UNION ALL"
+    " SELECT (SELECT min(epoch) FROM spool WHERE epoch > e.epoch)"
+    " FROM e WHERE e.epoch IS NOT NULL)"
+    " SELECT epoch FROM e WHERE epoch IS NOT NULL"
+)
+_LAST_OF_EPOCH: Final = (
+    "SELECT epoch, kind, body, destination FROM spool WHERE epoch = ?"
+    " ORDER BY sequence DESC LIMIT 1"
+)
 _LAST_ROW: Final = 2**62
 
 
@@ -207,3 +217,16 @@ def record_of(values: Sequence[object]) -> SpoolRecord | None:
     except ValueError:  # a rank that is none
         return None
     return record if spool_checksum(record) == crc else None
+
+
+def last_of_epochs(
+    database: sqlite3.Connection, destination: str
+) -> list[tuple[bytes, str, bytes]]:
+    """Return (epoch, kind, message) of the last spooled record of every epoch."""
+    epochs = database.execute(_EPOCHS).fetchall()
+    last = [database.execute(_LAST_OF_EPOCH, one).fetchone() for one in epochs]
+    return [  # an epoch is of one destination
+        (bytes(epoch), str(kind), bytes(body))
+        for epoch, kind, body, place in last
+        if place == destination
+    ]

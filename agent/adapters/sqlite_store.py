@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.sqlite_change import Change
 from agent.adapters.sqlite_evidence import entries_since, root_of, stored_nodes
-from agent.adapters.sqlite_sending import Sending, read
+from agent.adapters.sqlite_sending import Sending, last_of_epochs, read
 from agent.adapters.sqlite_sums import counters_of, losses_of
 from agent.records import StoreStatistics
 
@@ -41,10 +41,6 @@ _IN_THE_OPEN: Final = _OF_LABEL.replace("LIMIT", "AND substr(body, 1, 1) = x'93'
 _LABELS: Final = "SELECT DISTINCT destination, label FROM spool"
 _OF_SEQUENCES: Final = (
     "SELECT row FROM spool WHERE epoch = ? AND sequence BETWEEN ? AND ? LIMIT ?"
-)
-_EPOCHS: Final = "SELECT DISTINCT epoch FROM spool WHERE destination = ?"
-_LAST_OF_EPOCH: Final = (
-    "SELECT epoch, kind, body FROM spool WHERE epoch = ? ORDER BY sequence DESC LIMIT 1"
 )
 
 
@@ -198,9 +194,7 @@ class SqliteStore:
     def last_of_epochs(self, destination: str) -> list[tuple[bytes, str, bytes]]:
         """Return (epoch, kind, message) of the last spooled record of every epoch."""
         with self._connection.reading("epochs") as database:
-            epochs = database.execute(_EPOCHS, (destination,)).fetchall()
-            last = [database.execute(_LAST_OF_EPOCH, one).fetchone() for one in epochs]
-        return [(bytes(epoch), str(kind), bytes(body)) for epoch, kind, body in last]
+            return last_of_epochs(database, destination)
 
     def hold(self, places: Sequence[Held]) -> None:
         """Offer nothing that is spooled now for these places, until told otherwise.
