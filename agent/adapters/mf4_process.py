@@ -55,7 +55,7 @@ class Mf4Process:
         self._folder = tempfile.TemporaryDirectory(prefix="sluicegate-mf4-")
         python_path = os.pathsep.join(filter(None, sys.path))
         self._child = subprocess.Popen(  # noqa: S603  # own interpreter, fixed argv
-            [sys.executable, "-m", "agent.adapters.mf4_process", mode],
+            [sys.executable, "-P", "-m", "agent.adapters.mf4_process", mode],
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

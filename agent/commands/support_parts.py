@@ -24,6 +24,7 @@ import msgspec
 
 from agent import VERSION
 from agent.adapters.clock import SystemClock
+from agent.adapters.files import read_limited
 from agent.adapters.processes import run_once
 from agent.adapters.status_client import fetch_page
 from agent.errors import BadInput, Unavailable
@@ -31,6 +32,7 @@ from agent.errors import BadInput, Unavailable
 if TYPE_CHECKING:
     from agent.adapters.policy.loader import Paths
 
+SECRET_BYTES_MAX: Final = 4096
 SECRET_CHARACTERS: Final = 6  # shorter words are in every text
 LOG_LINES: Final = 1000
 ASKED_S: Final = 60.0
@@ -85,6 +87,7 @@ def doctor(paths: Paths) -> str:
     """Return what `doctor` finds, asked of a process of its own."""
     command = (
         sys.executable,
+        "-IB",  # like `sluicegate` itself: no module from the folder we happen to be in
         "-m",
         "agent.main",
         "doctor",
@@ -197,8 +200,8 @@ def secrets_of(paths: Paths) -> list[str]:
     files += [str(folder / name) for name in ("device.key", "pseudonym.key")]
     for name in filter(None, files):
         try:
-            body = Path(name).read_bytes()[:4096]
-        except OSError:  # not there, or not ours to read
+            body = read_limited(Path(name), SECRET_BYTES_MAX)
+        except BadInput:  # not there, not ours to read, or none of ours
             continue
         found += [body.hex(), b64encode(body).decode()]
         text = body.decode("utf-8", "replace")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.adapters.policy.loader import Paths
 from agent.commands import support_parts
 from agent.commands.support import PARTS
+from agent.config import parse_config
 from agent.main import run
 from tests.support.broker import needs_mosquitto
 from tests.support.gateway import Gateway
@@ -151,3 +153,26 @@ def test_a_running_agent_is_in_it_and_on_top(
         assert "spool [" in shown
         assert "\x1b" not in shown
         gateway.stop()
+
+
+def test_no_module_of_the_folder_at_hand_is_run(
+    gateway: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def run_once(command: tuple[str, ...], _: float) -> tuple[int, str]:
+        commands.append(command)
+        return 0, ""
+
+    monkeypatch.setattr(support_parts, "run_once", run_once)
+    support_parts.doctor(Paths(str(gateway), parse_config(CONFIG.encode(), "gw.toml")))
+    isolated = commands[0][1]
+    assert isolated.startswith("-")
+    assert "I" in isolated  # root may stand in a folder of anybody's
+
+
+def test_what_is_no_file_of_secrets_holds_nothing_up(gateway: Path) -> None:
+    (gateway.parent / "state" / "pseudonym.key").unlink(missing_ok=True)
+    (gateway.parent / "state" / "pseudonym.key").symlink_to("/dev/zero")
+    paths = Paths(str(gateway), parse_config(CONFIG.encode(), "gw.toml"))
+    assert PASSWORD in support_parts.secrets_of(paths)
