@@ -230,7 +230,10 @@ class Site:
     def came(self, item: str, numbers: range) -> int:
         """Return how many of these numbers the collector has opened, each once."""
         query = "SELECT count(*) FROM samples WHERE item = ? AND value BETWEEN ? AND ?"
-        rows = self.ledger(query, item, numbers[0], numbers[-1])
+        try:
+            rows = self.ledger(query, item, numbers[0], numbers[-1])
+        except sqlite3.OperationalError:  # the collector is still making its tables
+            return 0
         return int(rows[0][0]) if rows else 0
 
     def ledger(self, query: str, *values: object) -> list[tuple[Any, ...]]:
