@@ -56,11 +56,8 @@ def buses(site: Site) -> None:
 def broker(site: Site) -> None:
     """Killed; half open (it answers nothing, twice over); without its name."""
     g = site.g
-    drop = "nft add rule inet vm out tcp dport 1883 drop"
-    table = (
-        "nft add table inet vm;"
-        " nft 'add chain inet vm out { type filter hook output priority 0; }'; "
-    )
+    # every packet that the loopback interface should carry
+    drop = "tc qdisc add dev lo root netem loss 100%"
     again = "systemctl reset-failed broker; systemctl start broker"
     no_names = "mv /etc/hosts /etc/hosts.away; systemctl kill -s KILL broker"
     for first, what, away, back in (
@@ -68,8 +65,8 @@ def broker(site: Site) -> None:
          again),
         (4000, "broker stopped (SIGSTOP): half-open TCP",
          "systemctl kill -s STOP broker", "systemctl kill -s CONT broker"),
-        (5000, "packets dropped (nftables): half-open TCP", table + drop,
-         "nft delete table inet vm"),
+        (5000, "packets dropped (netem): half-open TCP", drop,
+         "tc qdisc del dev lo root"),
         (6000, "no name service", no_names,
          f"mv /etc/hosts.away /etc/hosts; {again}"),
     ):  # fmt: skip
