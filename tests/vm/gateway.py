@@ -303,21 +303,26 @@ class Site:
         """Return what the agent says is wrong, in one line."""
         return "; ".join(self.status().get("problems", ()))
 
-    def metric(self, name: str) -> float:
-        """Return the sum of a metric over its labels; 0 where nobody answers."""
+    def metric(self, name: str, without: str = " ") -> float:
+        """Return the sum of a metric over its labels; 0 where nobody answers.
+
+        ``without``: rows that hold this text are left out.
+        """
         rows = [
             line.rsplit(" ", 1)
             for line in self.page("metrics").splitlines()
             if line.split("{", 1)[0].split(" ", 1)[0] == f"sluicegate_{name}"
+            and without not in line.rsplit(" ", 1)[0]
         ]
         return sum(float(value) for _, value in rows)
 
+    def samples(self) -> int:
+        """Return the samples of buses that were decided upon; events are no frames."""
+        return int(self.metric("samples_total", without='rule="events"'))
+
     def read(self, count: int) -> None:
-        """Wait until ``count`` samples were read and decided upon, since the start."""
-        self.g.until(
-            f"{count} samples are read",
-            lambda: self.metric("samples_total") >= count,
-        )
+        """Wait until ``count`` samples were read and decided upon."""
+        self.g.until(f"{count} samples are read", lambda: self.samples() >= count)
 
     def drained(self, limit_s: float = 120) -> None:
         """Wait until nothing is spooled and the collector has the whole log."""

@@ -90,10 +90,10 @@ def agree(site: Site) -> None:
 def burst(site: Site, first: int, when: str, *, classic: bool, fd: bool = True) -> None:
     """Send on both buses; told is what came out, against what may."""
     g, numbers = site.g, range(first, first + FRAMES)
-    before = site.metric("samples_total")
+    before = site.samples()
     site.send(numbers)
     site.send(numbers, fd=True)
-    site.read(int(before) + 2 * FRAMES)
+    site.read(before + 2 * FRAMES)
     for item, may, what in (
         (CLASSIC, classic, "needs consent"),
         (FLEXIBLE, fd, "needs none"),
