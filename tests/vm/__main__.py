@@ -89,7 +89,7 @@ class Bench:
         host = Host(name, folder, self.image, self.packages, self.installed, cpu)
         try:
             getattr(module, "host", _one_step)(host)
-        except (Failed, Ended, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # the other scenarios are told, too
             told.failed = f"{type(error).__name__}: {error}"
         finally:
             self._cpus.put(cpu)
