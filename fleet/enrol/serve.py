@@ -14,7 +14,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from fleet.ending import ended
-from fleet.errors import Refused, Unavailable
+from fleet.errors import BadInput, Refused, Unavailable
 from fleet.link import connect
 from protocols.enrolment import encode_answer
 from protocols.errors import WireError
@@ -106,7 +106,7 @@ class Server:
         except WireError:
             self.refused += 1
             return
-        except Refused as error:
+        except (Refused, BadInput) as error:  # a damaged file is one device's trouble
             self.refused += 1
             self._show("refused", f"{message.topic.value}: {error}")
             return
