@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 class Damaged:
     def renewed(self, device: str, message: bytes, now: dt.datetime) -> Answer:
+        del message, now
         raise BadInput(f"devices/{device}.issued.json", "", "is damaged")
 
 
