@@ -18,6 +18,7 @@ are units of systemd of their own, so that a step may stop, kill and restart the
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import sqlite3
@@ -303,22 +304,23 @@ class Site:
         """Return what the agent says is wrong, in one line."""
         return "; ".join(self.status().get("problems", ()))
 
-    def metric(self, name: str, without: str = " ") -> float:
+    def metric(self, name: str, having: str = "") -> float:
         """Return the sum of a metric over its labels; 0 where nobody answers.
 
-        ``without``: rows that hold this text are left out.
+        ``having``: only of rows with this regular expression in their labels.
         """
         rows = [
             line.rsplit(" ", 1)
             for line in self.page("metrics").splitlines()
             if line.split("{", 1)[0].split(" ", 1)[0] == f"sluicegate_{name}"
-            and without not in line.rsplit(" ", 1)[0]
+            and re.search(having, line)
         ]
         return sum(float(value) for _, value in rows)
 
     def samples(self) -> int:
         """Return the samples of buses that were decided upon; events are no frames."""
-        return int(self.metric("samples_total", without='rule="events"'))
+        having = r'destination="oem",(?!.*rule="events")'
+        return int(self.metric("samples_total", having))
 
     def read(self, count: int) -> None:
         """Wait until ``count`` samples were read and decided upon."""
