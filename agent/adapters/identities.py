@@ -12,18 +12,30 @@ from typing import TYPE_CHECKING, Final
 
 from agent.adapters.device_key import load, load_or_create
 from agent.adapters.files import read_secret, write_durably
+from agent.adapters.token_key import SCHEME, token_key
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
-    from agent.adapters.device_key import DeviceKey
     from agent.adapters.policy.loader import Paths
+    from agent.ports import Signer
 
 MASTER_BYTES: Final = 32
 
 
-def signer_of(paths: Paths) -> DeviceKey:
-    """Return the device's key; BadInput, Unavailable as ``device_key`` raises them."""
+def signer_of(paths: Paths, *, create: bool = False) -> Signer:
+    """Return the device's key; BadInput, Unavailable as ``device_key`` raises them.
+
+    ``create``: a key behind PKCS#11 is made where the token has none.
+    """
     config = paths.config
+    if config.identity.key.startswith(SCHEME):
+        return token_key(
+            config.device,
+            config.identity.key,
+            paths.config_file,
+            paths.of,
+            create=create,
+        )
     if config.identity.key:
         return load(Path(paths.of(config.identity.key)), config.device)
     return load_or_create(

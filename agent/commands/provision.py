@@ -49,7 +49,7 @@ def begin(config_file: Path, out: Path, tls_key: str, as_json: bool) -> int:
     """Make what is missing, write the request, tell its fingerprint."""
     paths, folder = _gateway(config_file)
     with as_owner(folder):
-        signer = signer_of(paths)
+        signer = signer_of(paths, create=True)
         master_of(paths)
         made = enrolments_of(paths).begin(
             signer, paths.config.fleet, time.time_ns(), kind=_kind(tls_key)

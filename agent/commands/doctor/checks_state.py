@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from agent.adapters.credentials import is_credential
 from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
+from agent.adapters.token_key import SCHEME
 from agent.commands.doctor.context import user_name
 from agent.commands.doctor.model import (
     Check,
@@ -23,7 +24,7 @@ from agent.commands.doctor.model import (
     warn,
 )
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
-from agent.errors import BadInput
+from agent.errors import BadInput, SluicegateError
 from agent.limits import RETAINED_BYTES_DEFAULT, SPOOL_BYTES_MIN
 
 if TYPE_CHECKING:
@@ -195,9 +196,19 @@ def _disk(context: Context) -> Disk:
 def _device_key(context: Context) -> Iterable[Found]:
     paths = context.paths
     brought = paths.config.identity.key
+    if brought.startswith(SCHEME):
+        yield from _in_token(paths)
+        return
     key = Path(paths.of(brought)) if brought else context.state_dir / "device.key"
     anew = " and enrol the device anew"
     yield from _secret(key, brought, anew, lambda: _identity(paths))
+
+
+def _in_token(paths: Paths) -> Iterable[Found]:
+    try:
+        yield good(f"in a token: {_identity(paths)}")
+    except SluicegateError as error:
+        yield bad(str(error), run("sluicegate provision begin"))
 
 
 def _pseudonym_key(context: Context) -> Iterable[Found]:
