@@ -45,7 +45,9 @@ def gateway_project(project: dict[str, Any]) -> dict[str, Any]:
     extras = project["optional-dependencies"]
     return project | {
         "scripts": {"sluicegate": project["scripts"]["sluicegate"]},
-        "optional-dependencies": {name: extras[name] for name in ("mf4", "gm")},
+        "optional-dependencies": {
+            name: extras[name] for name in ("mf4", "pkcs11", "gm")
+        },
     }
 
 
