@@ -43,8 +43,10 @@ def host(h: Host) -> None:
         _python("-c", "from agent.main import main; main()", *scan,
                 "--bindings", "sim-vehicle")
     )  # fmt: skip
-    items = [one for one in told[0]["items"] if one["source"] != "agent"]
-    h.run("guest", samples=sum(one["samples"] for one in items))
+    (found,) = told
+    events = sum(one["samples"] for one in found["items"] if one["source"] == "agent")
+    samples = found["classified"] + found["unclassified"] - events
+    h.run("guest", samples=samples)
 
 
 def guest(g: Guest, samples: int) -> None:
