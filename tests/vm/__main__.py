@@ -138,11 +138,12 @@ def scenario_names() -> list[str]:
 def options(arguments: list[str]) -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(prog="vm-test", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios")
     parser.add_argument("--deb", type=Path, help="the package under test")
     parser.add_argument("--previous", type=Path, help="the package before it")
     parser.add_argument("--json", type=Path, help="file for the summary")
     parser.add_argument("--keep", type=Path, help="new folder that keeps everything")
+    parser.add_argument("--all", action="store_true", help="the long ones, too")
     parser.add_argument("--require", action="store_true", help="a skip is a failure")
     parser.add_argument("--list", action="store_true", help="name the scenarios")
     asked = parser.parse_args(arguments)
@@ -181,8 +182,18 @@ def told_by(name: str, what: str) -> bool:
 
 
 def usual_names() -> list[str]:
-    """Return the scenarios of a run that names none: all but benches."""
-    return [name for name in scenario_names() if not told_by(name, "BENCH")]
+    """Return the scenarios of a run that names none: no benches, nothing long."""
+    apart = ("BENCH", "LONG")
+    return [n for n in scenario_names() if not any(told_by(n, one) for one in apart)]
+
+
+def run_folder(runs: Path) -> Path:
+    """Make this run's folder; what a run left that was killed with -9 goes."""
+    runs.mkdir(exist_ok=True)
+    for old in runs.iterdir():
+        if not Path("/proc", old.name.partition("-")[0]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-"))
 
 
 def main(arguments: list[str]) -> int:
@@ -198,11 +209,9 @@ def main(arguments: list[str]) -> int:
         say(f"skipped: {error}")
         return int(asked.require)
     built_s = time.monotonic() - start_s
-    runs = cache_folder() / "runs"
-    runs.mkdir(exist_ok=True)
     if asked.keep:
         asked.keep.mkdir(parents=True)
-    folder = asked.keep or Path(tempfile.mkdtemp(dir=runs, prefix=f"{os.getpid()}-"))
+    folder = asked.keep or run_folder(cache_folder() / "runs")
 
     # Machines end with the thread that started them: nothing else is to be undone.
     def aborted(number: int, frame: FrameType | None) -> None:
@@ -216,7 +225,8 @@ def main(arguments: list[str]) -> int:
     try:
         packages, key = package_folder(folder, asked.deb, asked.previous)
         bench = Bench(folder, image, packages)
-        told = run_all(bench, asked.names or usual_names(), image / f"disk-{key}")
+        names = asked.names or (scenario_names() if asked.all else usual_names())
+        told = run_all(bench, names, image / f"disk-{key}")
     except Failed as error:
         say(str(error))
         return 2

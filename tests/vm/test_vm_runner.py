@@ -57,6 +57,19 @@ def test_where_it_cannot_run_it_says_why_in_one_line_and_is_no_failure(
     assert runner.main(["--require"]) == 1
 
 
+def test_what_a_killed_run_left_goes_and_what_runs_stays(tmp_path: Path) -> None:
+    (tmp_path / "4194999-dead").mkdir()  # above pid_max's limit: nobody's
+    (tmp_path / "1-init").mkdir()
+    mine = runner.run_folder(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, tmp_path / "1-init"])
+
+
+def test_what_is_long_runs_by_name_only() -> None:
+    usual = set(runner.usual_names())
+    assert "install" in usual
+    assert {"cuts_backlog", "bench_can8"}.isdisjoint(usual)
+
+
 def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         runner.options(["nonsense"])

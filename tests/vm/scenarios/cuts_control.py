@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.vm.host import Host
 
 __all__ = ["live", "prepare"]
+LONG = True  # by name, or with --all
 CUTS = 3
 # What the daemon would be, did it believe that the page cache is a disk.
 HOOK = (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.vm.guest import Guest
     from tests.vm.host import Host
 
+LONG = True  # by name, or with --all
 BARE = True  # it begins with the installation
 PAGE = PROJECT / "docs" / "operations.md"
 DESK = Path("/usr/local/bin/sluicectl")  # the desk's command; the package has none
