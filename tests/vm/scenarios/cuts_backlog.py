@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.vm.host import Host
 
 BENCH: Final = True  # filling takes a minute or more: `make vm-bench`
-LONG = True  # by name, or with --all
 BYTES: Final = 2 << 30
 ENVELOPE_BYTES: Final = 8192
 LIMIT_MIB: Final = 128
