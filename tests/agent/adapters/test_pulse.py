@@ -126,6 +126,7 @@ def test_it_looks_twice_within_the_time_of_the_watchdog(systemd: Systemd) -> Non
         ("-1", "", 0.0),
         ("soon", "", 0.0),
     ],
+    ids=["for anybody", "ours", "another's", "none", "negative", "no number"],
 )
 def test_whose_watchdog_it_is(
     systemd: Systemd, usec: str, pid: str, seconds: float
