@@ -200,16 +200,20 @@ class Enrolments:
     # --- installed ------------------------------------------------------------------
 
     def standing(self) -> Standing:
-        """Return what counts; where the file is damaged, the newest that is whole."""
+        """Return what counts; where something is damaged, the newest that is whole.
+
+        The former goes before others: a broker has taken it.
+        """
         try:
             found = msgspec.json.decode(
                 read_limited(self.folder / STANDING, 4096), type=Standing
             )
         except (BadInput, msgspec.DecodeError, UnicodeDecodeError):
             found = Standing()
-        names = self._names()
+        names = list(filter(self._is_whole, self._names()))
         if found.current not in names:
-            return Standing(current=next(filter(self._is_whole, names[::-1]), ""))
+            other = found.former if found.former in names else ""
+            return Standing(current=other or (names[-1] if names else ""))
         former = found.former if found.former in names else ""
         return Standing(current=found.current, former=former, proved=found.proved)
 

@@ -148,6 +148,13 @@ def _answer(file: Path, fingerprint: str) -> Answer:
     return answer
 
 
+def _check_root(enrolments: Enrolments, answer: Answer) -> None:
+    """A pinned root stays pinned: without one, local policies would decide again."""
+    before = enrolments.current()
+    if before is not None and before.answer.root and not answer.root:
+        raise Refused("root", "a trust root is pinned here, and the answer has none")
+
+
 def _check(paths: Paths, enrolments: Enrolments, answer: Answer, file: Path) -> None:
     config = paths.config
     asked = enrolments.asked()
@@ -160,6 +167,7 @@ def _check(paths: Paths, enrolments: Enrolments, answer: Answer, file: Path) -> 
     try:
         check_answer(answer, expected, Times(time.time_ns(), BUILD_FLOOR_NS))
         check_first(answer)
+        _check_root(enrolments, answer)
         if answer.root:
             pinned(unbase64("root", answer.root), config.fleet)
     except Refused as error:

@@ -6,6 +6,7 @@ import asyncio
 import stat
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from agent.adapters.enrolment import Enrolments, enrolled
@@ -15,6 +16,7 @@ from agent.commands.parts import mqtt_options
 from agent.config import parse_config
 from agent.errors import Unavailable
 from agent.main import run as sluicegate
+from protocols.enrolment import encode_answer
 from tests.support.broker import needs_mosquitto
 from tests.support.enrolling import Enrolling
 
@@ -100,3 +102,37 @@ def test_the_configuration_gets_what_was_installed(tmp_path: Path) -> None:
     )
     other = paths_of(place)
     assert enrolled(other) is other  # nobody asked for it
+
+
+def test_a_damaged_enrolment_gives_way_to_the_former(tmp_path: Path) -> None:
+    place = Enrolling(tmp_path)
+    place.enrol(8883)
+    place.enrol(8884)
+    enrolments = Enrolments(place.state)
+    assert (enrolments.standing().current, enrolments.standing().former) == (
+        "0002", "0001",
+    )  # fmt: skip
+    (place.enrolment / "0002/answer.json").write_bytes(b"{")
+    current = enrolments.current()
+    assert current is not None
+    assert current.folder.name == "0001"
+    (place.enrolment / "0001/answer.json").write_bytes(b"{")
+    assert enrolments.current() is None  # not enrolled: it spools and says so
+
+
+def test_a_pinned_root_is_not_lost_by_an_answer_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Enrolling(tmp_path)
+    place.enrol(8883)
+    enrolments = Enrolments(place.state)
+    current = enrolments.current()
+    assert current is not None
+    file = current.folder / "answer.json"
+    pinned = msgspec.structs.replace(current.answer, root="AAAA")
+    file.write_bytes(encode_answer(pinned))
+    assert place.install(place.answer(place.begin(), 8883)) == 2
+    assert "a trust root is pinned here" in capsys.readouterr().err
+    again = enrolments.current()
+    assert again is not None
+    assert again.answer.root == "AAAA"
