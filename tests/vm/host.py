@@ -98,6 +98,7 @@ class Host:
 
     def check(self, what: str, holds: object, **figures: object) -> bool:
         """Note that something was shown, or was not."""
+        (self.folder / "run").mkdir(exist_ok=True)  # perhaps nothing was booted
         note(self.folder / "run" / "results.jsonl", what, bool(holds), figures)
         return bool(holds)
 

@@ -94,7 +94,6 @@ def test_shares_are_read_only_but_the_one_that_results_come_back_in(
 
 def test_a_result_that_does_not_hold_fails_its_scenario(tmp_path: Path) -> None:
     host = Host("smoke", tmp_path, tmp_path, tmp_path)
-    (tmp_path / "run").mkdir()
     assert host.check("one", True, seconds=1.5)
     told = runner.Told("smoke", "title", results=host.results())
     assert told.holds
