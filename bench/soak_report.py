@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.adapters.sqlite_connection import CACHE_KIB
 from bench.soak_plot import HOUR_S, Line, Panel, drawn
 from bench.soak_slope import Slope, slope
 
@@ -60,6 +61,7 @@ def read(folder: Path) -> Left:
     """Return what a soak left; a row that was cut off is left out."""
     with (folder / "rows.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("load_1m")]
+    _less_cache(rows)
     with (folder / "acts.csv").open(newline="") as file:
         acts = [(float(row[0]), row[1]) for row in csv.reader(file) if len(row) == 2]
     start = next((n for n, (_, act) in enumerate(acts) if act.endswith("life 1")), -1)
@@ -68,6 +70,17 @@ def read(folder: Path) -> Left:
         file_ = folder / f"{name}.json"
         found[name] = json.loads(file_.read_text()) if file_.exists() else {}
     return Left(rows, acts[start + 1 :], found["facts"], found["end"])
+
+
+def _less_cache(rows: list[dict[str, str]]) -> None:
+    """Add a column: memory without what the store's growth put into its page cache."""
+    begun: dict[str, int] = {}
+    for row in rows:
+        if row.get("rss_kib") and row.get("store_bytes"):
+            size = int(row["store_bytes"]) // 1024
+            grown = size - begun.setdefault(row["life"], size)
+            cached = min(max(grown, 0), CACHE_KIB)
+            row["rss_less_cache_kib"] = str(float(row["rss_kib"]) - cached)
 
 
 def picture(left: Left) -> str:
@@ -135,6 +148,7 @@ def slopes(left: Left) -> list[str]:
     lines = ["| what | slope |", "|---|---|"]
     for name, title, unit in (
         ("rss_kib", "resident memory", "KiB"),
+        ("rss_less_cache_kib", "resident memory without the page cache", "KiB"),
         ("pss_kib", "proportional memory", "KiB"),
         ("fds", "open files", ""),
         ("threads", "threads", ""),
@@ -151,9 +165,10 @@ def _range(left: Left, name: str, unit: float, word: str) -> str:
     values = [value for value in left.column(name, unit) if value is not None]
     if not values:
         return "-"
+    unit_of = f" {word}" if word else ""
     return (
-        f"{values[0]:,.1f} at the start, {max(values):,.1f} at most,"
-        f" {values[-1]:,.1f} at the end {word}"
+        f"{values[0]:,.1f}{unit_of} at the start, {max(values):,.1f} at most,"
+        f" {values[-1]:,.1f} at the end"
     )
 
 
@@ -162,7 +177,7 @@ def taken(left: Left) -> list[str]:
     cpu = sorted(100.0 * x for x in left.rates("cpu_s") if x is not None)
     lines = [
         f"* resident memory: {_range(left, 'rss_kib', KIB, 'MiB')}",
-        f"* open files: {_range(left, 'fds', 1.0, '')}".rstrip(),
+        f"* open files: {_range(left, 'fds', 1.0, '')}",
         f"* store: {_range(left, 'store_bytes', MIB, 'MiB')}",
         f"* write-ahead log: {_range(left, 'wal_bytes', MIB, 'MiB')}",
         f"* EVE log (the current file): {_range(left, 'eve_bytes', MIB, 'MiB')}",
@@ -255,6 +270,11 @@ OF_SLOPES: Final = f"""\
 Theil-Sen over the rows (one every ten seconds) after the first {WARM_UP_S / 60:.0f}
 minutes of every life of the process; a pair of rows counts within one life only. The
 bounds are of a bootstrap of blocks of five minutes.
+
+SQLite's page cache ({CACHE_KIB // 1024} MiB) fills as the store grows, and is empty
+again after every kill: a life that is shorter than that takes shows it as a slope
+(`docs/resources.md`, Memory). "Without the page cache" takes off what the store has
+grown by in that life, as far as the cache holds it.
 """
 OF_THE_BUS: Final = """\
 What was sent on the bus while no agent lived, nobody can know who only sees the

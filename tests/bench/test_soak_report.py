@@ -30,7 +30,7 @@ def left_in(folder: Path, lives: int, tail: str = "") -> Path:
             table.writerow({
                 "second": number * 20.0, "life": life + 1, "fds": 25, "load_1m": 1.0,
                 "rss_kib": 80_000 - 500 * life + KIB_PER_HOUR * within / 180,
-                "cpu_s": within, "read": within * 3,
+                "cpu_s": within, "read": within * 3, "store_bytes": number * 512,
             })  # fmt: skip
         file.write(tail)
     acts = [(10.0, "agent starts, life 1"), (600.0, "outage"), (700.0, "kill")]
@@ -61,6 +61,8 @@ def test_a_soak_that_was_cut_off_is_drawn(tmp_path: Path) -> None:
     left = read(left_in(tmp_path, lives=2, tail="3600.0,3,17"))
     assert len(left.rows) == 180  # the row that was cut off is left out
     assert steady(left, "rss_kib").per_hour == pytest.approx(KIB_PER_HOUR)
+    without = steady(left, "rss_less_cache_kib").per_hour
+    assert without == pytest.approx(KIB_PER_HOUR - 180 / 2, abs=3.0)  # 0.5 KiB a row
     assert ET.fromstring(picture(left)).tag.endswith("svg")
     told = report(left)
     assert "nothing was verified" in told
