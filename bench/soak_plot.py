@@ -102,7 +102,10 @@ def _panel(
         for half in range(1, int(end_s / HOUR_S * 2) + 1)
     )
     return (
-        "".join(_acts(acts, end_s, top))
+        # bands first: a kill within an outage is to be seen
+        "".join(
+            sorted(_acts(acts, end_s, top), key=lambda one: one.startswith("<path"))
+        )
         + f'<text x="{LEFT}" y="{top - 5}"><tspan font-weight="bold">{panel.title}'
         f"</tspan>{keys}</text>"
         f'<path d="M{LEFT} {top}V{bottom}H{LEFT + WIDTH}" fill="none" stroke="#888"/>'

@@ -184,6 +184,14 @@ def taken(left: Left) -> list[str]:
         f"* spool: {_range(left, 'spool_bytes', KIB, 'KiB')}",
         f"* collector's memory: {_range(left, 'collector_rss_kib', KIB, 'MiB')}",
     ]
+    entries = [value for value in left.column("entries") if value is not None]
+    sizes = [value for value in left.column("store_bytes", MIB) if value is not None]
+    if entries and sizes:
+        hours = max(left.end_s, 1.0) / HOUR_S
+        lines.append(
+            f"* growth: {(sizes[-1] - sizes[0]) / hours:,.1f} MiB and"
+            f" {(entries[-1] - entries[0]) / hours:,.0f} evidence entries an hour"
+        )
     if cpu:
         middle, high = cpu[len(cpu) // 2], cpu[int(len(cpu) * 0.95)]
         lines.append(
@@ -278,8 +286,11 @@ grown by in that life, as far as the cache holds it.
 """
 OF_THE_BUS: Final = """\
 What was sent on the bus while no agent lived, nobody can know who only sees the
-gateway: UDP multicast says nothing. What the agent had taken in and not yet committed
-when it was killed stands above as held at crash.
+gateway: UDP multicast says nothing. Datagrams that the kernel dropped are read from
+`/proc/net/udp`; python-can's `udp_multicast` does not tell the agent of them, and so it
+counts none (raw CAN does: `SO_RXQ_OVFL`). Samples that transforms held when the agent
+was killed stand above as held at crash; exchanges that a master saw answered and that
+are in no log were under way at a kill: at most 250 ms are not committed.
 """
 
 
