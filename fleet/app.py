@@ -37,6 +37,7 @@ from fleet.rollout.app import rollout_app
 from fleet.shown import print_card, print_devices, print_reports, shower
 from fleet.trust import publish_app as _publish_words  # noqa: F401  # the same
 from fleet.trust.app import journal_app
+from fleet.trust.words import Devices, Json  # noqa: TC001  # typer reads annotations
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, encode_card, parse_card
 from protocols.topics import check_name
@@ -62,19 +63,8 @@ app.add_typer(rollout_app, name="rollout")
 app.add_typer(journal_app, name="journal")
 app.add_typer(catalogue_app, name="catalogue")
 
-Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 KeyFiles = Annotated[
     list[Path], typer.Option("--keys", "-k", help="Key file; may be given again.")
-]
-Devices = Annotated[
-    Path,
-    typer.Option(
-        "--devices",
-        "--registry",
-        "-d",
-        help="Folder of enrolled devices.",
-        envvar="SLUICECTL_DEVICES",
-    ),
 ]
 
 

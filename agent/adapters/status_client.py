@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import http.client
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agent.errors import Unavailable
+from agent.adapters.configuration import read_config
+from agent.config import beside
+from agent.errors import BadInput, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 TIMEOUT_S: Final = 5.0
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -24,6 +30,20 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT_S)
         self.sock.connect(self._path)
+
+
+def asker(config_file: Path) -> Callable[[str], bytes]:
+    """Return what fetches a page of the agent that runs with this configuration.
+
+    BadInput where it has no status socket.
+    """
+    metrics = read_config(config_file).metrics
+    if not (metrics.socket or metrics.port):
+        raise BadInput(
+            str(config_file), "metrics", "no status socket", "set metrics.socket"
+        )
+    place = beside(str(config_file), metrics.socket)
+    return lambda page: fetch_page(place, metrics.port, page)
 
 
 def fetch_page(socket_path: str, port: int, page: str) -> bytes:

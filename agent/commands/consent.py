@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
+from agent.adapters.configuration import read_config
 from agent.adapters.files import read_limited, write_durably
 from agent.adapters.status_client import fetch_page
 from agent.commands.printing import print_table
 from agent.commands.status import moment, standing_line
-from agent.config import NAME, beside, parse_config
+from agent.config import NAME, beside
 from agent.consent_file import (
     FILE_BYTES_MAX,
     FILE_NAME,
@@ -33,7 +34,6 @@ from agent.consent_file import (
 )
 from agent.consents import NO_SUCH, NOT_LOOKED
 from agent.errors import BadInput, Unavailable
-from agent.limits import CONFIG_BYTES_MAX
 from policies.errors import nearest, shown
 from policies.model import CONSENTS_MAX
 from policies.quantities import duration_ns
@@ -155,8 +155,7 @@ def _print(found: list[dict[str, object]]) -> None:
 
 
 def _place(config_file: Path) -> Place:
-    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    config = parse_config(text, str(config_file))
+    config = read_config(config_file)
     folder = Path(beside(str(config_file), config.state_dir))
     if not folder.is_dir():
         reason = "is not there yet"

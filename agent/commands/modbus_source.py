@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from agent.adapters.files import read_limited
+from agent.adapters.configuration import read_config
 from agent.adapters.modbus.recording import Listening, Recording
-from agent.config import NAME, parse_config
+from agent.config import NAME
 from agent.errors import BadInput
-from agent.limits import CONFIG_BYTES_MAX
 from policies.errors import shown
 from policies.firewall.learn import link_name
 from protocols.modbus.exchanges import UNLISTED
@@ -179,8 +178,7 @@ def _places(where: Where) -> tuple[Place, ...]:
     """Return the named devices of configuration and options."""
     out: list[Place] = []
     if where.config is not None:
-        text = read_limited(where.config, CONFIG_BYTES_MAX, "name it with --config")
-        config = parse_config(text, str(where.config))
+        config = read_config(where.config)
         out = [
             Place(link.name, link.host, link.port)
             for link in config.modbus

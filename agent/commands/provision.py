@@ -11,23 +11,21 @@ import hmac
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from agent.adapters.certificates import facts
 from agent.adapters.clock import BUILD_FLOOR_NS
+from agent.adapters.configuration import read_config
 from agent.adapters.enrolment import enrolments_of
 from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.ownership import as_owner
 from agent.adapters.policy.loader import Paths
 from agent.commands.status import moment
-from agent.config import parse_config
 from agent.enrolling import Expected, Times, check_answer, check_first
 from agent.errors import BadInput, Refused
-from agent.limits import CONFIG_BYTES_MAX
 from policies.trust import TrustError
 from policies.trust import begin as pinned
 from protocols.enrolment import (
@@ -41,6 +39,8 @@ from protocols.enrolment import (
 from protocols.errors import WireError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.adapters.enrolment import Enrolments, Installed
     from protocols.enrolment import Answer, Where
 
@@ -118,15 +118,8 @@ def _kind(tls_key: str) -> Where:
 
 def _gateway(config_file: Path) -> tuple[Paths, Path]:
     """Return the paths and the folder of the state, which is made where it is not."""
-    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    paths = Paths(str(config_file), parse_config(text, str(config_file)))
-    folder = Path(paths.of(paths.config.state_dir))
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or "cannot be made"
-        raise BadInput(str(config_file), "state_dir", reason) from None
-    return paths, folder
+    paths = Paths(str(config_file), read_config(config_file))
+    return paths, paths.make_state_dir()
 
 
 def _answer(file: Path, fingerprint: str) -> Answer:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
 from agent.adapters.clock import SystemClock
+from agent.adapters.configuration import read_config
 from agent.adapters.enrolment import enrolled
-from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.journal import Journal
 from agent.adapters.lineage import Lineage
@@ -38,10 +38,8 @@ from agent.adapters.store_thread import StoreThread
 from agent.adapters.systemd import Notifier
 from agent.assembly import Identity
 from agent.commands.parts import Opened, World, feed_of, parts_of
-from agent.config import parse_config
-from agent.errors import BadInput
 from agent.evidence import Evidence
-from agent.limits import CONFIG_BYTES_MAX, RETAINED_BYTES_DEFAULT
+from agent.limits import RETAINED_BYTES_DEFAULT
 from agent.protection.keyring import KeyRing
 from agent.runtime import Agent, Parts
 
@@ -68,16 +66,10 @@ def main(arguments: list[str], world: World | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
     )
-    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    paths = enrolled(Paths(str(config_file), parse_config(text, str(config_file))))
+    paths = enrolled(Paths(str(config_file), read_config(config_file)))
     root = pinned_root(paths)
     first = None if root else accept(paths)  # with a root, the store is asked first
-    folder = Path(paths.of(paths.config.state_dir))
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or "cannot be made"
-        raise BadInput(str(config_file), "state_dir", reason) from None
+    paths.make_state_dir()
     here = world or World(SystemClock(), open_bus, on_signals)
     asyncio.run(serve(paths, first, here, notifier, hangups))
     return 0

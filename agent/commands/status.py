@@ -7,12 +7,9 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.adapters.files import read_limited
-from agent.adapters.status_client import fetch_page
+from agent.adapters.status_client import asker
 from agent.commands.printing import print_table
-from agent.config import beside, parse_config
-from agent.errors import BadInput
-from agent.limits import CAN_BUFFER_BYTES, CONFIG_BYTES_MAX
+from agent.limits import CAN_BUFFER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +18,7 @@ if TYPE_CHECKING:
 
 def show(config_file: Path, as_json: bool) -> int:
     """Print the state of the running agent; 0 where it has no problem to report."""
-    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    metrics = parse_config(text, str(config_file)).metrics
-    if not (metrics.socket or metrics.port):
-        raise BadInput(
-            str(config_file), "metrics", "no status socket", "set metrics.socket"
-        )
-    place = beside(str(config_file), metrics.socket)
-    page = fetch_page(place, metrics.port, "/status")
+    page = asker(config_file)("/status")
     state: dict[str, object] = json.loads(page)
     if as_json:
         sys.stdout.write(page.decode() + "\n")

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
-from agent.adapters.files import read_limited, write_durably
+from agent.adapters.configuration import read_config
+from agent.adapters.files import write_durably
 from agent.adapters.policy.loader import Paths
 from agent.commands import support_parts as parts
 from agent.commands.printing import print_table
-from agent.config import parse_config
 from agent.errors import BadInput
-from agent.limits import CONFIG_BYTES_MAX
 from agent.masking import Mask, leaks
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ FREE_TEXTS: Final = frozenset({"doctor.json", "log.txt", "units.txt"})
 
 def bundle(config_file: Path, out: Path | None, with_names: bool) -> int:
     """Write the bundle and say what is in it; 0 also where the agent is away."""
-    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    paths = Paths(str(config_file), parse_config(text, str(config_file)))
+    paths = Paths(str(config_file), read_config(config_file))
     mask = Mask(secrets.token_bytes(32), [] if with_names else list(_known(paths)))
     files: dict[str, str] = {}
     rows = []

@@ -25,8 +25,9 @@ import msgspec
 from agent import VERSION
 from agent.adapters.clock import SystemClock
 from agent.adapters.files import read_limited
+from agent.adapters.ownership import as_owner
 from agent.adapters.processes import run_once
-from agent.adapters.status_client import fetch_page
+from agent.adapters.status_client import asker
 from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
@@ -69,13 +70,19 @@ def system(paths: Paths) -> str:
             "disk_bytes": {"total": disk.total, "free": disk.free},
             "time_zone": time.tzname[0],
             "synchronised": clock.is_synchronised(),
-            "files": {
-                one.name: {"bytes": one.stat().st_size, "mode": oct(one.stat().st_mode)}
-                for one in sorted(folder.iterdir() if folder.is_dir() else ())
-                if one.is_file()
-            },
+            "files": _files(folder),
         }
     )
+
+
+def _files(folder: Path) -> dict[str, dict[str, object]]:
+    """Return sizes and modes of the agent's files; what is not ours to see is not."""
+    found = {}
+    with suppress(OSError), as_owner(folder):
+        for one in sorted(folder.iterdir()):
+            facts = one.lstat()
+            found[one.name] = {"bytes": facts.st_size, "mode": oct(facts.st_mode)}
+    return found
 
 
 def configuration(paths: Paths) -> str:
@@ -115,8 +122,14 @@ def metrics(paths: Paths) -> str:
 def store(paths: Paths) -> str:
     """Return sizes and counts of the database, opened for reading only."""
     file = Path(paths.of(paths.config.state_dir)) / "store.db"
-    if not file.exists():
-        return _json({"there": False})
+    try:
+        with as_owner(file.parent):
+            return _json(_counted(file) if file.is_file() else {"there": False})
+    except OSError as error:
+        return _json({"there": False, "error": error.strerror})
+
+
+def _counted(file: Path) -> dict[str, object]:
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
             rows = {}
@@ -133,8 +146,8 @@ def store(paths: Paths) -> str:
                 " GROUP BY rank"
             ).fetchall()
     except sqlite3.Error as error:
-        return _json({"there": True, "error": type(error).__name__})
-    return _json({"there": True, "rows": rows, **facts, "spool_by_rank": ranks})
+        return {"there": True, "error": type(error).__name__}
+    return {"there": True, "rows": rows, **facts, "spool_by_rank": ranks}
 
 
 def units(_: Paths) -> str:
@@ -151,14 +164,10 @@ def log(_: Paths) -> str:
 
 
 def _page(paths: Paths, page: str) -> str:
-    told = paths.config.metrics
-    if not (told.socket or told.port):
-        return "no status socket is configured"
     try:
-        body = fetch_page(paths.of(told.socket), told.port, page)
-    except Unavailable as error:
+        return asker(Path(paths.config_file))(page).decode("utf-8", "replace")
+    except (BadInput, Unavailable) as error:
         return str(error)
-    return body.decode("utf-8", "replace")
 
 
 def _asked(program: str, *arguments: str) -> str:
@@ -200,8 +209,9 @@ def secrets_of(paths: Paths) -> list[str]:
     files += [str(folder / name) for name in ("device.key", "pseudonym.key")]
     for name in filter(None, files):
         try:
-            body = read_limited(Path(name), SECRET_BYTES_MAX)
-        except BadInput:  # not there, not ours to read, or none of ours
+            with as_owner(folder):
+                body = read_limited(Path(name), SECRET_BYTES_MAX)
+        except (BadInput, OSError):  # not there, not ours to read, or none of ours
             continue
         found += [body.hex(), b64encode(body).decode()]
         text = body.decode("utf-8", "replace")

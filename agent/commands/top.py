@@ -14,13 +14,9 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.files import read_limited
-from agent.adapters.status_client import fetch_page
+from agent.adapters.status_client import asker
 from agent.commands.printing import to_stdout
 from agent.commands.top_text import lines_of
-from agent.config import beside, parse_config
-from agent.errors import BadInput
-from agent.limits import CONFIG_BYTES_MAX
 from agent.telemetry.exposed import parse_page
 from agent.telemetry.picture import Look, pictured
 
@@ -47,17 +43,11 @@ def watch(config_file: Path, every_s: float, count: int, as_json: bool) -> int:
 
 
 def _looking(config_file: Path) -> Callable[[], Look]:
-    text = read_limited(config_file, CONFIG_BYTES_MAX, "name it with --config")
-    metrics = parse_config(text, str(config_file)).metrics
-    if not (metrics.socket or metrics.port):
-        raise BadInput(
-            str(config_file), "metrics", "no status socket", "set metrics.socket"
-        )
-    place = beside(str(config_file), metrics.socket)
+    ask = asker(config_file)
 
     def look() -> Look:
-        state = json.loads(fetch_page(place, metrics.port, "/status"))
-        page = fetch_page(place, metrics.port, "/metrics").decode("utf-8", "replace")
+        state = json.loads(ask("/status"))
+        page = ask("/metrics").decode("utf-8", "replace")
         return Look(state, parse_page(page), time.monotonic_ns())
 
     return look

@@ -27,6 +27,7 @@ from fleet.files import write_new
 from fleet.groups import group
 from fleet.link import parse_broker
 from fleet.trust.signing import Passphrases
+from fleet.trust.words import Broker, Devices, Json  # noqa: TC001  # typer reads them
 from protocols.enrolment import encode_answer, heard
 from protocols.errors import WireError
 from protocols.topics import check_name
@@ -38,22 +39,8 @@ enrol_app = group(
 RequestFile = Annotated[
     Path, typer.Argument(help="From `sluicegate provision begin` on the device.")
 ]
-Devices = Annotated[
-    Path,
-    typer.Option(
-        "--devices",
-        "--registry",
-        "-d",
-        help="Folder of enrolled devices.",
-        envvar="SLUICECTL_DEVICES",
-    ),
-]
 Fleet = Annotated[
     str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
-]
-Broker = Annotated[
-    str,
-    typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER"),
 ]
 BrokerCa = Annotated[
     Path, typer.Option(help="Whose signature the broker's certificate has (PEM).")
@@ -82,7 +69,6 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="The passphrase of the key in its first line; else asked for."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 DAYS = 90
 
 

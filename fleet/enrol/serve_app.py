@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import Annotated
 
-import msgspec
 import typer
 
 from fleet.enrol import authority
-from fleet.enrol.app import DAYS, Days, Devices, Fleet, PassphraseFile, enrol_app
+from fleet.enrol.app import DAYS, Days, Fleet, PassphraseFile, enrol_app
 from fleet.enrol.desk import Desk
 from fleet.enrol.issuing import Issuer
-from fleet.enrol.serve import Server, served
+from fleet.enrol.serve import Server
 from fleet.errors import BadInput
-from fleet.listing import write
 from fleet.registry import load_devices
+from fleet.serving import served, teller
 from fleet.trust.signing import Passphrases
 from fleet.trust.words import (
     Broker,
     Ca,
     Cert,
     CertKey,
+    Devices,
     Json,
     Plain,
     broker_options,
 )
 from protocols.errors import WireError
-from protocols.plain import printable
 from protocols.topics import check_name
 
 
@@ -67,14 +65,7 @@ def enrol_serve(
     name = f"sluicectl-enrol-{fleet}"
     options = broker_options(broker, name, (ca, cert, key), plain=allow_plaintext)
     issuer = Issuer(authority.load(ca_cert, ca_key, Passphrases(passphrase_file)), days)
-
-    def show(what: str, detail: str) -> None:
-        if json:
-            write(msgspec.json.encode({"what": what, "detail": detail}).decode())
-        else:
-            write(f"{what}: {printable(detail)}")
-        sys.stdout.flush()
-
+    show = teller(as_json=json)
     server = Server(fleet, Desk(fleet, devices, issuer), options, show)
     asyncio.run(served(server, seconds))
     return 0

@@ -17,12 +17,13 @@ from fleet.groups import policy_app
 from fleet.listing import write
 from fleet.policy.source import Against
 from fleet.registry import load_devices
+from fleet.serving import served, teller
 from fleet.trust.proposal import add_signature, load_proposal, write_proposal
 from fleet.trust.proposing import Wanted, compiled_of, propose_policy, refuse_errors
 from fleet.trust.publishing import BUNDLE, STAMP, publish
 from fleet.trust.release import Release
 from fleet.trust.repository import Repository
-from fleet.trust.serve import Server, served
+from fleet.trust.serve import Server
 from fleet.trust.shown import print_json, print_proposal, print_status, signed_lines
 from fleet.trust.signing import Passphrases, load_key
 from fleet.trust.words import (
@@ -32,6 +33,7 @@ from fleet.trust.words import (
     Cert,
     CertKey,
     Databases,
+    Devices,
     Json,
     KeysFolder,
     PassphraseFile,
@@ -182,16 +184,7 @@ def policy_publish(
 def policy_serve(
     repository: RepositoryFolder,
     keys: KeysFolder,
-    devices: Annotated[
-        Path,
-        typer.Option(
-            "--devices",
-            "--registry",
-            "-d",
-            help="Folder of enrolled devices.",
-            envvar="SLUICECTL_DEVICES",
-        ),
-    ],
+    devices: Devices,
     broker: Broker,
     seconds: Annotated[
         float, typer.Option(min=0, help="End after so many; 0: at SIGTERM.")
@@ -205,15 +198,8 @@ def policy_serve(
     """Keep the timestamp fresh and answer devices that ask for it. Until SIGTERM."""
     name = f"sluicectl-serve-{secrets.token_hex(6)}"
     options = broker_options(broker, name, (ca, cert, key), plain=allow_plaintext)
-
-    def show(what: str, detail: str) -> None:
-        if json:
-            print_json({"what": what, "detail": detail})
-        else:
-            write(f"{what}: {detail}")
-        sys.stdout.flush()
-
-    server = Server(Release(repository, keys), options, load_devices(devices), show)
+    release, show = Release(repository, keys), teller(as_json=json)
+    server = Server(release, options, load_devices(devices), show)
     asyncio.run(served(server, seconds))
     return 0
 

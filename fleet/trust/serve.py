@@ -9,16 +9,13 @@ beside it is seen within CHECK_S, because the repository's folder is looked at.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import random
-import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from fleet.ending import ended
 from fleet.errors import BadInput, FleetError, Refused, Unavailable
 from fleet.link import connect
+from fleet.serving import Serving
 from fleet.trust.freshness import Answerer
 from fleet.trust.making import DAY_S
 from fleet.trust.publishing import BUNDLE, STAMP
@@ -34,13 +31,12 @@ if TYPE_CHECKING:
     from fleet.trust.release import Release
 
 CHECK_S: Final = 5.0
-PAUSE_S_MAX: Final = 30.0
 STAMP_FILE: Final = f"metadata/{TIMESTAMP}"
 ASKED_AT_ONCE: Final = 200
 ASK_S: Final = 0.2  # for what is kept of one group to come
 
 
-class Server:
+class Server(Serving):
     """One fleet's timestamp server at one broker."""
 
     def __init__(
@@ -54,9 +50,9 @@ class Server:
 
         BadInput where nothing is published yet, or a key is not at hand.
         """
+        super().__init__(show)
         self._release = release
         self._options = options
-        self._show = show
         self._fleet = release.repository.fleet
         key = release.online().timestamp
         if release.repository.standing().timestamp is None:
@@ -65,50 +61,11 @@ class Server:
         self._keys = keys
         self._answerer = Answerer(self._fleet, keys, key)
         self._stamp: tuple[int, bytes] = (0, b"")
-        self._stopped = asyncio.Event()
-        self._away = ""  # said already
 
     @property
     def answered(self) -> int:
         """Return how many devices were answered."""
         return self._answerer.answered
-
-    def stop(self) -> None:
-        """End ``run`` soon."""
-        self._stopped.set()
-
-    async def run(self, seconds: float = 0) -> None:
-        """Serve until ``stop``, or for so many seconds; a broker may go and come."""
-        self._stopped = asyncio.Event()
-        work = asyncio.create_task(self._forever(), name="serve")
-        stopped = asyncio.create_task(self._stopped.wait(), name="serve.stop")
-        try:
-            await asyncio.wait(
-                (work, stopped),
-                timeout=seconds or None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            stopped.cancel()
-            await ended(work)
-        if not work.cancelled():
-            work.result()  # says why
-
-    async def _forever(self) -> None:
-        pause_s = 1.0
-        while True:
-            start_s = time.monotonic()
-            try:
-                await self._connected()
-            except Unavailable as error:
-                if error.reason != self._away:  # once, not at every attempt
-                    self._show("away", error.reason)
-                self._away = error.reason
-            if time.monotonic() - start_s > PAUSE_S_MAX:
-                pause_s = 1.0
-            jitter = random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects, no secret
-            await asyncio.sleep(pause_s * jitter)
-            pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
     async def _connected(self) -> None:
         link = await connect(self._options, session_s=0)
@@ -195,12 +152,3 @@ class Server:
                 await link.publish(topic, body)
                 self._show("answered", device)
         raise Unavailable("mqtt", "the broker went away")
-
-
-async def served(server: Server, seconds: float) -> None:
-    """Run a server until SIGTERM, SIGINT or the end of its time."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread
-            loop.add_signal_handler(number, server.stop)
-    await server.run(seconds)

@@ -37,6 +37,16 @@ NewPassphraseFile = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
+Devices = Annotated[
+    Path,
+    typer.Option(
+        "--devices",
+        "--registry",
+        "-d",
+        help="Folder of enrolled devices.",
+        envvar="SLUICECTL_DEVICES",
+    ),
+]
 Broker = Annotated[
     str, typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER")
 ]

@@ -140,7 +140,7 @@ def test_what_is_away_is_said_once_per_change(
     broker: Broker, founded: Founded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As before the first publish, or without a broker: not at every attempt."""
-    monkeypatch.setattr("fleet.trust.serve.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("fleet.serving.random.uniform", lambda *_: 0.0)
     said: list[tuple[str, str]] = []
     release = Release(founded.repository, founded.keys)
     reasons = ["nothing is published yet"] * 3 + ["it is locked"] * 2

@@ -11,23 +11,19 @@ import contextlib
 import os
 import random
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.adapters.device_key import load_or_create
-from fleet.keys import save
-from fleet.registry import add_device
 from tests.support.broker import needs_mosquitto
 from tests.support.gateway import Gateway
+from tests.support.operators_side import Operator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KILLS = int(os.environ.get("SLUICEGATE_KILLS", "25"))
 BROKER_KILLS = int(os.environ.get("SLUICEGATE_BROKER_KILLS", "5"))
-OPERATOR = "import sys; from fleet.main import main; sys.exit(main())"
 FEED_SPEED = 3.0  # times real time: about 3,000 frames/s on three buses
 
 
@@ -101,22 +97,8 @@ def test_the_operators_own_audit_holds_after_kills(tmp_path: Path) -> None:
     """The same with `sluicectl collect` receipting and `sluicectl audit verify`."""
     rng = random.Random(5)
     with Gateway(tmp_path) as gateway:
-        gateway.collector.mute = True
-        enrolled = tmp_path / "devices"
-        enrolled.mkdir()
-        signer = load_or_create(gateway.state / "device.key", gateway.device)
-        add_device(enrolled, gateway.device, signer.public_key())
-        ledger = ("--ledger", str(tmp_path / "ledger.db"), "-d", str(enrolled))
-        keys = []
-        for one in gateway.keys:
-            save(one, tmp_path / f"{one.name}.key.json")
-            keys += ["-k", str(tmp_path / f"{one.name}.key.json")]
-        broker = f"127.0.0.1:{gateway.broker.port}"
-        collect = ["collect", "--fleet", gateway.fleet, "--broker", broker, *keys]
-        with subprocess.Popen(
-            [sys.executable, "-c", OPERATOR, *collect, *ledger, "--json"],
-            stdout=subprocess.DEVNULL,
-        ) as collector:
+        operator = Operator(gateway, tmp_path)
+        with operator.collecting() as collector:
             gateway.drive(FEED_SPEED)
             for life in range(8):
                 one_life(gateway, rng)
@@ -129,9 +111,6 @@ def test_the_operators_own_audit_holds_after_kills(tmp_path: Path) -> None:
             assert gateway.stop() == 0
             collector.terminate()
             assert collector.wait(20) == 0
-    audit = subprocess.run(
-        [sys.executable, "-c", OPERATOR, "audit", "verify", *ledger],
-        capture_output=True, check=False, text=True,
-    )  # fmt: skip
-    assert audit.returncode == 0, audit.stdout + audit.stderr
-    assert "every check holds" in audit.stdout
+    code, said = operator.audit()
+    assert code == 0, said
+    assert "every check holds" in said

@@ -46,6 +46,16 @@ class Paths:
             return credential_path(self.config_file, name)
         return beside(self.config_file, name)
 
+    def make_state_dir(self) -> Path:
+        """Return the folder of the agent's own, made (0700) where it is not there."""
+        folder = Path(self.of(self.config.state_dir))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or "cannot be made"
+            raise BadInput(self.config_file, "state_dir", reason) from None
+        return folder
+
     def policy(self) -> str | None:
         """Return the policy's file, the name of a shipped one, or None for lockdown."""
         named = self.config.policy

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.cards import load_cards
+from agent.adapters.configuration import read_config
 from agent.adapters.enrolment import enrolled
-from agent.adapters.files import read_limited
 from agent.adapters.mqtt import connect
 from agent.adapters.policy.inbox import PolicyInbox
 from agent.adapters.policy.loader import Paths, load_local, pinned_root
@@ -29,9 +29,7 @@ from agent.adapters.sqlite_connection import connect as open_database
 from agent.adapters.status_client import fetch_page
 from agent.commands.doctor.pem import Handshake, shake_hands
 from agent.commands.parts import mqtt_options
-from agent.config import parse_config
 from agent.errors import Refused, Unavailable
-from agent.limits import CONFIG_BYTES_MAX
 from protocols.topics import down_topic
 
 if TYPE_CHECKING:
@@ -110,9 +108,7 @@ class Context:
     @cached_property
     def paths(self) -> Paths:
         """The configuration, with what an enrolment brings; BadInput."""
-        text = read_limited(self.config_file, CONFIG_BYTES_MAX, "name it with --config")
-        config = parse_config(text, str(self.config_file))
-        return enrolled(Paths(str(self.config_file), config))
+        return enrolled(Paths(str(self.config_file), read_config(self.config_file)))
 
     @property
     def state_dir(self) -> Path:
