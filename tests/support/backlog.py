@@ -134,8 +134,8 @@ class Builder:
             epoch.sequence += 1
             text = os.urandom(size - 256)
             texts = TextBatch(
-                np.array([NUMBER], np.uint32),
                 np.array([self.now_ns + epoch.sequence]),
+                np.array([NUMBER], np.uint32),
                 (text,),
             )
             header = encode_header(
