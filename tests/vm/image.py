@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SUITE: Final = "bookworm"
 # Where user-mode Linux is taken from: the first whose kernel boots here.
-KERNEL_SUITES: Final = ("trixie", "bookworm")
+KERNEL_SUITES: Final = ("forky", "trixie", "bookworm")
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SOURCES: Final = Path("/etc/apt")
 OVERLAY: Final = Path(__file__).with_name("root")
