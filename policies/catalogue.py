@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from policies.errors import nearest, shown
-from policies.quantities import item_glob, specificity
+from policies.quantities import ItemGlob, specificity
 from policies.tables import Role
 from protocols.labels import Form, Geo, Label, Pi, Recognition, Tier
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Sequence
 
     from policies.matching import Matcher
@@ -32,7 +31,7 @@ class _Pattern:
 
     rank: tuple[int, ...]  # larger wins
     text: str
-    match: re.Pattern[str]
+    match: ItemGlob
     number: int  # of the entry or role, in order
 
 
@@ -99,7 +98,7 @@ class CatalogueSet:
                 )
             seen[pattern] = entry.category
             try:
-                match = item_glob(pattern)
+                match = ItemGlob(pattern)
             except ValueError as error:
                 raise document.error(path, str(error)) from None
             literal, stars, letters = specificity(pattern)
@@ -110,7 +109,7 @@ class CatalogueSet:
     def _add_roles(self, document: Document[Catalogue]) -> None:
         for number, role in enumerate(document.model.roles):
             try:
-                match = item_glob(role.item)
+                match = ItemGlob(role.item)
             except ValueError as error:
                 raise document.error(("roles", number, "item"), str(error)) from None
             rank = specificity(role.item)

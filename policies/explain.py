@@ -15,7 +15,7 @@ from policies.compile import DEVICE
 from policies.errors import nearest, shown
 from policies.firewall.explain import rules_about
 from policies.floor import floor_on_item
-from policies.quantities import item_glob
+from policies.quantities import ItemGlob
 from policies.rules import EVERYWHERE, listed
 from policies.tables import NO_RULE
 from policies.words import ACTIONS, KEPT_BACK, condition_words, transform_words
@@ -270,7 +270,7 @@ def mismatches(compiled: Compiled, match: Match, row: int) -> Iterator[str]:
         yield f"category {category} is not under {' or '.join(wanted)}"
     globs = listed(match.item)
     name = items.name[row]
-    if globs and not any(item_glob(one).fullmatch(name) for one in globs):
+    if globs and not any(ItemGlob(one).fullmatch(name) for one in globs):
         yield f"the name does not match {' or '.join(globs)}"
     yield from _label_mismatches(match, label)
 

@@ -15,13 +15,12 @@ from policies.catalogue import is_under
 from policies.derive import POSITION_ROLES, slowest_ns
 from policies.errors import shown
 from policies.firewall.floor import firewall_floor
-from policies.quantities import duration_ns, item_glob, length_m
+from policies.quantities import ItemGlob, duration_ns, length_m
 from policies.rules import LEAVES, listed
 from policies.tables import NO_RULE, Action, Grid
 from protocols.labels import Geo, Pi, Tier
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterator
 
     from policies.compile import Compiled
@@ -60,7 +59,7 @@ class FloorLine:
     """One floor rule with its quantities read."""
 
     rule: FloorRule
-    globs: tuple[re.Pattern[str], ...]
+    globs: tuple[ItemGlob, ...]
     grid_m: float  # 0: no such demand
     rate_ns: int
     action: Action
@@ -83,7 +82,7 @@ def compile_floor(document: Document[Floor]) -> tuple[FloorLine, ...]:
             out.append(
                 FloorLine(
                     rule,
-                    tuple(map(item_glob, listed(rule.match.item))),
+                    tuple(map(ItemGlob, listed(rule.match.item))),
                     0.0 if rule.min_grid is None else length_m(rule.min_grid),
                     0 if rule.max_rate is None else duration_ns(rule.max_rate),
                     Action[(rule.min_action or "allow").upper()],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from policies.catalogue import is_under
-from policies.quantities import item_glob
+from policies.quantities import ItemGlob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,7 +100,7 @@ class Matcher:
         found |= np.unpackbits(bits, count=len(found)).view(np.bool_)
 
     def _matched(self, pattern: str) -> Bool:
-        match = item_glob(pattern).fullmatch
+        match = ItemGlob(pattern).fullmatch
         names = self._names
         numbers = [n for n in self._candidates(pattern) if match(names[n])]
         found = np.zeros(len(names), np.bool_)

@@ -21,7 +21,7 @@ from policies.model_base import (
     Text,
     TierName,
 )
-from policies.quantities import item_glob
+from policies.quantities import ItemGlob
 from protocols.labels import parse_label
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _check_patterns(
 ) -> None:
     for one in [patterns] if isinstance(patterns, str) else patterns or []:
         try:
-            item_glob(one)
+            ItemGlob(one)
         except ValueError as error:
             raise document.error(path, str(error)) from None
     if patterns == []:

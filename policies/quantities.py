@@ -143,12 +143,36 @@ def glob_parts(text: str) -> list[str]:
     return parts
 
 
-def item_glob(text: str) -> re.Pattern[str]:
-    """Return the compiled pattern: ``*`` within one part, ``**`` any number of parts.
+class ItemGlob:
+    """A pattern for items: ``*`` within one part, ``**`` any number of parts.
 
     ``Vehicle.Chassis.**`` is everything below; ``**.Latitude`` is Latitude anywhere.
+    Its expression is compiled when an item begins and ends as the pattern does: of the
+    hundreds in a catalogue most never meet one.
     """
-    parts = glob_parts(text)
+
+    __slots__ = ("_expression", "_head", "_tail", "_text")
+
+    def __init__(self, text: str) -> None:
+        """Check the pattern; ValueError where it is none."""
+        glob_parts(text)
+        self._text = text
+        self._head = text.partition("*")[0]
+        before, _, tail = text.rpartition("*")
+        # Of "**.Latitude" the dot may be missing: ** is any number of parts, or none.
+        self._tail = tail.removeprefix(".") if before.endswith("*") else tail
+        self._expression: re.Pattern[str] | None = None
+
+    def fullmatch(self, item: str) -> bool:
+        """Return whether the pattern is that of this item."""
+        if not (item.startswith(self._head) and item.endswith(self._tail)):
+            return False
+        if self._expression is None:
+            self._expression = re.compile(_expression(glob_parts(self._text)))
+        return self._expression.fullmatch(item) is not None
+
+
+def _expression(parts: list[str]) -> str:
     out = ""
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
@@ -156,7 +180,7 @@ def item_glob(text: str) -> re.Pattern[str]:
             out += r"[^.]+(?:\.[^.]+)*" if last else r"(?:[^.]+\.)*"
         else:
             out += _part(part) + ("" if last else r"\.")
-    return re.compile(out)
+    return out
 
 
 def _part(part: str) -> str:

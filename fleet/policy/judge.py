@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from policies.catalogue import is_under
 from policies.compile import DEVICE
-from policies.quantities import item_glob
+from policies.quantities import ItemGlob
 from policies.rules import listed
 from protocols.labels import Tier, parse_label
 
@@ -111,7 +111,7 @@ def _expected(run: str, one: Expectation, items: Sequence[ScanItem]) -> Judged:
 def _is_meant(one: Expectation, item: ScanItem) -> bool:
     if one.source not in {"", item.source}:
         return False
-    return any(item_glob(glob).fullmatch(item.name) for glob in listed(one.item))
+    return any(ItemGlob(glob).fullmatch(item.name) for glob in listed(one.item))
 
 
 def _is_there(one: Expectation, decision: ScanDecision) -> bool:
@@ -213,7 +213,7 @@ def _is_forbidden(never: Never, item: ScanItem, one: ScanDecision) -> bool:
     if wanted and not any(is_under(one.becomes, prefix) for prefix in wanted):
         return False
     globs = listed(never.item)
-    if globs and not any(item_glob(glob).fullmatch(item.name) for glob in globs):
+    if globs and not any(ItemGlob(glob).fullmatch(item.name) for glob in globs):
         return False
     if never.min_tier and label.tier < Tier[never.min_tier.upper()]:
         return False

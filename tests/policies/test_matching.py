@@ -14,7 +14,7 @@ from policies.catalogue import CatalogueSet, is_under
 from policies.files import shipped_text
 from policies.matching import Matcher
 from policies.parse import parse_catalogue
-from policies.quantities import glob_parts, item_glob
+from policies.quantities import ItemGlob, glob_parts
 from policies.raising.raised import accepts
 from policies.rules import listed
 from tests.policies.building import points_of, policy_of, rule_of
@@ -47,12 +47,12 @@ def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
 def check_names(names: list[str], patterns: list[str]) -> None:
     matcher = Matcher(names)
     for wanted in (patterns, patterns[:1], patterns):
-        globs = [item_glob(one) for one in wanted]
+        globs = [ItemGlob(one) for one in wanted]
         expected = [any(glob.fullmatch(name) for glob in globs) for name in names]
         assert matcher.named(wanted).tolist() == expected
     first = matcher.first_of(patterns)
     for name, number in zip(names, first, strict=True):
-        hits = [n for n, one in enumerate(patterns) if item_glob(one).fullmatch(name)]
+        hits = [n for n, one in enumerate(patterns) if ItemGlob(one).fullmatch(name)]
         assert number == (hits[0] if hits else -1)
 
 
@@ -79,7 +79,7 @@ def test_names_and_what_is_below_one_are_looked_up_and_never_matched(
     def refuse(pattern: str) -> None:
         raise AssertionError(pattern)
 
-    monkeypatch.setattr(matching, "item_glob", refuse)
+    monkeypatch.setattr(matching, "ItemGlob", refuse)
     matcher = Matcher([f"A.B{n}.C" for n in range(100)])
     assert [int(matcher.named([f"A.B{n}.C", "A.D"]).sum()) for n in range(100)] == (
         [1] * 100
@@ -168,7 +168,7 @@ def expected(compiled: Compiled, form: RuleForm) -> list[bool]:
     """Return the items of a rule as each is asked by itself."""
     items = compiled.policy.items
     match = compiled.document.model.rules[form.number].match
-    globs = [item_glob(one) for one in listed(match.item)]
+    globs = [ItemGlob(one) for one in listed(match.item)]
     under = listed(match.category)
     refused = {row for row, _ in form.refused}
     label = accepts(match, items.label).tolist()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.quantities import (
+    ItemGlob,
     duration_ns,
-    item_glob,
     item_name,
     length_m,
     time_window,
@@ -88,7 +88,7 @@ def test_item_names() -> None:
     ],
 )  # fmt: skip
 def test_patterns(pattern: str, hits: list[str], misses: list[str]) -> None:
-    glob = item_glob(pattern)
+    glob = ItemGlob(pattern)
     assert all(glob.fullmatch(name) for name in hits)
     assert not any(glob.fullmatch(name) for name in misses)
 
@@ -96,7 +96,7 @@ def test_patterns(pattern: str, hits: list[str], misses: list[str]) -> None:
 @pytest.mark.parametrize("bad", ["", "A..B", "a**", "**.**.**.**", "A.(x+)+", "A B"])
 def test_what_is_no_pattern(bad: str) -> None:
     with pytest.raises(ValueError, match=r"pattern|alone"):
-        item_glob(bad)
+        ItemGlob(bad)
 
 
 def _matches(pattern: list[str], name: list[str]) -> bool:
@@ -122,7 +122,7 @@ def test_patterns_mean_what_the_slow_reading_says(
 ) -> None:
     if pattern.count("**") > 3:
         return
-    found = item_glob(".".join(pattern)).fullmatch(".".join(name)) is not None
+    found = ItemGlob(".".join(pattern)).fullmatch(".".join(name))
     assert found == _matches(pattern, name)
 
 
@@ -133,14 +133,12 @@ def test_patterns_mean_what_the_slow_reading_says(
     st.text(st.sampled_from("ab"), min_size=1, max_size=12),
 )
 def test_stars_within_a_part_match_what_the_shell_does(part: str, name: str) -> None:
-    found = item_glob(f"Vehicle.{part}").fullmatch(f"Vehicle.{name}") is not None
+    found = ItemGlob(f"Vehicle.{part}").fullmatch(f"Vehicle.{name}")
     assert found == fnmatchcase(name, part)
 
 
 def test_many_stars_take_no_longer_than_one() -> None:
     """Ten of them over forty letters took 20 s, and nothing else ran meanwhile."""
     began_s = time.process_time()
-    assert not item_glob("Vehicle." + "*a" * 90 + "*b").fullmatch(
-        "Vehicle." + "a" * 190
-    )
+    assert not ItemGlob("Vehicle." + "*a" * 90 + "*b").fullmatch("Vehicle." + "a" * 190)
     assert time.process_time() - began_s < 1
