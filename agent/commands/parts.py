@@ -5,8 +5,9 @@ Everything that ``agent/runtime.py`` runs is made here; nothing here awaits.
 
 from __future__ import annotations
 
+import logging
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from agent.adapters.counting import volumes_of
 from agent.adapters.enrolment import enrolled, enrolments_of
 from agent.adapters.eve_file import EveFile, EveLog
 from agent.adapters.files import read_secret
+from agent.adapters.handed import Handed
 from agent.adapters.keeper import Keeper
 from agent.adapters.mails import Mails
 from agent.adapters.modbus.between import Between
@@ -50,7 +52,7 @@ from agent.uplink.scheduler import Scheduler
 from protocols.receipts import RECEIPT_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent.adapters.access import Access
     from agent.adapters.journal import Journal
@@ -68,14 +70,20 @@ if TYPE_CHECKING:
     from agent.evidence import Evidence
     from agent.ports import FrameSource
 
+log = logging.getLogger("sluicegate.start")
+
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a test may want otherwise: time, buses, and who is told of the start."""
+    """What a test may want otherwise: time, buses, and who is told of the start.
+
+    ``handed``: listening sockets that whoever started us has opened.
+    """
 
     clock: WallClock
     open_bus: Callable[[Can, int], FrameSource]
     started: Callable[[Agent], None]
+    handed: Handed = field(default_factory=Handed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,8 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
         store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
         autonomy, uplink.nudge, _room(paths, store),
     )  # fmt: skip
-    between = _between(paths, clock)
+    between = _between(paths, world)
+    now.troubles |= dict(_dismissed(world.handed))
     buses = _buses(config, world, losses, now)
     asked.append(Outside(
         identity, clock, keeper, uplink, losses, autonomy, now, between, buses,
@@ -200,19 +209,30 @@ def _eve(paths: Paths) -> EveLog | None:
     return EveLog(file, EveLines(told.modbus))
 
 
-def _between(paths: Paths, clock: WallClock) -> Between:
+def _between(paths: Paths, world: World) -> Between:
     """Return the proxied links: not open yet, and nobody decides there."""
     links = [
         proxy_link(link, number, paths.of)
         for number, link in enumerate(paths.config.modbus)
         if link.mode == "proxy"
     ]
-    between = Between(links, clock, paths.config.modbus)
+    taken = [world.handed.take((one.listen_host, one.listen_port)) for one in links]
+    links = [
+        replace(link, handed=sock) for link, sock in zip(links, taken, strict=True)
+    ]
+    between = Between(links, world.clock, paths.config.modbus)
     between.taps = [
-        open_tap(tap, paths.config.modbus, between.peers, clock)
+        open_tap(tap, paths.config.modbus, between.peers, world.clock)
         for tap in paths.config.tap
     ]
     return between
+
+
+def _dismissed(handed: Handed) -> Iterator[tuple[str, str]]:
+    """Yield, for the status, what was handed over and is of no use; log it once."""
+    for what, why in handed.dismiss():
+        log.warning("%s %s", what, why)
+        yield what, why
 
 
 def feed_of(paths: Paths, desk: Desk, restored: Restored) -> PolicyFeed:

@@ -21,6 +21,7 @@ from agent import VERSION
 from agent.adapters.clock import SystemClock
 from agent.adapters.configuration import read_config
 from agent.adapters.enrolment import enrolled
+from agent.adapters.handed import Handed
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.journal import Journal
 from agent.adapters.lineage import Lineage
@@ -62,7 +63,7 @@ def main(arguments: list[str], world: World | None = None) -> int:
     hangups = Hangups()
     signal.signal(signal.SIGHUP, hangups.note)  # a reload before we are up is no end
     faulthandler.enable(2)  # who is ended by the watchdog says where it was: no values
-    notifier = Notifier()
+    notifier, handed = Notifier(), Handed.by_systemd()
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
     )
@@ -70,7 +71,7 @@ def main(arguments: list[str], world: World | None = None) -> int:
     root = pinned_root(paths)
     first = None if root else accept(paths)  # with a root, the store is asked first
     paths.make_state_dir()
-    here = world or World(SystemClock(), open_bus, on_signals)
+    here = world or World(SystemClock(), open_bus, on_signals, handed)
     asyncio.run(serve(paths, first, here, notifier, hangups))
     return 0
 

@@ -28,7 +28,7 @@ def _unit(house: House) -> None:
         "Restart": "on-failure", "WatchdogUSec": "30s", "LimitNOFILE": "4096",
         "MemoryMax": str(256 * MIB), "AmbientCapabilities": "", "PrivateDevices": "yes",
         "ProtectSystem": "strict", "ProtectClock": "yes", "Id": "sluicegate.service",
-        "ReadWritePaths": str(house.folder),
+        "ReadWritePaths": str(house.folder), "TriggeredBy": "sluicegate-retry@x.timer",
     }  # fmt: skip
 
 
@@ -39,6 +39,17 @@ def _property(**changes: str) -> Act:
 def _tapped(house: House) -> None:
     _unit(house)
     house.set("interface", '"lo"', "[[tap]] t")
+
+
+def _proxy_unit(house: House) -> None:
+    _unit(house)
+    proxy = {"Id": "sluicegate-proxy.service", "TriggeredBy": "sluicegate-proxy.socket"}
+    house.machine.properties.update(proxy)
+
+
+def _proxied(house: House, listen: str) -> None:
+    house.set("mode", '"proxy"', "[[modbus]] plc")
+    house.set("listen", f'"{listen}"', "[[modbus]] plc")
 
 
 UNIT = [
@@ -100,15 +111,20 @@ UNIT = [
         _unit,
     ),
     Case(
-        "unit.capabilities",
-        "port 502",
+        "unit.sockets",
+        "usual unit",
         "bad",
-        "CAP_NET_BIND_SERVICE",
-        lambda house: [
-            house.set(*one, "[[modbus]] plc")
-            for one in (("mode", '"proxy"'), ("listen", '"127.0.0.1:502"'))
-        ],
+        "is not for sluicegate.service",
+        lambda house: _proxied(house, "127.0.0.1:502"),
         _unit,
+    ),
+    Case(
+        "unit.sockets",
+        "elsewhere",
+        "bad",
+        "sluicegate-proxy.socket does not open [::1]:502",
+        lambda house: _proxied(house, "[::1]:502"),
+        _proxy_unit,
     ),
     Case(
         "unit.clock",

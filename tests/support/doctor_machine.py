@@ -12,10 +12,11 @@ from agent.commands.doctor.host import Disk, Host, Mount
 from protocols.can.netlink import CanLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 GIB = 2**30
+USUAL, SOCKET = "sluicegate.service", "sluicegate-proxy.socket"
 LISTS = {"ReadWritePaths", "AmbientCapabilities"}  # a drop-in adds to them
 
 
@@ -70,6 +71,7 @@ class Machine(Host):
         self.names: set[str] = set()  # that DNS knows not
         self.properties: dict[str, str] = {}
         self.has_helper = True
+        self.opened = ["127.0.0.1:502"]  # by sluicegate-proxy.socket
         self.paused = 0.0
         self.meanwhile: Callable[[], None] = lambda: None
         self.done: list[str] = []  # commands that changed nothing in here
@@ -113,6 +115,10 @@ class Machine(Host):
 
     def unit(self) -> dict[str, str]:
         return dict(self.properties)
+
+    def listening(self, units: Sequence[str]) -> list[str]:
+        assert units == [SOCKET]
+        return self.opened
 
     # --- what it obeys --------------------------------------------------------------
 
@@ -174,7 +180,8 @@ class Machine(Host):
         if words[0] in {"start", "restart"} and self.properties:
             self.properties["ActiveState"] = "active"
         elif "sluicegate-proxy.service" in words:
-            self.properties["AmbientCapabilities"] = "cap_net_bind_service"
+            proxy = {"Id": "sluicegate-proxy.service", "TriggeredBy": SOCKET}
+            self.properties.update(proxy)
         elif words[0] == "enable":
             if "sluicegate-clock.socket" in words:
                 self.has_helper = True
@@ -186,6 +193,11 @@ class Machine(Host):
 
     def _printf(self, words: list[str], command: str) -> None:
         assert words[1] == ">", command
+        if words[2] == f"/etc/systemd/system/{SOCKET}.d/listen.conf":
+            first, *lines = words[0].replace("\\n", "\n").splitlines()
+            assert (first, lines[0]) == ("[Socket]", "ListenStream=")
+            self.opened = [line.removeprefix("ListenStream=") for line in lines[1:]]
+            return
         assert words[2].startswith("/etc/systemd/system/sluicegate.service.d/")
         for line in words[0].replace("\\n", "\n").splitlines()[1:]:
             name, _, value = line.partition("=")
@@ -193,7 +205,9 @@ class Machine(Host):
             self.properties[_shown(name)] = " ".join([*more, _told(value)])
 
     def _mkdir(self, words: list[str], command: str) -> None:
-        assert words == ["-p", "/etc/systemd/system/sluicegate.service.d"], command
+        folders = [f"/etc/systemd/system/{one}.d" for one in (USUAL, SOCKET)]
+        assert words[0] == "-p", command
+        assert words[1:] in ([folder] for folder in folders), command
 
     def _echo(self, words: list[str], command: str) -> None:  # asked as the real one is
         assert words[-1].startswith("/etc/sysctl.d/"), command

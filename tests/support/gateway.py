@@ -138,6 +138,7 @@ class Gateway:
         self.with_broker = with_broker
         self.ready_s = 0.0  # of the last start
         self.process: subprocess.Popen[bytes] | None = None
+        self.passed: tuple[int, ...] = ()  # descriptors for the next start
         self._cars: list[subprocess.Popen[bytes]] = []
         self._udp = free_udp_ports(BUSES)
         self._log = (folder / "agent.log").open("ab")
@@ -198,6 +199,7 @@ class Gateway:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            pass_fds=self.passed,
         )
         return self.process
 

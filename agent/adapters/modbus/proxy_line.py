@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.handed import written
 from agent.adapters.modbus.proxy_core import UP
 from agent.adapters.modbus.proxy_counts import LinkStatistics, copied
 from agent.adapters.modbus.proxy_device import DeviceKeeper, reason
@@ -31,10 +33,13 @@ if TYPE_CHECKING:
     from agent.adapters.modbus.proxy_settings import ProxyLink
     from protocols.modbus.peers import Peers
 
+log = logging.getLogger("sluicegate.proxy")
+
 BACKLOG: Final = 128
 LISTEN_RETRY_S: Final = 1.0  # an address may come later than we do
 DRAIN_LOOK_S: Final = 0.01
 ACCEPT_PAUSE_S: Final = 0.1  # out of descriptors: let some close
+PRIVILEGED: Final = 1024  # ports below it take a capability to bind
 
 
 class MasterSide:
@@ -98,6 +103,8 @@ class Line:
     def listen(self) -> bool:
         """Open the listening socket; False where that does not work now."""
         link = self.link
+        if link.handed is not None:
+            return self._listens_with(link.handed)
         try:
             family, kind, proto, _, address = socket.getaddrinfo(
                 link.listen_host, link.listen_port, type=socket.SOCK_STREAM,
@@ -105,17 +112,26 @@ class Line:
             )[0]  # fmt: skip
             sock = socket.socket(family, kind, proto)
         except OSError as error:
-            self._problem = f"listen: {reason(error)}"
-            return False
+            return self._deaf(error)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setblocking(False)
             sock.bind(address)
             sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
-            self._problem = f"listen: {reason(error)}"
-            return False
+            return self._deaf(error)
+        return self._listens_with(sock)
+
+    def _deaf(self, error: OSError) -> bool:
+        """Say why we cannot listen: in the status; in the log, where it is new."""
+        problem = f"listen: {_refusal(self.link, error)}"
+        if problem != self._problem:
+            log.warning("%s: %s", self.link.name, problem)
+        self._problem = problem
+        return False
+
+    def _listens_with(self, sock: socket.socket) -> bool:
+        sock.setblocking(False)
         self._listener, self._problem = sock, ""
         self.port = sock.getsockname()[1]
         return True
@@ -306,3 +322,14 @@ class Line:
             problem=self._problem or self._device.problem,
             counts=copied(core.counts),
         )
+
+
+def _refusal(link: ProxyLink, error: OSError) -> str:
+    """Return why an address cannot be bound; of a low port, who is to open it."""
+    place = written((link.listen_host, link.listen_port))
+    if error.errno in {errno.EACCES, errno.EPERM} and link.listen_port < PRIVILEGED:
+        return (
+            f"ports below 1024 are opened by systemd, and {place} was not handed over:"
+            f" run sluicegate-proxy.service, with ListenStream={place} in its socket"
+        )
+    return reason(error)

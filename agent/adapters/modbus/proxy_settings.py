@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    import socket
+
     from agent.adapters.modbus.link import LinkConfig
 
 IN_FLIGHT_MAX: Final = (
@@ -76,6 +78,7 @@ class ProxyLink:
     device: LinkConfig
     listen_host: str = "127.0.0.1"
     listen_port: int = 1502  # 0: any; ``ModbusProxy.port`` tells which
+    handed: socket.socket | None = None  # listens there already; ours to close
     # Requests under way to the device at once. Many devices answer only the first of
     # several; reads alone are pipelined, a write always travels alone.
     in_flight: int = 1

@@ -118,13 +118,13 @@ def _listener(context: Context) -> Iterable[Found]:
 def _not_bound(link: Modbus, place: tuple[str, int], error: OSError) -> Found:
     said = f"{place[0]}:{place[1]}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
-        fix = "end what listens there, if it is not the agent: " + run(
+        fix = "end what listens there, if it is not the agent or its socket: " + run(
             f"ss -ltnp sport = :{place[1]}"
         )
         return notice(said, fix, link.name)
     if error.errno == errno.EACCES:
         return skipped(
-            f"port {place[1]} needs CAP_NET_BIND_SERVICE here: see unit.capabilities",
+            f"port {place[1]} is for systemd to open: see unit.sockets",
             link.name,
         )
     fix = put("listen", f"127.0.0.1:{place[1]}", _section(link)) + ", or an own address"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.handed import written
 from agent.commands.doctor.model import Check, bad, good, notice, run, warn
 from agent.config_modbus import listen_address
 
@@ -26,6 +27,7 @@ WRITABLE: Final = ("/var/lib/sluicegate/", "/var/log/sluicegate/", "/run/sluiceg
 USUAL: Final = "sluicegate.service"
 CLOCK: Final = "sluicegate-clock.socket"
 PROXY: Final = "sluicegate-proxy.service"
+SOCKET: Final = "sluicegate-proxy.socket"  # opens ports below 1024 for it
 NONE: Final = frozenset({"", "infinity", "0"})
 TAP_LINES: Final = (
     "AmbientCapabilities=CAP_NET_RAW", "CapabilityBoundingSet=CAP_NET_RAW",
@@ -127,25 +129,58 @@ def _capabilities(context: Context) -> Iterable[Found]:
         return
     given = unit["AmbientCapabilities"].lower().split()
     name = unit["Id"]
-    tapped = any(tap.interface for tap in config.tap)
-    low = any(
-        link.mode == "proxy" and listen_address(link)[1] < PRIVILEGED
-        for link in config.modbus
-    )
-    missing = False
-    if tapped and "cap_net_raw" not in given:
-        missing = True
+    if not any(tap.interface for tap in config.tap):
+        return
+    if "cap_net_raw" in given:
+        yield good(" ".join(given))
+    else:
         said = (
             f"a [[tap]] on an interface needs CAP_NET_RAW, which {name} does not give"
         )
         yield bad(said, drop_in(unit, "taps", *TAP_LINES), "cap_net_raw")
-    if low and "cap_net_bind_service" not in given:
-        missing = True
-        said = f"ports below 1024 need CAP_NET_BIND_SERVICE, which {name} does not give"
+
+
+def _sockets(context: Context) -> Iterable[Found]:
+    """Ports below 1024 are opened by systemd, or bound with a capability."""
+    unit = context.unit
+    places = [
+        written(place)
+        for link in context.paths.config.modbus
+        if link.mode == "proxy" and (place := listen_address(link))[1] < PRIVILEGED
+    ]
+    if not unit or not places or unit["User"] in {"", "root"}:
+        return
+    if "cap_net_bind_service" in unit["AmbientCapabilities"].lower():
+        yield good(f"{unit['Id']} may bind {', '.join(places)} itself")
+        return
+    sockets = [one for one in unit["TriggeredBy"].split() if one.endswith(".socket")]
+    if not sockets:
+        name = unit["Id"]
+        said = f"ports below 1024 are opened by {SOCKET}, which is not for {name}"
         fix = run(f"systemctl disable --now {name}", f"systemctl enable --now {PROXY}")
-        yield bad(said, fix, "cap_net_bind_service")
-    if (tapped or low) and not missing:
-        yield good(" ".join(given))
+        yield bad(said, fix)
+        return
+    opened = context.host.listening(sockets)
+    missing = [place for place in places if place not in opened]
+    if missing:
+        said = f"{', '.join(sockets)} does not open {', '.join(missing)}"
+        yield bad(said, _listen(sockets[0], unit["Id"], places))
+    else:
+        yield good(f"{', '.join(sockets)} opens {', '.join(places)}")
+
+
+def _listen(sockets: str, service: str, places: list[str]) -> str:
+    """Return how to have systemd listen at these addresses, and no others."""
+    folder = f"/etc/systemd/system/{sockets}.d"
+    lines = ["[Socket]", "ListenStream=", *(f"ListenStream={one}" for one in places)]
+    text = "".join(f"{line}\\n" for line in lines)
+    return run(
+        f"mkdir -p {folder}",
+        f"printf '{text}' > {folder}/listen.conf",
+        "systemctl daemon-reload",
+        f"systemctl stop {sockets} {service}",  # no socket is changed under a service
+        f"systemctl start {service}",
+    )
 
 
 def _devices(context: Context) -> Iterable[Found]:
@@ -261,10 +296,18 @@ CHECKS: Final = (
     ),
     Check(
         "unit.capabilities",
-        "capabilities of the unit for taps and ports below 1024",
-        "a tap or a listener does not open",
-        "a drop-in with `AmbientCapabilities`, or `sluicegate-proxy.service`",
+        "capabilities of the unit for taps",
+        "a tap does not open",
+        "a drop-in with `AmbientCapabilities`",
         _capabilities,
+        ("config.parse",),
+    ),
+    Check(
+        "unit.sockets",
+        "whether systemd opens the ports below 1024 that proxied links listen on",
+        "masters cannot connect",
+        f"`{PROXY}`, a drop-in of `{SOCKET}` with `ListenStream`",
+        _sockets,
         ("config.parse",),
     ),
 )

@@ -23,6 +23,8 @@ from agent.adapters.timekeeping import HELPER
 from agent.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.adapters.watch import WallClock
     from protocols.can.netlink import CanLink
 
@@ -30,7 +32,7 @@ UNITS: Final = ("sluicegate.service", "sluicegate-proxy.service")
 UNIT_FIELDS: Final = (
     "Id", "LoadState", "ActiveState", "UnitFileState", "User", "Restart",
     "WatchdogUSec", "LimitNOFILE", "MemoryMax", "AmbientCapabilities",
-    "PrivateDevices", "ProtectSystem", "ReadWritePaths", "ProtectClock",
+    "PrivateDevices", "ProtectSystem", "ReadWritePaths", "ProtectClock", "TriggeredBy",
 )  # fmt: skip
 HELPER_S: Final = 5.0
 SYSTEMCTL_S: Final = 15.0
@@ -159,17 +161,22 @@ class Host:
         """
         if not Path("/run/systemd/system").is_dir():
             return {}
-        found = [one for one in _properties() if one["LoadState"] == "loaded"]
+        said = _shown(UNITS, UNIT_FIELDS)
+        found = [one for one in parse_units(said) if one["LoadState"] == "loaded"]
         found.sort(key=lambda one: one["UnitFileState"] != "enabled")
         found.sort(key=lambda one: one["ActiveState"] == "inactive")
         return found[0] if found else {}
 
+    def listening(self, units: Sequence[str]) -> list[str]:
+        """Return the addresses that socket units open, as 10.0.0.1:502, [::1]:502."""
+        return parse_listening(_shown(units, ("Listen",)))
 
-def _properties() -> list[dict[str, str]]:
-    """Return properties of each variant; Unavailable where systemd does not answer."""
+
+def _shown(units: Sequence[str], fields: Sequence[str]) -> str:
+    """Return what systemd says of units; Unavailable where it does not answer."""
     try:
         done = subprocess.run(  # noqa: S603  # fixed argv, no shell
-            ["systemctl", "show", *UNITS, f"--property={','.join(UNIT_FIELDS)}"],  # noqa: S607  # wherever the system has it
+            ["systemctl", "show", *units, f"--property={','.join(fields)}"],  # noqa: S607  # wherever the system has it
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=SYSTEMCTL_S,
@@ -177,7 +184,13 @@ def _properties() -> list[dict[str, str]]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable("systemd", type(error).__name__) from None
-    return parse_units(done.stdout.decode("utf-8", "replace"))
+    return done.stdout.decode("utf-8", "replace")
+
+
+def parse_listening(text: str) -> list[str]:
+    """Return the addresses of ``Listen=127.0.0.1:502 (Stream)``, a line each."""
+    lines = [line.partition("=") for line in text.splitlines()]
+    return [value.split(" ")[0] for name, _, value in lines if name == "Listen"]
 
 
 def parse_units(text: str) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.vm.guest import Guest
     from tests.vm.host import Host
 
+CAPABILITIES: Final = {"CapEff", "CapBnd", "CapAmb"}
 DROPINS: Final = Path("/etc/systemd/system")
 TIMER: Final = "sluicegate-retry@sluicegate.timer"
 PROXY: Final = """
@@ -253,16 +254,61 @@ def _has_key(folder: str) -> bool:
 
 
 def port_502(g: Guest, site: Site) -> None:
-    """Only the proxy's unit may listen there, and only one of the two runs."""
+    """systemd opens it for the proxy's unit; only one of the two runs."""
     site.configure(BUSES, more=PROXY)
     site.restart()
-    g.until("without the capability it is refused", lambda: "plc1" in site.problems())
+    told = "127.0.0.1:502 was not handed over"
+    g.until("without the socket it is refused", lambda: told in site.problems())
     g.check("nobody listens", not _listens(502))
-    g.run("systemctl", "start", "sluicegate-proxy")
+    g.run("systemctl", "start", "sluicegate-proxy", limit_s=120)
     g.check("the other one ended", not is_up(g, SERVICE))
     g.check("and its timer", not is_up(g, TIMER))
     g.until("the proxy listens on port 502", lambda: _listens(502))
+    g.until("the link has the socket", lambda: "plc1: listen" not in site.problems())
+    pid = _main_pid(g)
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    held = [line.split()[1].strip("0") for line in lines if line[:6] in CAPABILITIES]
+    g.check("without a capability", len(held) == 3 and not any(held), held=held)
+    os.kill(pid, signal.SIGKILL)
+    g.check("killed: a master waits and is not refused", _listens(502))
+    g.until("up again", lambda: _main_pid(g) not in {0, pid}, 120)
+    g.run("systemctl", "restart", "--no-block", "sluicegate-proxy")
+    tries = [_listens_after(0.05) for _ in range(20)]
+    g.check("restarted: a master waits and is not refused", all(tries))
+    g.until("up again", lambda: is_up(g, "sluicegate-proxy"), 120)
+    _elsewhere(g, site)
     g.run("systemctl", "stop", "sluicegate-proxy")
+    g.until("stopped: nobody listens", lambda: not _listens(502))
+    g.check("and no master starts it", not is_up(g, "sluicegate-proxy"))
+
+
+def _listens_after(seconds: float) -> bool:
+    time.sleep(seconds)
+    return _listens(502)
+
+
+def _elsewhere(g: Guest, site: Site) -> None:
+    """An address that is not there yet, by a drop-in of the socket."""
+    text = "[Socket]\nListenStream=\nListenStream=192.0.2.77:502\n"
+    file = dropin(g, "sluicegate-proxy.socket", text)
+    _started_anew(g)
+    lacks = "plc1: listen: ports below 1024 are opened by systemd"
+    g.until("the link has none", lambda: lacks in site.problems())
+    g.until("and that is too much", lambda: "192.0.2.77:502: was" in site.problems())
+    file.unlink()
+    g.run("systemctl", "daemon-reload")
+    _started_anew(g)
+    g.until("on loopback again", lambda: "handed over" not in site.problems())
+
+
+def _started_anew(g: Guest) -> None:
+    for verb in ("stop", "start"):  # no socket is changed under a service
+        g.run("systemctl", verb, "sluicegate-proxy", limit_s=120)
+
+
+def _main_pid(g: Guest) -> int:
+    words = ("show", "sluicegate-proxy", "--property=MainPID", "--value")
+    return int(g.run("systemctl", *words).strip() or 0)
 
 
 def _listens(port: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.doctor.host import Host, parse_units
+from agent.commands.doctor.host import Host, parse_listening, parse_units
 from agent.commands.doctor.pem import public_key_in, public_key_of, shake_hands
 from agent.errors import BadInput
 from tests.support.certificates import certificate, saved
@@ -122,3 +122,8 @@ def test_blocks_of_properties_are_units() -> None:
     assert (one["Id"], one["User"], one["ReadWritePaths"]) == ("a.service", "x", "")
     assert (two["Id"], two["User"], two["LoadState"]) == ("b.service", "y=z", "")
     assert parse_units("") == []
+
+
+def test_addresses_of_a_socket_unit_are_read() -> None:
+    text = "Listen=127.0.0.1:502 (Stream)\nListen=[::1]:502 (Stream)\n\nListen=/x (x)\n"
+    assert parse_listening(text) == ["127.0.0.1:502", "[::1]:502", "/x"]
