@@ -22,7 +22,6 @@ from fleet.files import read_limited, write_new
 from fleet.groups import group, keys_app, policy_app
 from fleet.keys import generate, load, save
 from fleet.ledger import Ledger
-from fleet.link import BrokerOptions, parse_broker, tls
 from fleet.opening import Request, open_all
 from fleet.policy import app as _policy_words  # noqa: F401  # adds its words to policy_app
 from fleet.registry import (
@@ -37,7 +36,17 @@ from fleet.rollout.app import rollout_app
 from fleet.shown import print_card, print_devices, print_reports, shower
 from fleet.trust import publish_app as _publish_words  # noqa: F401  # the same
 from fleet.trust.app import journal_app
-from fleet.trust.words import Devices, Json  # noqa: TC001  # typer reads annotations
+from fleet.trust.words import (
+    Broker,
+    Ca,
+    Cert,
+    CertKey,
+    Devices,
+    Fleet,
+    Json,
+    Plain,
+    broker_options,
+)
 from protocols.errors import WireError
 from protocols.recipients import CARD_BYTES_MAX, encode_card, parse_card
 from protocols.topics import check_name
@@ -152,25 +161,18 @@ def devices_list(registry: Devices, json: Json = False) -> int:
 
 @app.command()
 def collect(
-    fleet: Annotated[
-        str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
-    ],
-    broker: Annotated[
-        str,
-        typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER"),
-    ],
+    fleet: Fleet,
+    broker: Broker,
     keys: KeyFiles,
     devices: Devices,
     ledger: Annotated[Path, typer.Option(help="SQLite file; made where absent.")],
     seconds: Annotated[
         float, typer.Option(min=0, help="End after so many; 0: at SIGTERM.")
     ] = 0,
-    ca: Annotated[str, typer.Option(help="CA certificates (PEM): TLS.")] = "",
-    cert: Annotated[str, typer.Option(help="Our certificate (PEM).")] = "",
-    key: Annotated[str, typer.Option(help="Our certificate's key (PEM).")] = "",
-    allow_plaintext: Annotated[
-        bool, typer.Option(help="Take a far broker without TLS.")
-    ] = False,
+    ca: Ca = "",
+    cert: Cert = "",
+    key: CertKey = "",
+    allow_plaintext: Plain = False,
     client_id: Annotated[str, typer.Option(help="MQTT client id.")] = "",
     json: Json = False,
 ) -> int:
@@ -182,10 +184,7 @@ def collect(
     opened = [load(path) for path in keys]
     known = load_devices(devices)
     name = client_id or f"sluicectl-{fleet}-{opened[0].name}"
-    options = BrokerOptions(
-        *parse_broker(broker), name, ca, cert, key, allow_plaintext=allow_plaintext
-    )
-    tls(options)  # bad files are told before anything begins
+    options = broker_options(broker, name, (ca, cert, key), plain=allow_plaintext)
     book = Ledger(ledger)
     try:
         service = Service(fleet, options, book, Collector(fleet, book, opened, known))

@@ -27,7 +27,12 @@ from fleet.files import write_new
 from fleet.groups import group
 from fleet.link import parse_broker
 from fleet.trust.signing import Passphrases
-from fleet.trust.words import Broker, Devices, Json  # noqa: TC001  # typer reads them
+from fleet.trust.words import (  # noqa: TC001  # typer reads them
+    Broker,
+    Devices,
+    Fleet,
+    Json,
+)
 from protocols.enrolment import encode_answer, heard
 from protocols.errors import WireError
 from protocols.topics import check_name
@@ -38,9 +43,6 @@ enrol_app = group(
 
 RequestFile = Annotated[
     Path, typer.Argument(help="From `sluicegate provision begin` on the device.")
-]
-Fleet = Annotated[
-    str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
 ]
 BrokerCa = Annotated[
     Path, typer.Option(help="Whose signature the broker's certificate has (PEM).")

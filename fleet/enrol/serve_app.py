@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fleet.enrol import authority
-from fleet.enrol.app import DAYS, Days, Fleet, PassphraseFile, enrol_app
+from fleet.enrol.app import DAYS, Days, PassphraseFile, enrol_app
 from fleet.enrol.desk import Desk
 from fleet.enrol.issuing import Issuer
 from fleet.enrol.serve import Server
@@ -23,6 +23,7 @@ from fleet.trust.words import (
     Cert,
     CertKey,
     Devices,
+    Fleet,
     Json,
     Plain,
     broker_options,

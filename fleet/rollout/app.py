@@ -14,9 +14,9 @@ import typer
 
 from fleet.groups import group
 from fleet.rollout.options import (
-    Devices,
     Groups,
     MinAcks,
+    Named,
     Reason,
     RefusedMax,
     RevertedMax,
@@ -57,7 +57,7 @@ def start(
     candidate: Annotated[int, typer.Option(min=1, help="Version of the policy.")],
     upto: Upto = "",
     group_: Groups = None,
-    device: Devices = None,
+    device: Named = None,
     window: Annotated[
         str, typer.Option(help='Hours, such as "Sat,Sun 01:00-05:00 +08:00".')
     ] = "",
@@ -99,7 +99,7 @@ def widen(
     site: Site,
     upto: Upto = "",
     group_: Groups = None,
-    device: Devices = None,
+    device: Named = None,
     any_group: Annotated[
         bool, typer.Option("--any-group", help="For devices of every group.")
     ] = False,

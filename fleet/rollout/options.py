@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleet.rollout.site import Site
+from fleet.trust.words import (  # noqa: TC001  # typer reads the annotations
+    Broker,
+    Ca,
+    Cert,
+    CertKey,
+    Devices,
+    Fleet,
+    Plain,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +28,7 @@ Groups = Annotated[
     list[str] | None,
     typer.Option("--group", help="Only devices of this group; may be repeated."),
 ]
-Devices = Annotated[
+Named = Annotated[
     list[str] | None,
     typer.Option("--device", help="This device, whatever its slot; may be repeated."),
 ]
@@ -39,20 +48,9 @@ Reason = Annotated[str, typer.Option(help="Why: for the signed file and the jour
 
 
 def _site(
-    fleet: Annotated[
-        str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
-    ],
-    broker: Annotated[
-        str,
-        typer.Option(help="host:port of the MQTT 5 broker.", envvar="SLUICECTL_BROKER"),
-    ],
-    devices: Annotated[
-        Path,
-        typer.Option(
-            "--devices", "--registry", "-d", help="Folder of enrolled devices.",
-            envvar="SLUICECTL_DEVICES",
-        ),
-    ],
+    fleet: Fleet,
+    broker: Broker,
+    devices: Devices,
     repository: Annotated[
         Path | None,
         typer.Option(
@@ -71,12 +69,10 @@ def _site(
         Path | None,
         typer.Option(help="Pinned root.json: look without a repository or a key."),
     ] = None,
-    ca: Annotated[str, typer.Option(help="CA certificates (PEM): TLS.")] = "",
-    cert: Annotated[str, typer.Option(help="Our certificate (PEM).")] = "",
-    key: Annotated[str, typer.Option(help="Our certificate's key (PEM).")] = "",
-    allow_plaintext: Annotated[
-        bool, typer.Option("--allow-plaintext", help="Take a far broker without TLS.")
-    ] = False,
+    ca: Ca = "",
+    cert: Cert = "",
+    key: CertKey = "",
+    allow_plaintext: Plain = False,
     client_id: Annotated[str, typer.Option(help="MQTT client id.")] = "",
     json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
     passphrase_file: Annotated[

@@ -37,6 +37,9 @@ NewPassphraseFile = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
+Fleet = Annotated[
+    str, typer.Option(help="Name of the fleet.", envvar="SLUICECTL_FLEET")
+]
 Devices = Annotated[
     Path,
     typer.Option(
