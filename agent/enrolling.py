@@ -9,6 +9,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from protocols.enrolment import Answer
 
 AUTHORITIES_MAX: Final = 512
+ALONE: Final = (
+    "it was installed without its issuer's certificate, so no renewal can be told from"
+    " a stranger's"
+)
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -92,10 +97,30 @@ def check_renewal(answer: Answer, present: Sequence[x509.Certificate]) -> None:
     if answer.broker is not None or answer.root:  # (6)
         raise Refused("renewal", "would change the broker or the trust root")
     (leaf, *_), (old, *above) = parse_chain(answer.chain()), present
-    if not above or not _signed_by(leaf, above[0]):  # (7)
+    if not above:
+        raise Refused("renewal", ALONE)
+    if not _signed_by(leaf, above[0]):  # (7)
         raise Refused("renewal", "is not signed by the authority that issued before")
     if leaf.not_valid_after_utc <= old.not_valid_after_utc:  # (8)
         raise Refused("renewal", "does not last longer than the present one")
+
+
+def renewed(answer: Answer, present: Answer) -> Answer:
+    """Return what takes the place of ``present``; Refused as ``check_renewal``.
+
+    A leaf that comes alone keeps the issuers that stand here: one of them signed it,
+    and the next renewal is held against them.
+    """
+    check_renewal(answer, parse_chain(present.chain()))
+    certificates = answer.certificates
+    if len(certificates) == 1:
+        certificates += present.certificates[1:]
+    return msgspec.structs.replace(
+        answer,
+        certificates=certificates,
+        broker=present.broker,
+        root=present.root,
+    )
 
 
 def _signed_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from agent.adapters.enrolment_changes import changing
 from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
@@ -142,8 +143,12 @@ class EnrolledAccess:
             self.trouble = ""
             # on the disk, so in a thread: the data path does not wait for it
             with contextlib.suppress(Unavailable):  # tried again at the next one
-                await asyncio.to_thread(self._enrolments.prove, self._used)
+                await asyncio.to_thread(self._prove, self._used)
         self.told()
+
+    def _prove(self, name: str) -> None:
+        with changing(self._enrolments) as folder:
+            folder.prove(name)
 
     def turned_away(self, reason: str) -> None:
         """Come with the former one the next time, where the new one is not proved."""

@@ -13,12 +13,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from agent.adapters.certificates import facts
 from agent.adapters.enrolment import RENEWING
+from agent.adapters.enrolment_changes import changing
 from agent.adapters.mqtt import check
-from agent.enrolling import Expected, Times, check_answer, check_renewal
+from agent.enrolling import ALONE, Expected, Times, check_answer, renewed
 from agent.errors import BadInput, Refused, Unavailable
 from agent.uplink.lifetime import PAUSE_NS, Lifetime
 from protocols.enrolment import (
@@ -38,12 +37,12 @@ if TYPE_CHECKING:
     from agent.adapters.steering import Desk
     from agent.ports import Link
     from agent.records import Incoming
-    from protocols.enrolment import Answer, Asked
 
 LOOK_S: Final = 10.0
 AGAIN_NS: Final = 3600 * 1_000_000_000  # a new one that was turned away is tried again
 NOT_REPLACED: Final = "nobody has replaced its file"
 NOT_ANSWERED: Final = "no answer to our request"
+BEGIN: Final = "sluicegate provision begin"
 TROUBLE: Final = "certificate"
 
 
@@ -110,9 +109,15 @@ class Renewing:
         if access.has_changed() and not access.trouble:
             self._tell("")  # a new one is there, and the next connection's
             return
+        why = self._why()
         if self._enrolments is not None and now_ns >= life.renew_ns:
-            await self._ask(life, self._enrolments)
-        self._tell(access.trouble or life.trouble(now_ns, self._why()))
+            present = self._enrolments.current()
+            if present is not None and not present.is_renewable:
+                why = f"{ALONE}: {BEGIN}"
+            else:
+                await self._ask(life, self._enrolments)
+                why = self._why()
+        self._tell(access.trouble or life.trouble(now_ns, why))
 
     # --- what is there ----------------------------------------------------------------
 
@@ -186,15 +191,9 @@ class Renewing:
         waits = self._asked_ns is not None and now_ns - self._asked_ns < pause_ns
         if waits or not desk.uplink.online:
             return
-        signer = desk.identity.signer
         try:
             made = await asyncio.to_thread(
-                enrolments.begin,
-                signer,
-                self._fleet,
-                desk.clock.now_ns(),
-                RENEWING,
-                fresh=self._spoilt,  # the same request would get the same answer
+                self._request, enrolments, desk.clock.now_ns(), fresh=self._spoilt
             )
         except (BadInput, Unavailable) as error:
             self._refused = str(error)
@@ -202,49 +201,50 @@ class Renewing:
         self._asked_ns, self._spoilt = now_ns, False
         desk.publisher.enrol(as_message(made))
 
+    def _request(self, enrolments: Enrolments, now_ns: int, *, fresh: bool) -> bytes:
+        """Return what we ask; ``fresh``: the same would get the same answer again."""
+        signer = self._desk.identity.signer
+        with changing(enrolments) as folder:
+            return folder.begin(signer, self._fleet, now_ns, RENEWING, fresh=fresh)
+
     async def _answered(self, body: bytes) -> None:
         """Hold an answer against what we asked and what we have; install it."""
-        enrolments = self._enrolments
-        assert enrolments is not None  # nobody else subscribes
-        asked = enrolments.asked(RENEWING)
-        present = enrolments.current()
-        if asked is None or present is None:
-            return  # to an earlier request: it came twice
+        desk = self._desk
+        times = Times(desk.clock.now_ns(), desk.watch.past_ns())
         try:
-            answer = self._checked(body, asked)
-            check_renewal(answer, present.chain())
+            leaf = await asyncio.to_thread(self._installed, body, times)
+        except Unavailable as error:
+            self._refused = str(error)
+            return
         except (Refused, BadInput) as error:
             self._refused = f"an answer was refused: {error}"
             self._spoilt = True
             return
-        kept = msgspec.structs.replace(
-            answer, broker=present.answer.broker, root=present.answer.root
-        )
-        try:
-            done = await asyncio.to_thread(enrolments.install, kept, RENEWING)
-            leaf = facts(done.cert_file)
-        except (Unavailable, BadInput) as error:
-            self._refused = str(error)
-            return
+        if leaf is None:
+            return  # to an earlier request: it came twice
         self._refused, self._asked_ns = "", None
-        desk = self._desk
         entry = desk.evidence.certificate(
             desk.clock.now_ns(), bytes.fromhex(leaf.sha256), leaf.not_after_ns
         )
         await desk.keeper.testify(entry)
 
-    def _checked(self, body: bytes, asked: Asked) -> Answer:
-        assert self._enrolments is not None
-        try:
-            answer = decode_answer(body, RENEWAL_BYTES_MAX)
-        except WireError as error:
-            raise Refused("form", error.reason) from None
-        key = self._enrolments.pending_key(RENEWING)
-        expected = Expected(self._device, self._fleet, key, asked.digest)
-        watch = self._desk.watch
-        times = Times(self._desk.clock.now_ns(), watch.past_ns())
-        check_answer(answer, expected, times)
-        return answer
+    def _installed(self, body: bytes, times: Times) -> Certificate | None:
+        """Return the new certificate, in place; None where nothing was asked."""
+        assert self._enrolments is not None  # nobody else subscribes
+        with changing(self._enrolments) as folder:
+            asked, present = folder.asked(RENEWING), folder.current()
+            if asked is None or present is None:
+                return None
+            try:
+                answer = decode_answer(body, RENEWAL_BYTES_MAX)
+            except WireError as error:
+                raise Refused("form", error.reason) from None
+            key = folder.pending_key(RENEWING)
+            check_answer(
+                answer, Expected(self._device, self._fleet, key, asked.digest), times
+            )
+            kept = renewed(answer, present.answer)
+            return facts(folder.install(kept, RENEWING).cert_file)
 
 
 async def _dealt_with(letter: tuple[Link, Incoming]) -> None:

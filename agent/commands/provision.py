@@ -19,12 +19,13 @@ from agent.adapters.certificates import facts
 from agent.adapters.clock import BUILD_FLOOR_NS
 from agent.adapters.configuration import read_config
 from agent.adapters.enrolment import enrolments_of
+from agent.adapters.enrolment_changes import changing
 from agent.adapters.files import read_limited
 from agent.adapters.identities import master_of, signer_of
 from agent.adapters.ownership import as_owner
 from agent.adapters.policy.loader import Paths
 from agent.commands.status import moment
-from agent.enrolling import Expected, Times, check_answer, check_first
+from agent.enrolling import ALONE, Expected, Times, check_answer, check_first
 from agent.errors import BadInput, Refused
 from policies.trust import TrustError
 from policies.trust import begin as pinned
@@ -47,13 +48,15 @@ if TYPE_CHECKING:
 
 def begin(config_file: Path, out: Path, tls_key: str, as_json: bool) -> int:
     """Make what is missing, write the request, tell its fingerprint."""
+    kind = _kind(tls_key)
     paths, folder = _gateway(config_file)
     with as_owner(folder):
         signer = signer_of(paths, create=True)
         master_of(paths)
-        made = enrolments_of(paths).begin(
-            signer, paths.config.fleet, time.time_ns(), kind=_kind(tls_key)
-        )
+        with changing(enrolments_of(paths)) as enrolments:
+            made = enrolments.begin(
+                signer, paths.config.fleet, time.time_ns(), kind=kind
+            )
     asked = open_request_file(made)
     _write_public(out, made)
     if as_json:
@@ -79,8 +82,7 @@ def install(
     """Check an answer against everything we know, and put it in place."""
     paths, folder = _gateway(config_file)
     answer = _answer(answer_file, fingerprint)
-    with as_owner(folder):
-        enrolments = enrolments_of(paths)
+    with as_owner(folder), changing(enrolments_of(paths)) as enrolments:
         done = enrolments.finished(answer)
         if done is None:
             _check(paths, enrolments, answer, answer_file)
@@ -184,11 +186,16 @@ def _told(paths: Paths, done: Installed, as_json: bool) -> int:
             "not_after_ns": leaf.not_after_ns,
             "certificate_sha256": leaf.sha256,
             "root_sha256": pin,
+            "renewable": done.is_renewable,
             "used": paths.config.mqtt.enrolled,
         }
         return _json(told)
     _say(f"certificate: {leaf.subject}, issued by {leaf.issuer}")
     _say(f"valid until: {moment(leaf.not_after_ns)}")
+    if not done.is_renewable:
+        _say(f"no renewal:  {ALONE}.")
+        _say("             Enrol again with an answer that has its issuer in it, too:")
+        _say("             sluicegate provision begin")
     _say(f"broker:      {where}")
     _say(f"trust root:  {spoken(pin) if pin else 'none: policies are local files'}")
     if not paths.config.mqtt.enrolled:

@@ -60,13 +60,23 @@ def issued(asked: Asked, issuer: Issuer, now: dt.datetime) -> list[x509.Certific
 def check_given(
     chain: Sequence[x509.Certificate], asked: Asked, file: Path, now: dt.datetime
 ) -> None:
-    """Return where a certificate that another PKI issued fits; BadInput otherwise."""
+    """Return where a certificate that another PKI issued fits; BadInput otherwise.
+
+    With its issuer: a device takes renewals from who issued before, and nobody else.
+    """
     csr = parse_csr(asked.csr, asked.request.device)
     try:
         check_chain(chain, spki(csr.public_key()), asked.request.device)
         check_time(chain[0], now)
     except WireError as error:
         raise BadInput(str(file), "", error.reason) from None
+    if len(chain) == 1:
+        raise BadInput(
+            str(file),
+            "",
+            "holds the device's certificate alone: it could not be renewed",
+            "put its issuer's certificate behind it: cat DEVICE.pem ISSUER.pem",
+        )
 
 
 def answer_of(

@@ -6,15 +6,17 @@ import base64
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.enrolling import check_renewal
+from agent.enrolling import check_renewal, renewed
 from agent.errors import Refused
-from protocols.enrolment import Answer
+from protocols.enrolment import Answer, Broker
+from protocols.pki import parse_chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,5 +67,15 @@ def test_whoever_passes_a_renewal_on_plants_no_authority_in_it() -> None:
 
 
 def test_a_chain_without_its_issuer_is_renewed_by_nobody() -> None:
-    with pytest.raises(Refused, match="authority that issued before"):
+    with pytest.raises(Refused, match="installed without its issuer's certificate"):
         check_renewal(answer([SECOND, FLEET]), [FIRST])
+
+
+def test_a_leaf_that_comes_alone_keeps_the_issuers_that_are_here() -> None:
+    place = Broker(host="b.example", port=1, ca="PEM")
+    first = msgspec.structs.replace(answer([FIRST, FLEET]), broker=place, root="AAAA")
+    second = renewed(answer([SECOND]), first)
+    assert second.chain() == answer([SECOND, FLEET]).chain()
+    assert (second.broker, second.root) == (place, "AAAA")
+    third = certificate("gw-1", OURS, FLEETS, "north", 300)
+    check_renewal(answer([third, FLEET]), parse_chain(second.chain()))

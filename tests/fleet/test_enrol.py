@@ -112,7 +112,16 @@ def test_a_certificate_of_another_pki_must_fit(
     del some[at : at + 2]
     assert sluicectl([*some, "--cert", foreign]) == 2
     assert "is of another key" in capsys.readouterr().err
-    place.aged(8883, 90, 10)  # `--cert` with one that fits
+    leaf, whole = tmp_path / "leaf.pem", tmp_path / "whole.pem"
+    chain = issued(read_request(request), Issuer(place.authority(), 90), NOW)
+    pems = [one.public_bytes(Encoding.PEM) for one in chain]
+    leaf.write_bytes(pems[0])
+    assert sluicectl([*some, "--cert", str(leaf)]) == 2
+    assert "certificate alone: it could not be renewed" in capsys.readouterr().err
+    assert not (tmp_path / "a.json").exists()
+    whole.write_bytes(b"".join(pems))
+    assert sluicectl([*some, "--cert", str(whole)]) == 0
+    (tmp_path / "a.json").unlink()
     assert sluicectl(some) == 2
     assert "give --ca-cert and --ca-key, or --cert" in capsys.readouterr().err
 

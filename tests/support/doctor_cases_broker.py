@@ -113,6 +113,16 @@ BROKER = [
         mend=(ENROL, _enrol),
     ),
     Case(
+        "tls.renewal",
+        "alone",
+        "warn",
+        "installed without its issuer's certificate",
+        lambda house: house.enrolling.install(house.enrolling.alone(1)),
+        _enrolled,
+        whole=("tls.renewal",),
+        mend=(ENROL, _enrol),
+    ),
+    Case(
         "broker.password",
         "mode",
         "bad",

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +32,7 @@ from fleet.enrol import authority
 from fleet.enrol.issuing import Issuer, issued, read_request
 from fleet.main import run as sluicectl
 from fleet.trust.signing import Passphrases
+from protocols.enrolment import decode_answer, encode_answer
 from tests.support.broker import Broker, Tls
 from tests.support.certificates import saved
 
@@ -106,8 +108,6 @@ class Enrolling:
 
     def install(self, answer: Path) -> int:
         """Install an answer with the fingerprint that its own text has."""
-        from protocols.enrolment import decode_answer
-
         digits = decode_answer(answer.read_bytes()).fingerprint()
         words = ["provision", "install", str(answer), "-c", str(self.config)]
         return sluicegate([*words, "--fingerprint", digits])
@@ -126,6 +126,14 @@ class Enrolling:
         (self.folder / "aged.pem").write_bytes(pem)
         cert = ("--cert", str(self.folder / "aged.pem"))
         assert self.install(self.answer(request, port, *cert)) == 0
+
+    def alone(self, port: int) -> Path:
+        """Ask; return an answer whose certificate comes without its issuer."""
+        out = self.answer(self.begin(), port)
+        whole = decode_answer(out.read_bytes())
+        leaf = msgspec.structs.replace(whole, certificates=whole.certificates[:1])
+        out.write_bytes(encode_answer(leaf))
+        return out
 
     def client(self, name: str) -> tuple[str, str]:
         """Return certificate and key files of another client of the broker."""

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.certificates import Certificate, chain_facts, facts, load_chain
+from agent.adapters.enrolment import enrolments_of
 from agent.commands.doctor.model import Check, bad, enrol, good, put, quoted, run, warn
 from agent.commands.doctor.pem import public_key_in, public_key_of
 from agent.commands.status import moment
 from agent.config import is_loopback
+from agent.enrolling import ALONE
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
@@ -155,6 +157,18 @@ def _expiry(context: Context) -> Iterable[Found]:
         yield good(told)
 
 
+def _renewal(context: Context) -> Iterable[Found]:
+    config = context.paths.config
+    found = enrolments_of(context.paths).current() if config.mqtt.enrolled else None
+    if found is None:
+        return
+    if found.is_renewable:
+        yield good("its issuer is known")
+    else:
+        fix = enrol(context.config_file, config.device)
+        yield warn(f"{found.cert_file}: {ALONE}", fix)
+
+
 def _authority(context: Context) -> Iterable[Found]:
     named = dict(_named(context))
     if not named:
@@ -277,6 +291,14 @@ CHECKS: Final = (
         "enrol again, copy the new certificate",
         _expiry,
         (*FILES, "clock.floor"),
+    ),
+    Check(
+        "tls.renewal",
+        "whether we know who may renew our certificate",
+        "no renewal is taken: the broker does not let us in when it has expired",
+        "enrol again; the answer has the issuer's certificate, too",
+        _renewal,
+        ("config.parse", "broker.enrolment"),
     ),
     Check(
         "tls.authority",

@@ -162,6 +162,36 @@ def test_a_good_answer_is_installed_and_used_at_once(tmp_path: Path) -> None:
     assert (scene.calls, len(scene.entries)) == (["again"], 1)
 
 
+def test_who_came_without_an_issuer_asks_nobody_and_is_told_why(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    assert scene.place.install(scene.place.alone(8883)) == 0
+    scene.connect()
+    scene.clock.ns += 75 * DAY_NS
+    trouble = scene.look()
+    assert not scene.sent  # no answer could be taken
+    assert trouble.startswith("15.0 days left: it was installed without its issuer's")
+    assert trouble.endswith(": sluicegate provision begin")
+    scene.place.enrol(8883)
+    scene.connect()
+    assert scene.look() == "15.0 days left: no answer to our request"
+    assert len(scene.sent) == 1
+
+
+def test_an_answer_of_the_leaf_alone_can_be_renewed_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, age=70)
+    scene.connect()
+    for days in (200, 300):
+        scene.look()
+        whole = scene.answer(days=days)
+        leaf = msgspec.structs.replace(whole, certificates=whole.certificates[:1])
+        assert scene.look(leaf) == ""
+        scene.connect()
+        scene.clock.ns += 140 * DAY_NS
+    assert scene.enrolments.standing().current == "0003"
+
+
 BAD = {
     "another authority": (lambda s: s.answer(by="stranger"), "authority that issued"),
     "shorter": (lambda s: s.answer(days=5), "does not last longer"),

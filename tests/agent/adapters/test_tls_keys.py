@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.adapters.device_key import load_or_create
 from agent.adapters.enrolment import RENEWING, Enrolments
+from agent.adapters.enrolment_changes import changing
 from agent.adapters.tls_keys import csr_of, kind_of, make_key, prepare, tpm_public
 from agent.errors import BadInput, Unavailable
 from agent.main import run as sluicegate
@@ -90,8 +91,9 @@ def test_a_key_that_never_leaves_the_tpm(
         monkeypatch.setenv(TCTI, "device:/dev/null")
         signer = load_or_create(place.state / "device.key", "gw-1")
         now_ns = int(dt.datetime.now(dt.UTC).timestamp() * 1e9)
-        enrolments = Enrolments(place.state)
-        again = open_request_file(enrolments.begin(signer, "north", now_ns, RENEWING))
+        with changing(Enrolments(place.state)) as folder:
+            made_again = folder.begin(signer, "north", now_ns, RENEWING)
+        again = open_request_file(made_again)
         assert again.csr == asked.csr
         assert again.request.tls_key == "tpm2"
         assert again.request.time_ns > asked.request.time_ns

@@ -136,3 +136,17 @@ def test_a_pinned_root_is_not_lost_by_an_answer_without_one(
     again = enrolments.current()
     assert again is not None
     assert again.answer.root == "AAAA"
+
+
+def test_a_certificate_without_its_issuer_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Enrolling(tmp_path)
+    assert place.install(place.alone(8883)) == 0
+    said = capsys.readouterr().out
+    assert "no renewal:  it was installed without its issuer's certificate" in said
+    assert "sluicegate provision begin" in said
+    assert place.shown(capsys)["renewable"] is False
+    place.enrol(8883)
+    assert "no renewal" not in capsys.readouterr().out
+    assert place.shown(capsys)["renewable"] is True

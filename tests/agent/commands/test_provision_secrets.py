@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from agent.adapters import enrolment as adapter
+from agent.adapters import enrolment_changes as adapter
 from agent.adapters.enrolment import Enrolments, Standing
+from agent.adapters.enrolment_changes import changing
 from tests.support.enrolling import ROOT, Enrolling
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def test_a_power_cut_at_any_step_leaves_the_old_or_the_new(
     """The calls that change the disk are counted; the one after so many never ends."""
     place = Enrolling(tmp_path)
     place.enrol(8883)
-    Enrolments(place.state).prove("0001")
+    with changing(Enrolments(place.state)) as folder:
+        folder.prove("0001")
     answer = place.answer(place.begin(), 8884)
     left = [after]
 
