@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 from build_fetch import LOCK, chosen, fetch
-from build_platforms import MACHINES
 from build_sbom import beside
 from build_source import ROOT, cache_folder, tracked
 
@@ -28,14 +27,19 @@ NEEDED: Final = {
     "dh": "debhelper",
     "/usr/bin/python3.11": "python3",
 }
+STRIP: Final = {  # else libraries would not be stripped, and the bytes be others
+    "amd64": ("x86_64-linux-gnu-strip", "binutils-x86-64-linux-gnu"),
+    "arm64": ("aarch64-linux-gnu-strip", "binutils-aarch64-linux-gnu"),
+}
 PASSED: Final = {"PATH", "HOME", "TMPDIR", "SLUICEGATE_DEB_COMPRESSION"}
 RECIPE: Final = "systemd/debian"
 UNIT_FILES: Final = ("sluicegate.sysusers", "sluicegate.tmpfiles")
 
 
-def missing_tools() -> list[str]:
+def missing_tools(architecture: str = "amd64") -> list[str]:
     """Return the Debian packages that the build lacks here."""
-    return [package for tool, package in NEEDED.items() if shutil.which(tool) is None]
+    needed = NEEDED | dict((STRIP[architecture],))
+    return [package for tool, package in needed.items() if shutil.which(tool) is None]
 
 
 def copy_tree(root: Path, into: Path) -> None:
@@ -100,12 +104,12 @@ def build(architecture: str, wheels: Path, version: str, out: Path) -> Path:
 def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(description="Build the Debian package.")
-    parser.add_argument("--architecture", choices=MACHINES, default="amd64")
+    parser.add_argument("--architecture", choices=STRIP, default="amd64")
     parser.add_argument("--version", default="", help="not that of debian/changelog")
     parser.add_argument("--wheels", type=Path, default=cache_folder())
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     asked = parser.parse_args()
-    if missing := missing_tools():
+    if missing := missing_tools(asked.architecture):
         sys.exit(f"the package needs Debian's tools: apt install {' '.join(missing)}")
     wheels = asked.wheels / asked.architecture
     print(build(asked.architecture, wheels, asked.version, asked.out))

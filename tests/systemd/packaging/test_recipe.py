@@ -48,6 +48,12 @@ def test_the_lock_pins_every_dependency_with_hashes() -> None:
     assert set(build_trim.DISTRIBUTIONS) <= set(locked)
 
 
+def test_what_is_built_is_what_control_names() -> None:
+    named = re.search(r"^Architecture: (.+)$", _text("control"), re.MULTILINE)
+    assert named is not None
+    assert {*named[1].split()} == {*build_deb.STRIP}
+
+
 def test_no_room_but_the_gateways_is_copied() -> None:
     assert set(build_tree.PACKAGES) == {"agent", "policies", "protocols"}
 
