@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom oci lock vm-test vm-bench previous clean
+.PHONY: help dev check lint type shape few quick test fuzz demo labels bench soak deb wheel sbom oci lock vm-test vm-test-all vm-bench previous clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,9 @@ soak: $(STAMP) ## run everything for HOURS with outages and kills; rows, picture
 
 vm-test: $(STAMP) ## install, break and cut the package in virtual machines (root, Debian on amd64); `make deb` first
 	$(BIN)/python -m tests.vm
+
+vm-test-all: $(STAMP) ## the same and what is long: units, doctor, search for secrets, docs/operations.md, control
+	$(BIN)/python -m tests.vm --all
 
 vm-bench: $(STAMP) ## measure in a virtual machine: eight full CAN buses, python-can beside; a backlog of 2 GB to its end
 	SLUICEGATE_BIG=1 $(BIN)/python -m tests.vm bench_can8 cuts_backlog

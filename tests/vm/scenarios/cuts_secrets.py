@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.vm.guest import Guest
     from tests.vm.host import Host
 
+LONG: Final = True  # by name, or with --all
 VIN: Final = b"LSVAA4182E2184847"
 LATITUDE, LONGITUDE = 31.2397126, 121.4998312  # of nobody; as a receiver gives them
 RAW: Final = (312_397_126, 1_214_998_312)  # the same, in 1e-7 degrees

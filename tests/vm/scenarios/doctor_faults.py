@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.vm.guest import Guest
     from tests.vm.host import Host
 
+LONG: Final = True  # by name, or with --all
 STEP: Final = re.compile(r"\brun `([^`]+)`")
 RED: Final = frozenset({"bad", "warn", "notice"})
 ROUNDS: Final = 4  # what cannot be read hides what is absent, and that what is down

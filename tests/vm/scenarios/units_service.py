@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.vm.guest import Guest
     from tests.vm.host import Host
 
+LONG: Final = True  # by name, or with --all
 CAPABILITIES: Final = {"CapEff", "CapBnd", "CapAmb"}
 DROPINS: Final = Path("/etc/systemd/system")
 TIMER: Final = "sluicegate-retry@sluicegate.timer"
