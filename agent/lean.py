@@ -14,10 +14,6 @@ from typing import Final
 ABSENT: Final = (
     "asammdf",  # python-can would find it and bring pandas: 100 MiB. No MF4 is read.
 )
-EMPTY: Final = (
-    "cantools.tester",  # asked for by name only; brings python-can
-    "cantools.logreader",
-)
 ANNOTATIONS: Final = (
     "numpy._typing",  # builds types by the thousand that only a type checker reads
     "numpy.typing",  # their public names
@@ -37,7 +33,5 @@ def leave_out() -> None:
     """Stand in for these modules, except where they are loaded already."""
     for name in ABSENT:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None is how Python marks a module as not to be found
-    for name in EMPTY:
-        sys.modules.setdefault(name, ModuleType(name))
     for name in ANNOTATIONS:
         sys.modules.setdefault(name, _Annotations(name))

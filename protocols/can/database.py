@@ -12,15 +12,21 @@ import logging
 import math
 import re
 import struct
+import sys
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 from xml.etree.ElementTree import ParseError
-
-import cantools.database
 
 from protocols.can.database_text import check_bounds, flag_extended
 from protocols.errors import DatabaseError
 from protocols.frames import CAN_EFF_FLAG
+
+# Asked for by cantools itself, by name only; they bring python-can and what it finds.
+for _unused in ("cantools.tester", "cantools.logreader"):
+    sys.modules.setdefault(_unused, ModuleType(_unused))
+
+import cantools.database  # noqa: E402  # after them
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from agent.lean import ABSENT, ANNOTATIONS, EMPTY
+from agent.lean import ABSENT, ANNOTATIONS
 
 LOADED = "import agent.commands.run, json, sys; print(json.dumps(sorted(sys.modules)))"
 
@@ -20,8 +20,12 @@ def _loaded(first: str) -> set[str]:
 
 def test_what_is_left_out_would_be_loaded() -> None:
     whole = _loaded("import sys; sys.modules['asammdf'] = None")
-    assert {*EMPTY, *ANNOTATIONS, *ABSENT} <= whole
-    assert "can" in whole
+    assert {*ANNOTATIONS, *ABSENT} <= whole
+
+
+def test_cantools_brings_python_can_where_it_is_let() -> None:
+    assert "can" in _loaded("import can") & _loaded("import cantools")
+    assert "can" not in _loaded("import protocols.can.database")
 
 
 def test_without_it_the_program_loads_and_is_smaller() -> None:
