@@ -14,13 +14,15 @@ import typer.main
 
 from agent.commands.app import app as sluicegate
 from agent.config import Config, parse_config
-from fleet.app import app as sluicectl
+from fleet.app import load as load_words
+from fleet.groups import app as sluicectl
 from policies.files import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+load_words()
 PROGRAMS = {"sluicegate": sluicegate, "sluicectl": sluicectl}
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda p: p.as_posix()

@@ -10,11 +10,9 @@ import typer
 from fleet.catalogue.filing_shown import Sources, file_all
 from fleet.catalogue.suggest import Wanted, suggest_all
 from fleet.errors import BadInput
-from fleet.groups import group
+from fleet.groups import catalogue_app
 from fleet.policy.source import Against
 from policies.suggest.suggesting import CONFIDENCE_MIN
-
-catalogue_app = group("Catalogues: what signals are, what is filed of them.")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
 

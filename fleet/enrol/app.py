@@ -24,7 +24,7 @@ from fleet.enrol.issuing import (
 from fleet.enrol.shown import print_answer, print_request
 from fleet.errors import BadInput
 from fleet.files import write_new
-from fleet.groups import group
+from fleet.groups import enrol_app
 from fleet.link import parse_broker
 from fleet.trust.signing import Passphrases
 from fleet.trust.words import (  # noqa: TC001  # typer reads them
@@ -36,10 +36,6 @@ from fleet.trust.words import (  # noqa: TC001  # typer reads them
 from protocols.enrolment import encode_answer, heard
 from protocols.errors import WireError
 from protocols.topics import check_name
-
-enrol_app = group(
-    "Devices are enrolled: their requests checked, certificates issued and renewed."
-)
 
 RequestFile = Annotated[
     Path, typer.Argument(help="From `sluicegate provision begin` on the device.")

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from fleet.enrol import authority
-from fleet.enrol.app import DAYS, Days, PassphraseFile, enrol_app
+from fleet.enrol.app import DAYS, Days, PassphraseFile
 from fleet.enrol.desk import Desk
 from fleet.enrol.issuing import Issuer
 from fleet.enrol.serve import Server
 from fleet.errors import BadInput
+from fleet.groups import enrol_app
 from fleet.registry import load_devices
 from fleet.serving import served, teller
 from fleet.trust.signing import Passphrases

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fleet.groups import group
+from fleet.groups import rollout_app
 from fleet.rollout.options import (
     Groups,
     MinAcks,
@@ -46,8 +46,6 @@ from fleet.rollout.steps import (
     started,
     widened,
 )
-
-rollout_app = group("Rollouts: a policy to 1 % of the fleet, to everybody, or back.")
 
 
 @rollout_app.command("start")

@@ -10,7 +10,7 @@ import typer
 
 from fleet.errors import BadInput
 from fleet.files import read_limited
-from fleet.groups import group, keys_app
+from fleet.groups import journal_app, keys_app
 from fleet.policy.source import Against
 from fleet.trust.founding import Founding, found, rotate
 from fleet.trust.journal import check_journal
@@ -30,8 +30,6 @@ from fleet.trust.words import (
 from protocols.errors import WireError
 from protocols.tlog.checkpoint import NOTE_BYTES_MAX
 from protocols.topics import check_name
-
-journal_app = group("The operator's own log: who signed and published what.")
 
 PEOPLE = ("signer-1", "signer-2", "signer-3")
 ROOTS = ("root-1", "root-2", "root-3")
