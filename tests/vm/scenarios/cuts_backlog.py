@@ -28,7 +28,8 @@ def host(h: Host) -> None:
     """Fill, switch off, boot: the page cache is empty and the service starts itself."""
     disk = h.disk()
     h.run("fill", disk, limit_s=900, power_off=True)
-    h.run("guest", disk, limit_s=600, whole="SLUICEGATE_BIG" in os.environ)
+    whole = "SLUICEGATE_BIG" in os.environ
+    h.run("guest", disk, limit_s=3600 if whole else 600, whole=whole)
 
 
 def fill(g: Guest) -> None:
