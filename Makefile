@@ -80,10 +80,10 @@ vm-test: $(STAMP) ## install, break and cut the package in virtual machines (roo
 	$(BIN)/python -m tests.vm
 
 vm-test-all: $(STAMP) ## the same and what is long: units, doctor, search for secrets, docs/operations.md, control
-	$(BIN)/python -m tests.vm --all
+	$(BIN)/python -m tests.vm --all --limit 3600
 
 vm-bench: $(STAMP) ## measure in a virtual machine: eight full CAN buses, python-can beside; a backlog of 2 GB to its end
-	SLUICEGATE_BIG=1 $(BIN)/python -m tests.vm bench_can8 cuts_backlog
+	SLUICEGATE_BIG=1 $(BIN)/python -m tests.vm bench_can8 cuts_backlog --limit 7200
 
 previous: $(STAMP) ## build dist/previous/sluicegate_0.0.9_amd64.deb, which `make vm-test` upgrades from
 	$(BIN)/python systemd/build_deb.py --version 0.0.9 --out dist/previous

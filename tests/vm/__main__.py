@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SCENARIOS: Final = Path(__file__).with_name("scenarios")
 SIDE_BY_SIDE: Final = 2
 LIMIT_S: Final = 1500  # for all of it: then every machine is killed
+DISKS_KEPT: Final = 2  # one for each package that was tried
 FIRST: Final = "install"  # what it leaves on its disk is what the others start from
 BOOT_LIMIT_S: Final = 120
 TAIL_LINES: Final = 40
@@ -146,6 +147,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="the long ones, too")
     parser.add_argument("--require", action="store_true", help="a skip is a failure")
     parser.add_argument("--list", action="store_true", help="name the scenarios")
+    parser.add_argument("--limit", type=int, default=LIMIT_S, help="seconds for all")
     asked = parser.parse_args(arguments)
     if unknown := sorted(set(asked.names) - set(scenario_names())):
         parser.error(f"no scenario {', '.join(unknown)}; --list names them")
@@ -165,9 +167,20 @@ def run_all(bench: Bench, names: list[str], kept: Path) -> list[Told]:
             part = kept.with_suffix(f".{os.getpid()}")
             copy_disk(bench.folder / FIRST / "disk" / "cow", part)
             part.rename(kept)
+            forget(kept)
         bench.installed = kept
         beside += [pool.submit(bench.run, name) for name in rest]
         return [future.result() for future in beside]
+
+
+def forget(kept: Path) -> None:
+    """Remove the disks of packages that were tried long ago, but not this one."""
+    disks = sorted(
+        kept.parent.glob("disk-*"), key=lambda one: one.stat().st_mtime, reverse=True
+    )
+    for old in disks[DISKS_KEPT:]:
+        if old != kept:
+            old.unlink(missing_ok=True)
 
 
 def is_bare(name: str) -> bool:
@@ -215,13 +228,17 @@ def main(arguments: list[str]) -> int:
 
     # Machines end with the thread that started them: nothing else is to be undone.
     def aborted(number: int, frame: FrameType | None) -> None:
+        why = f"not done in {asked.limit} s (--limit)"
+        if number != signal.SIGALRM:
+            why = f"ended by {signal.Signals(number).name}"
+        os.write(2, f"vm-test: {why}\n".encode())
         if not asked.keep:
             shutil.rmtree(folder, ignore_errors=True)
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, aborted)
-    signal.alarm(LIMIT_S)
+    signal.alarm(asked.limit)
     try:
         packages, key = package_folder(folder, asked.deb, asked.previous)
         bench = Bench(folder, image, packages)

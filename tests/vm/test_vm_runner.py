@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -165,3 +166,11 @@ def test_a_limit_is_kept(tmp_path: Path) -> None:
     with pytest.raises(Ended, match="within"):
         machine.until("up", 0.01)
     machine.cut()
+
+
+def test_disks_of_packages_tried_long_ago_go(tmp_path: Path) -> None:
+    for number, name in enumerate("abcd"):
+        (tmp_path / f"disk-{name}").touch()
+        os.utime(tmp_path / f"disk-{name}", (number, number))
+    runner.forget(tmp_path / "disk-a")
+    assert {one.name for one in tmp_path.iterdir()} == {"disk-a", "disk-c", "disk-d"}
