@@ -38,6 +38,14 @@ def test_the_shipped_configuration_is_lockdown_on_loopback() -> None:
     assert config.metrics.socket == "/run/sluicegate/status.sock"
 
 
+def test_the_hint_at_enrolment_is_what_the_daemon_takes() -> None:
+    text = _text("config/sluicegate.toml")
+    head, section = text.split("[mqtt]")[0], text.split("[mqtt]")[1]
+    hint, rest = section.split("host =")[0], section[section.index("[metrics]") :]
+    told = f"{head}[mqtt]{hint.replace('# enrolled', 'enrolled')}\n{rest}"
+    assert parse_config(told.encode(), "here").mqtt.enrolled
+
+
 def test_the_lock_pins_every_dependency_with_hashes() -> None:
     locked = build_fetch.locked(DEBIAN / "requirements.lock")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
