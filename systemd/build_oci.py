@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -22,6 +25,7 @@ from build_fetch import LOCK, chosen
 from build_sbom import of_image, written
 from build_source import ROOT, cache_folder, source_epoch, version
 
+BY_THE_WAY: Final = ("container", "container_config", "parent")  # nobody needs them
 BASE: Final = "localhost/sluicegate-base"
 PYTHON: Final = "python3,libstdc++6,libgcc-s1,zlib1g"
 
@@ -38,23 +42,56 @@ def make_base(folder: Path) -> str:
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
-        "bookworm", str(folder / "base.tar"),
-        SOURCE_DATE_EPOCH=str(source_epoch()),
+        "bookworm", str(folder / "context" / "base.tar"),
+        SOURCE_DATE_EPOCH=str(source_epoch()), PYTHONHASHSEED="0",
     )  # fmt: skip
-    (folder / "Containerfile").write_text("FROM scratch\nADD base.tar /\n")
-    image(folder, folder / "Containerfile", BASE)
+    recipe = folder / "Containerfile"
+    recipe.write_text("FROM scratch\nADD base.tar /\n")
+    image(folder, recipe, BASE)
+    (folder / "context" / "base.tar").unlink()
     return BASE
 
 
-def image(context: Path, recipe: Path, name: str, *arguments: str) -> None:
+def buildah(folder: Path, *words: str) -> None:
+    """Run buildah on images of its own in ``folder``: what the machine has stays so."""
+    places = (f"--root={folder / 'images'}", f"--runroot={folder / 'run'}")
+    run("buildah", "--storage-driver=vfs", *places, *words)
+
+
+def image(folder: Path, recipe: Path, name: str, *arguments: str) -> None:
     """Build one image; the same files give the same layers."""
     told = [f"--build-arg={one}" for one in arguments]
-    run(
-        "buildah", "bud", "--isolation", "chroot", "--format", "docker",
-        "--layers=false",
-        "--timestamp", str(source_epoch()), "--file", str(recipe), "--tag", name, *told,
-        str(context),
+    buildah(
+        folder, "bud", "--isolation=chroot", "--format=docker", "--layers=false",
+        f"--timestamp={source_epoch()}", f"--file={recipe}", f"--tag={name}", *told,
+        str(folder / "context"),
     )  # fmt: skip
+
+
+def settle(archive: Path, place: Path) -> None:
+    """Write the image without what is another in each build: names of containers."""
+    with tarfile.open(archive) as old, tarfile.open(place, "w") as new:
+        manifest = json.loads(_member(old, "manifest.json"))
+        config = json.loads(_member(old, manifest[0]["Config"]))
+        for name in BY_THE_WAY:
+            config.pop(name, None)
+        config["config"]["Hostname"] = ""
+        text = json.dumps(config, sort_keys=True).encode()
+        manifest[0]["Config"] = f"{hashlib.sha256(text).hexdigest()}.json"
+        files = {manifest[0]["Config"]: text}
+        files |= {name: _member(old, name) for name in manifest[0]["Layers"]}
+        files["manifest.json"] = json.dumps(manifest, sort_keys=True).encode()
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime = len(data), source_epoch()
+            new.addfile(entry, io.BytesIO(data))
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    found = archive.extractfile(name)
+    if found is None:
+        raise SystemExit(f"{name} is no file of the image")
+    return found.read()
 
 
 def build(base: str, deb: Path, out: Path) -> Path:
@@ -62,13 +99,18 @@ def build(base: str, deb: Path, out: Path) -> Path:
     name = f"localhost/sluicegate:{version()}"
     place = out / f"sluicegate-{version()}.docker.tar"
     place.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sluicegate-oci-") as folder:
-        context = Path(folder)
-        base = base or make_base(context)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sluicegate-oci-") as scratch:
+        folder = Path(scratch)
+        context = folder / "context"
+        context.mkdir()
+        base = base or make_base(folder)
         shutil.copyfile(deb, context / deb.name)
         recipe = ROOT / "systemd" / "Containerfile"
-        image(context, recipe, name, f"BASE={base}", f"DEB={deb.name}")
-    run("buildah", "push", "--quiet", name, f"docker-archive:{place}:{name}")
+        image(folder, recipe, name, f"BASE={base}", f"DEB={deb.name}")
+        archive = folder / "image.tar"
+        buildah(folder, "push", "--quiet", name, f"docker-archive:{archive}:{name}")
+        settle(archive, place)
     wheels = chosen(cache_folder() / "amd64", LOCK)
     digest = hashlib.sha256(place.read_bytes()).hexdigest()
     told = written(of_image(wheels, version(), digest))
