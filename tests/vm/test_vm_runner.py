@@ -146,7 +146,7 @@ def test_the_console_is_waited_for_line_by_line(tmp_path: Path) -> None:
 
 def test_a_panic_ends_the_wait(tmp_path: Path) -> None:
     machine = _machine(
-        tmp_path, "echo '[    1.5] Kernel panic - not syncing'; sleep 60"
+        tmp_path, "echo '[    1.5] Kernel panic - not syncing'; exec sleep 60"
     )
     with pytest.raises(Ended, match="panicked"):
         machine.until("never", 10)
