@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from agent.lean import ABSENT, ANNOTATIONS
+
+pytestmark = pytest.mark.slow  # programs of their own, with everything that they find
 
 LOADED = "import agent.commands.run, json, sys; print(json.dumps(sorted(sys.modules)))"
 
