@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, count
 from typing import TYPE_CHECKING, Final
 
 from policies.quantities import NAME_CHARACTERS_MAX
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _PART: Final = re.compile(r"[^A-Za-z0-9]+")
 _NAME_PART_MAX: Final = 80
+NUMBER_CHARACTERS: Final = 8  # room for _2 and so on
 
 
 class Namer:
@@ -33,11 +35,13 @@ class Namer:
         own, group = camel(facts.name), camel(facts.group)
         plain = _filled(proposal.form.replace("{Group}", group), own, facts.name)
         parent = plain.rpartition(".")[0] or "Vehicle"
-        choices = [plain, f"{parent}.{own}", f"{parent}.{group}.{own}"]
-        choices += [f"{parent}.{group}.{own}_{n}" for n in range(2, 10_000)]
-        found = next(one for one in choices if one not in self._given)
+        full = f"{parent}.{group}.{own}"[: NAME_CHARACTERS_MAX - NUMBER_CHARACTERS]
+        numbered = (f"{full}_{number}" for number in count(2))
+        choices = chain((plain, f"{parent}.{own}", full), numbered)
+        cut = (one[:NAME_CHARACTERS_MAX] for one in choices)
+        found = next(one for one in cut if one not in self._given)
         self._given.add(found)
-        return found[:NAME_CHARACTERS_MAX]
+        return found
 
 
 def camel(name: str) -> str:
