@@ -16,7 +16,15 @@ import msgspec
 
 from agent.config_modbus import modbus_problems
 from agent.errors import BadInput
-from agent.limits import CONFIG_BYTES_MAX, SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MIN
+from agent.limits import (
+    CONFIG_BYTES_MAX,
+    EVIDENCE_DAYS_MAX,
+    EVIDENCE_DAYS_MIN,
+    RETAINED_BYTES_DEFAULT,
+    RETAINED_BYTES_MIN,
+    SPOOL_BYTES_DEFAULT,
+    SPOOL_BYTES_MIN,
+)
 from protocols.acks import GROUPS_MAX
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
@@ -128,6 +136,18 @@ class Spool(Strict, frozen=True, kw_only=True):
     live_share: float = 0.75  # of the send window; the rest goes to the backlog
 
 
+class Retained(Strict, frozen=True, kw_only=True):
+    """Byte cap of what a policy keeps on the device (`keep`)."""
+
+    max_bytes: Annotated[int, msgspec.Meta(le=2**62)] = RETAINED_BYTES_DEFAULT
+
+
+class Evidence(Strict, frozen=True, kw_only=True):
+    """How long the evidence log stays on the device, once a collector has it."""
+
+    keep_days: Annotated[int, msgspec.Meta(le=EVIDENCE_DAYS_MAX)] = EVIDENCE_DAYS_MIN
+
+
 class Metrics(Strict, frozen=True, kw_only=True):
     """Prometheus text and status; a unix socket by default, or a loopback port."""
 
@@ -173,6 +193,8 @@ class Config(Strict, frozen=True, kw_only=True):
     tap: list[Tap] = []
     mqtt: Mqtt = Mqtt()
     spool: Spool = Spool()
+    retained: Retained = Retained()
+    evidence: Evidence = Evidence()
     metrics: Metrics = Metrics()
     trust: Trust = Trust()
     identity: Identity = Identity()
@@ -238,10 +260,7 @@ def _check(config: Config, file: str) -> None:
         if names.count(name) > 1:
             raise BadInput(file, "can, modbus, tap", f"two sources are named {name}")
     _check_can(config, file)
-    if config.spool.max_bytes < SPOOL_BYTES_MIN:
-        raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
-    if not 0.0 < config.spool.live_share < 1.0:
-        raise BadInput(file, "spool.live_share", "must lie between 0 and 1")
+    _check_kept(config, file)
     for place, reason in modbus_problems(config.modbus, config.tap):
         raise BadInput(file, place, reason)
     _check_trust(config, file)
@@ -258,6 +277,18 @@ def _check(config: Config, file: str) -> None:
         )
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         raise BadInput(file, "mqtt", "cert_file and key_file go together")
+
+
+def _check_kept(config: Config, file: str) -> None:
+    if config.spool.max_bytes < SPOOL_BYTES_MIN:
+        raise BadInput(file, "spool.max_bytes", f"below {SPOOL_BYTES_MIN}")
+    if not 0.0 < config.spool.live_share < 1.0:
+        raise BadInput(file, "spool.live_share", "must lie between 0 and 1")
+    if config.retained.max_bytes < RETAINED_BYTES_MIN:
+        raise BadInput(file, "retained.max_bytes", f"below {RETAINED_BYTES_MIN}")
+    if config.evidence.keep_days < EVIDENCE_DAYS_MIN:
+        reason = f"below {EVIDENCE_DAYS_MIN}: logs are kept for six months (MIITM 25)"
+        raise BadInput(file, "evidence.keep_days", reason)
 
 
 def _check_can(config: Config, file: str) -> None:

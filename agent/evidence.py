@@ -15,6 +15,7 @@ an entry's life (DESIGN section 9): commit, sign, store, publish.
     consent.state  a consent is on, off or was refused: by which role, and until when
     loss.rec    something was lost: cause and count
     destroy.rec something was deleted on purpose: rule and count
+    log.prune   entries older than their retention were deleted on the device
     admin.op    a certificate was put in place: which, and until when it is valid
     stop        the end of a clean run
 """
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         SpoolRecord,
         VerdictRow,
     )
+    from agent.store.retention import Pruning
     from agent.store.salvage import Break
     from policies.tables import CompiledPolicy
 
@@ -303,6 +305,17 @@ class Evidence:
             "spool_lost": found.spool_lost,
         }
         return self.entry("loss.rec", now_ns, facts)
+
+    def pruned(self, now_ns: int, gone: Pruning, keep_days: int, number: int) -> bytes:
+        """Return the record of entries deleted here: which, and the tree they made."""
+        facts: dict[str, Fact] = {
+            "first": gone.first,
+            "end": gone.end,
+            "count": gone.end - gone.first,
+            "root": gone.root,
+            "keep_days": keep_days,
+        }
+        return self.entry("log.prune", now_ns, facts, number)
 
     def certificate(self, now_ns: int, sha256: bytes, expires_ns: int) -> bytes:
         """Return the record of a renewed certificate: its digest, never its key."""

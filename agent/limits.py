@@ -22,12 +22,20 @@ MQTT_BYTES_MAX: Final = 1536 * 1024
 SPOOL_BYTES_DEFAULT: Final = 512 * 1024 * 1024
 SPOOL_BYTES_MIN: Final = 4 * 1024 * 1024
 RETAINED_BYTES_DEFAULT: Final = 256 * 1024 * 1024
+RETAINED_BYTES_MIN: Final = 4 * 1024 * 1024
 RESERVE_BYTES: Final = 16 * 1024 * 1024  # of the disk, so that evidence has room
 WAL_BYTES_MAX: Final = 16 * 1024 * 1024  # SQLite's log is cut to it
 ROOM_STEP_BYTES: Final = 256 * 1024  # caps change by so much when the disk is short
 SPOOL_BYTES_HELD_MIN: Final = 1024 * 1024  # room for what is never shed
 SEND_WINDOW: Final = 64  # unacknowledged MQTT messages
 EVIDENCE_ENTRIES_A_MESSAGE: Final = 512
+EVIDENCE_DAYS_MIN: Final = 190  # DESIGN section 9; the law says six months
+EVIDENCE_DAYS_MAX: Final = 3650
+# Never pruned, however old: what policies were confirmed is read from them if all else
+# is lost (adapters/policy/floors.py). Days of an ordinary log, some 7 MiB.
+EVIDENCE_ENTRIES_KEPT_MIN: Final = 16_384
+PRUNED_AT_ONCE: Final = 256  # entries in one transaction: nobody waits for long
+PRUNINGS_A_TURN: Final = 16  # of the clockwork, 5 s: 819 entries/s
 EVIDENCE_BYTES_A_MESSAGE: Final = 512 * 1024  # a reader takes pages of 1 MiB
 
 HELD_SAMPLES_MAX: Final = 1_000_000  # samples waiting inside transforms, all rules

@@ -229,3 +229,5 @@ class StoreStatistics:
     evidence_sent: int
     evicted_records: int
     retained_records: int
+    evidence_first: int = 0  # entries before this one were pruned
+    evidence_bytes: int = 0  # of the entries that are here

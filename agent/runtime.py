@@ -232,6 +232,8 @@ class Agent:
             self._sources.look()
             self._steering.look_at_cards()
             await desk.keeper.look_at_room()
+            if self._watch.ok:
+                await desk.keeper.look_at_evidence(desk.clock.now_ns())
             mono_ns = desk.clock.monotonic_ns()
             interval_ns = self._now.accepted.compiled.policy.telemetry_ns
             if mono_ns >= next_snapshot_ns:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent.evidence import Evidence
     from agent.ports import Clock
     from agent.records import Commit, Eviction
+    from agent.store.retention import Pruning
     from agent.store.salvage import Break
 
 P = ParamSpec("P")
@@ -46,6 +47,12 @@ class Journal:
         self._next += 1
         now_ns = self._clock.now_ns()
         return self._evidence.let_go(now_ns, cause, lost, self._next - 1)
+
+    def pruned(self, gone: Pruning, keep_days: int) -> bytes:
+        """Return the entry of what was pruned, within its transaction."""
+        self._next += 1
+        now_ns = self._clock.now_ns()
+        return self._evidence.pruned(now_ns, gone, keep_days, self._next - 1)
 
     def broken(self, found: Break) -> bytes:
         """Return the entry of a damaged store; called while it is opened."""

@@ -16,6 +16,7 @@ from agent.adapters.counting import book_of
 from agent.adapters.ending import unbroken
 from agent.errors import Unavailable
 from agent.firewall.book import FirewallBook
+from agent.limits import PRUNINGS_A_TURN
 from agent.records import Commit, Rank, SpoolRecord
 from agent.store.documents import FIREWALL, closed
 from agent.telemetry.counters import Counters
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.journal import Journal
     from agent.adapters.moves import Moves
+    from agent.adapters.pruning import Pruner
     from agent.adapters.room import Room
     from agent.adapters.sqlite_store import SqliteStore
     from agent.adapters.store_thread import StoreThread
@@ -58,6 +60,7 @@ class Keeper:
         autonomy: Autonomy,
         committed: Callable[[], None],
         room: Room | None = None,
+        pruner: Pruner | None = None,
     ) -> None:
         """``committed`` is called after every commit: there is something to send."""
         self.store = store
@@ -73,6 +76,7 @@ class Keeper:
         self._autonomy = autonomy
         self._committed = committed
         self._room = room
+        self._pruner = pruner
         self._snapped_ns = clock.now_ns()
         self._last_ns = clock.monotonic_ns()
         self._held = 0
@@ -142,6 +146,17 @@ class Keeper:
         if self._room is not None:
             with contextlib.suppress(Unavailable):  # told by who has to write
                 await unbroken(self._thread.run(self._journal.call, self._room.look))
+
+    async def look_at_evidence(self, now_ns: int) -> None:
+        """Prune what of the log is over its retention; ``now_ns`` is believed."""
+        pruner = self._pruner
+        if pruner is None:
+            return
+        with contextlib.suppress(Unavailable):  # told by who has to write
+            await unbroken(self._thread.run(pruner.look, now_ns))
+            for _ in range(PRUNINGS_A_TURN):  # others have their turn between two
+                if not await unbroken(self._thread.run(pruner.step)):
+                    return
 
     async def _gave_way(self) -> bool:
         """Make room on a disk that refuses; tell whether anything went."""

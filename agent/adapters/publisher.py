@@ -166,10 +166,8 @@ class Publisher:
         pages = self._pages
         if not pages.may_send(self._clock.monotonic_ns()):
             return False
-        start = pages.sent
-        entries = await thread.run(
-            store.evidence_since, start, EVIDENCE_ENTRIES_A_MESSAGE
-        )
+        before = pages.sent
+        start, entries = await thread.run(_next_entries, store, before)
         due = self._is_due()
         if not entries and not (due and start):
             return False
@@ -182,7 +180,7 @@ class Publisher:
             self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
             return False
         self._pause_s = PAGE_EVERY_S
-        if pages.sent == start:  # else a receipt has moved it meanwhile
+        if pages.sent == before:  # else a receipt has moved it meanwhile
             pages.taken(end)
         if due:
             self._checkpointed_ns = self._clock.monotonic_ns()
@@ -195,7 +193,12 @@ class Publisher:
         return self._clock.monotonic_ns() - last >= self.checkpoint_ns
 
     def _sign(self, store: SqliteStore, size: int) -> bytes:
-        """Sign the tree of the first ``size`` entries and keep the note, durably."""
+        """Sign the tree of the first ``size`` entries and keep the note, durably.
+
+        Nothing where they were pruned meanwhile: they are signed already.
+        """
+        if size < store.first:
+            return b""
         root = store.root_at(size)
         origin = f"sluicegate/{self._fleet}/{self._device}/{store.log_id.hex()}"
         note = sign_checkpoint(Checkpoint(origin, size, root), self._signer)
@@ -254,3 +257,9 @@ class Publisher:
 
     def _topic(self, kind: str) -> str:
         return up_topic(self._fleet, self._device, kind)
+
+
+def _next_entries(store: SqliteStore, start: int) -> tuple[int, list[bytes]]:
+    """Return what to send from ``start`` on; what is pruned nobody can send again."""
+    start = max(start, store.first)
+    return start, store.evidence_since(start, EVIDENCE_ENTRIES_A_MESSAGE)

@@ -233,6 +233,11 @@ class Change:
             root=self.growth.root(),
         )
 
+    def begin(self, pruned: Growth) -> None:
+        """Let an empty log begin behind what was pruned of it (salvage)."""
+        self.growth = pruned.copy()
+        self._database.executemany("INSERT INTO nodes VALUES (?, ?, ?)", pruned.nodes())
+
     def lose(self, cause: str, lost: Sequence[Lost]) -> tuple[Eviction, ...]:
         """Count what goes and put it into evidence, in this same transaction."""
         if not lost:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.adapters.sqlite_change import retained_checksum
 from agent.adapters.sqlite_connection import Damaged, connect, translated
+from agent.adapters.sqlite_prune import beginning_of, first_entry, tree_of
 from agent.adapters.sqlite_sending import record_of
 from agent.errors import BadInput, Unavailable
 from agent.records import RetainedRecord
@@ -25,13 +26,14 @@ from agent.store.schema import (
     STATE_COLUMNS,
     TABLES,
 )
-from protocols.tlog.tree import Growth, frontier, leaf_hash
+from protocols.tlog.tree import frontier, leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from agent.adapters.sqlite_connection import Connection
+    from protocols.tlog.tree import Growth
 
 _STATE = f"SELECT {', '.join(STATE_COLUMNS)} FROM state WHERE id = 1"  # noqa: S608  # our own column names
 # Answered from the narrow indexes alone: no blob page is read.
@@ -158,7 +160,11 @@ def _check_tree(database: sqlite3.Connection, state: State) -> Growth:
     last = database.execute("SELECT ifnull(max(position), -1) FROM entries").fetchone()
     if last[0] + 1 != state.evidence_size or state.evidence_sent > state.evidence_size:
         raise Damaged(f"{last[0] + 1} evidence entries, not {state.evidence_size}")
-    growth = _growth(database, state.evidence_size)
+    first = first_entry(database, state.evidence_size)
+    pruned = beginning_of(database, state.log_id).size
+    if first != pruned:
+        raise Damaged(f"the evidence log begins at entry {first}, not {pruned}")
+    growth = tree_of(database, state.evidence_size)
     if growth.root() != state.root:
         raise Damaged("the tree's root is not the committed one")
     signed = database.execute(
@@ -166,21 +172,9 @@ def _check_tree(database: sqlite3.Connection, state: State) -> Growth:
     ).fetchone()
     if signed is not None:
         size, root = signed
-        if size > state.evidence_size or _growth(database, size).root() != root:
+        if size > state.evidence_size or tree_of(database, size).root() != root:
             raise Damaged(f"the tree does not hold the checkpoint of size {size}")
     return growth
-
-
-def _growth(database: sqlite3.Connection, size: int) -> Growth:
-    known = {}
-    for place in frontier(size):
-        row = database.execute(
-            "SELECT hash FROM nodes WHERE level = ? AND position = ?", place
-        ).fetchone()
-        if row is None:
-            raise Damaged(f"tree node {place} is missing")
-        known[place] = bytes(row[0])
-    return Growth(size, known)
 
 
 def check_deep(database: sqlite3.Connection) -> list[str]:
@@ -199,8 +193,11 @@ def check_deep(database: sqlite3.Connection) -> list[str]:
 
 def _check_entries(database: sqlite3.Connection) -> list[str]:
     state = read_state(database)
-    growth = Growth(0, {})
-    nodes = 0
+    growth = beginning_of(database, state.log_id)
+    signed = dict(database.execute("SELECT size, root FROM checkpoints").fetchall())
+    nodes = len(frontier(growth.size))
+    if growth.size in signed and signed[growth.size] != growth.root():
+        return [f"what is pruned has not the root signed at {growth.size}"]
     for position, body in database.execute(
         "SELECT position, body FROM entries ORDER BY position"
     ):
@@ -214,6 +211,8 @@ def _check_entries(database: sqlite3.Connection) -> list[str]:
             ).fetchone()
             if found is None or found[0] != digest:
                 return [f"evidence entry {position}: tree node {level, place} differs"]
+        if growth.size in signed and signed[growth.size] != growth.root():
+            return [f"the entries do not give the root signed at {growth.size}"]
     if growth.root() != state.root:
         return ["the entries do not give the committed root"]
     stored = _number(database, "SELECT count(*) FROM nodes")

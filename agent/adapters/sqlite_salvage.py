@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 from agent.adapters.sqlite_change import Change
 from agent.adapters.sqlite_check import read_state, retained_of
 from agent.adapters.sqlite_connection import Connection, Damaged, connect
+from agent.adapters.sqlite_prune import beginning_of
 from agent.adapters.sqlite_sending import record_of
 from agent.errors import Unavailable
-from agent.store.documents import CHECKED, is_whole
+from agent.store.documents import AGES, CHECKED, is_whole
 from agent.store.salvage import UNKNOWN, Anchor, Break, may_continue
 from agent.store.schema import RETAINED_COLUMNS, SPOOL_COLUMNS
 from protocols.tlog.tree import EMPTY_ROOT, Growth, leaf_hash
@@ -94,8 +95,10 @@ def _take_entries(
 ) -> tuple[bool, str]:
     anchors = source.anchors()
     newest = max((a.size for a in anchors or ()), default=0)
-    roots = {0: EMPTY_ROOT}
-    for page in source.entries(newest):
+    pruned = source.pruned(b"" if old is None else old.log_id)
+    change.begin(pruned)
+    roots = {0: EMPTY_ROOT, pruned.size: pruned.root()}
+    for page in source.entries(pruned.size, newest):
         change.testify(page)
         roots[change.growth.size] = change.growth.root()
     receipted = None if old is None else old.evidence_sent
@@ -136,7 +139,10 @@ def _take_sums(source: _Source, old: State, change: Change) -> None:
         held=old.held,
         clock_floor_ns=old.clock_floor_ns,
     )
-    change.keep(source.documents())
+    documents = source.documents()
+    if old.evidence_size != change.growth.size:  # what comes now is not as old as that
+        documents.pop(AGES, None)
+    change.keep(documents)
     tables = ["counters", "losses"]
     if change.growth.size:
         tables.append("checkpoints")
@@ -185,13 +191,22 @@ class _Source:
             if isinstance(size, int) and isinstance(root, bytes)
         ]
 
-    def entries(self, newest: int) -> Iterator[list[bytes]]:
-        """Yield entries from 0 on without a gap; a page ends at ``newest``.
+    def pruned(self, log_id: bytes) -> Growth:
+        """Return the tree of what was pruned; of nothing where that cannot be told.
+
+        Only the newest signed root vouches for it.
+        """
+        if self._database is not None and log_id:
+            with contextlib.suppress(sqlite3.Error, Damaged):
+                return beginning_of(self._database, log_id)
+        return Growth(0, {})
+
+    def entries(self, start: int, newest: int) -> Iterator[list[bytes]]:
+        """Yield entries from ``start`` on without a gap; a page ends at ``newest``.
 
         Behind the newest signed size nothing vouches for an entry but its own leaf
         hash in the tree's table, so there that must be readable and right.
         """
-        start = 0
         while True:
             end = start + ENTRIES_A_PAGE
             if start < newest:

@@ -7,19 +7,16 @@ worker thread; what only tells (`statistics`, `log_id`, `root`) reads memory.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.sqlite_change import Change
-from agent.adapters.sqlite_evidence import entries_since, root_of, stored_nodes
+from agent.adapters.sqlite_log import Logbook
 from agent.adapters.sqlite_sending import Sending, last_of_epochs, read
 from agent.adapters.sqlite_sums import counters_of, losses_of
 from agent.records import StoreStatistics
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent.adapters.sqlite_change import Witness
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from agent.records import Commit, CounterRow, Eviction, Queued
     from agent.store.accounting import State
     from agent.store.salvage import Break
-    from protocols.tlog.tree import Growth, Place
+    from protocols.tlog.tree import Growth
 
 ROWS_AT_ONCE: Final = 4096  # deleted in one transaction: memory stays bounded
 _SEQUENCE_MAX: Final = 2**63 - 1  # what a column can hold
@@ -53,7 +50,7 @@ class Totals:
     held: int
 
 
-class SqliteStore:
+class SqliteStore(Logbook):
     """Implements ``agent.ports.Store``; see there for what a raise means."""
 
     def __init__(
@@ -66,29 +63,11 @@ class SqliteStore:
         lock: FileLock,
     ) -> None:
         """Take an opened, checked database; ``caps``: bytes of spool and retained."""
-        self._connection = connection
-        self._state = state
-        self._growth = growth
+        super().__init__(connection, state, growth, witness)
         self._spool_max, self._retained_max = caps
-        self._witness = witness
         self._lock = lock
         self._sending = Sending(state.next_row)
-        self._clock_floor_ns = state.clock_floor_ns
-        with connection.reading("oldest") as database:
-            self._oldest_ns = _oldest_ns(database)
         self.broken: Break | None = None  # set by the opener that found damage
-
-    @contextlib.contextmanager
-    def _changing(self, doing: str) -> Iterator[Change]:
-        with self._connection.writing(doing) as database:
-            change = Change(database, self._state, self._growth.copy(), self._witness)
-            yield change
-            floor = max(self._clock_floor_ns, change.state.clock_floor_ns)
-            change.state = replace(change.state, clock_floor_ns=floor)
-            change.save()
-            oldest_ns = _oldest_ns(database)
-        self._state, self._growth = change.state, change.growth
-        self._oldest_ns = oldest_ns
 
     # --- what the flow makes durable ----------------------------------------------
 
@@ -140,10 +119,6 @@ class SqliteStore:
     def folder(self) -> Path:
         """Return where the database is."""
         return self._connection.path.parent
-
-    def remember_time(self, now_ns: int) -> None:
-        """Raise the clock floor (a believed wall time) with the next transaction."""
-        self._clock_floor_ns = max(self._clock_floor_ns, now_ns)
 
     def expire(self, now_ns: int) -> tuple[Eviction, ...]:
         """Delete retained data whose time is over, with a record of it.
@@ -270,58 +245,6 @@ class SqliteStore:
         self._sending.unmark(rows)
         return removed
 
-    # --- evidence -----------------------------------------------------------------
-
-    @property
-    def log_id(self) -> bytes:
-        """Return the 8 bytes that tell this log from one before a break."""
-        return self._state.log_id
-
-    def root(self) -> tuple[int, bytes]:
-        """Return (size, RFC 6962 root) of what is committed."""
-        return self._state.evidence_size, self._state.root
-
-    def evidence_since(self, start: int, limit: int) -> list[bytes]:
-        """Return entries [start, start + limit); see `entries_since`."""
-        return entries_since(self._connection, start, limit)
-
-    def evidence_receipted(self, size: int, root: bytes) -> bool:
-        """Remember that the collector has the first ``size`` entries.
-
-        False where it has another history than ours: ``root`` is not what our first
-        ``size`` entries give, or there are not so many. Then nothing changes.
-        """
-        if size > self._state.evidence_size or self.root_at(size) != root:
-            return False
-        if size > self._state.evidence_sent:
-            with self._changing("evidence receipt") as change:
-                change.state = replace(change.state, evidence_sent=size)
-        return True
-
-    def nodes(self, places: Sequence[Place]) -> dict[Place, bytes]:
-        """Return the hashes of stored (level, index) nodes, without absent ones."""
-        return stored_nodes(self._connection, places)
-
-    def root_at(self, size: int) -> bytes:
-        """Return the root of the first ``size`` entries (at most the current size)."""
-        return root_of(self._connection, size)
-
-    def add_checkpoint(self, size: int, root: bytes, note: bytes) -> None:
-        """Keep a signed checkpoint before it is published."""
-        with self._changing("checkpoint"), self._connection.reading("checkpoint") as db:
-            db.execute(
-                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)",
-                (size, root, note),
-            )
-
-    def last_checkpoint(self) -> tuple[int, bytes, bytes] | None:
-        """Return (size, root, signed note) of the newest checkpoint."""
-        with self._connection.reading("checkpoint") as database:
-            row = database.execute(
-                "SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1"
-            ).fetchone()
-        return None if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
-
     # --- sums and documents -------------------------------------------------------
 
     def counters(self) -> list[CounterRow]:
@@ -358,11 +281,6 @@ class SqliteStore:
             ).fetchone()
         return None if row is None else bytes(row[0])
 
-    @property
-    def clock_floor_ns(self) -> int:
-        """Return the latest believed wall time that is known; 0 where none."""
-        return self._clock_floor_ns
-
     def statistics(self) -> StoreStatistics:
         """Return how the store is after the last transaction.
 
@@ -377,6 +295,8 @@ class SqliteStore:
             oldest_ns=self._oldest_ns,
             evidence_size=state.evidence_size,
             evidence_sent=state.evidence_sent,
+            evidence_first=self._first,
+            evidence_bytes=state.evidence_bytes,
             evicted_records=state.evicted_records,
             retained_records=state.retained_records,
         )
@@ -385,9 +305,3 @@ class SqliteStore:
         """Close; everything committed stays."""
         self._connection.close()
         self._lock.release()
-
-
-def _oldest_ns(database: sqlite3.Connection) -> int:
-    row = database.execute("SELECT created_ns FROM spool ORDER BY row LIMIT 1")
-    found = row.fetchone()
-    return 0 if found is None else int(found[0])

@@ -32,6 +32,7 @@ from agent.adapters.opening import open_link, open_tap, proxy_link
 from agent.adapters.outside import Now, Outside
 from agent.adapters.policy.inbox import MESSAGE_BYTES_MAX, PolicyInbox
 from agent.adapters.policy.loader import accept_again, accept_signed
+from agent.adapters.pruning import Pruner
 from agent.adapters.publisher import Publisher
 from agent.adapters.renewing import Renewing
 from agent.adapters.room import Reserve, Room
@@ -41,7 +42,6 @@ from agent.adapters.watch import ClockWatch
 from agent.descriptors import fitted, wanted
 from agent.errors import Unavailable
 from agent.inspection.eve import EveLines
-from agent.limits import RETAINED_BYTES_DEFAULT
 from agent.runtime import Agent, Parts
 from agent.sources.losses import Losses
 from agent.steps import Speaker
@@ -127,7 +127,7 @@ def parts_of(paths: Paths, accepted: Accepted, opened: Opened, world: World) -> 
     uplink = _uplink(paths, accepted, opened, publisher, clock)
     keeper = Keeper(
         store, thread, opened.journal, evidence, identity.signer, identity.boot, clock,
-        autonomy, uplink.nudge, _room(paths, store),
+        autonomy, uplink.nudge, _room(paths, store), _pruner(config, opened),
     )  # fmt: skip
     between = _between(paths, world)
     now.troubles |= dict(_dismissed(world.handed))
@@ -196,8 +196,13 @@ def _consenting(paths: Paths, desk: Desk) -> Consenting:
 
 def _room(paths: Paths, store: SqliteStore) -> Room:
     """Return who holds spool and retained data within what the disk has."""
-    configured = (paths.config.spool.max_bytes, RETAINED_BYTES_DEFAULT)
+    configured = (paths.config.spool.max_bytes, paths.config.retained.max_bytes)
     return Room(store, configured, Reserve(store.folder))
+
+
+def _pruner(config: Config, opened: Opened) -> Pruner:
+    """Return who deletes what of the evidence log is over its retention."""
+    return Pruner(opened.store, opened.journal, config.evidence.keep_days)
 
 
 def _eve(paths: Paths) -> EveLog | None:

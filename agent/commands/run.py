@@ -40,7 +40,6 @@ from agent.adapters.systemd import Notifier
 from agent.assembly import Identity
 from agent.commands.parts import Opened, World, feed_of, parts_of
 from agent.evidence import Evidence
-from agent.limits import RETAINED_BYTES_DEFAULT
 from agent.protection.keyring import KeyRing
 from agent.runtime import Agent, Parts
 
@@ -97,7 +96,7 @@ async def serve(
     journal = Journal(evidence, clock)
     options = StoreOptions(
         config.spool.max_bytes,
-        RETAINED_BYTES_DEFAULT,
+        config.retained.max_bytes,
         journal.witness,
         journal.broken,
     )

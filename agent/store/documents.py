@@ -16,7 +16,11 @@ ACTIVE: Final = "policy.active"  # the confirmed policy with its proof
 TRIAL: Final = "policy.trial"  # the candidate: staged, or on trial
 VOLUMES: Final = "volumes"  # how much left, for the limits of policies
 FIREWALL: Final = "firewall"  # what it said and no firewall.snap has told yet
-CHECKED: Final = frozenset({STANDING, TRUST, ACTIVE, TRIAL, VOLUMES, FIREWALL})
+AGES: Final = "evidence.ages"  # how old which part of the log is
+PRUNED: Final = "evidence.pruned"  # where the log begins on this device
+CHECKED: Final = frozenset(
+    {STANDING, TRUST, ACTIVE, TRIAL, VOLUMES, FIREWALL, AGES, PRUNED}
+)
 
 _DIGEST_BYTES: Final = 32
 

@@ -118,6 +118,16 @@ class Consent(_Head, frozen=True, gc=False, tag="consent.state", kw_only=True):
     survives: bool
 
 
+class Prune(_Head, frozen=True, gc=False, tag="log.prune", kw_only=True):
+    """The device deleted entries [first, end) that were over their retention."""
+
+    first: int
+    end: int
+    count: int
+    root: bytes  # of the first ``end`` entries
+    keep_days: int
+
+
 class Stop(_Head, frozen=True, gc=False, tag="stop", kw_only=True):
     """The end of a clean run."""
 
@@ -142,6 +152,7 @@ Known: TypeAlias = (
     | Consent
     | Loss
     | Destroy
+    | Prune
     | Stop
 )
 Entry: TypeAlias = Known | Other
@@ -150,7 +161,8 @@ _OTHER: msgspec.msgpack.Decoder[Other] = msgspec.msgpack.Decoder(Other)
 _TYPES = frozenset(
     {
         "boot", "cfg.change", "key.life", "flow.out", "collect.rec", "count.snap",
-        "firewall.snap", "consent.state", "loss.rec", "destroy.rec", "stop",
+        "firewall.snap", "consent.state", "loss.rec", "destroy.rec", "log.prune",
+        "stop",
     }
 )  # fmt: skip
 

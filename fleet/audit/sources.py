@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from fleet.audit.pruned import Beginning
 from fleet.audit.verify import Verifier
 from fleet.errors import BadInput
 from fleet.ledger import Ledger, digest
@@ -17,6 +18,7 @@ from fleet.logs import origin_of
 from protocols.errors import WireError
 from protocols.signed import open_signed
 from protocols.telemetry import decode_state, decode_telemetry
+from protocols.tlog.tree import frontier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -179,7 +181,10 @@ def _of_store(database: sqlite3.Connection, key: bytes) -> Report:
     report = verifier.report
     entries = database.execute("SELECT body FROM entries ORDER BY position")
     fleet = parts[1] if len(parts) == 4 else ""
-    books = verifier.log(origin_of(fleet, device, log), (e for (e,) in entries), notes)
+    begins = _beginning(database, size)
+    books = verifier.log(
+        origin_of(fleet, device, log), (e for (e,) in entries), notes, begins
+    )
     if report.entries != size:
         report.problem(f"the store counts {size} entries, {report.entries} are here")
     if notes and notes[-1][0] == size and notes[-1][1] != root:
@@ -190,6 +195,20 @@ def _of_store(database: sqlite3.Connection, key: bytes) -> Report:
     report.samples_sent = books.sent_total
     _spooled(database, verifier)
     return report
+
+
+def _beginning(database: sqlite3.Connection, size: int) -> Beginning:
+    """Return where the log begins: what stands before it was pruned on the device."""
+    (first,) = database.execute("SELECT min(position) FROM entries").fetchone()
+    begins = size if first is None else first
+    edge = {}
+    for place in frontier(begins):
+        row = database.execute(
+            "SELECT hash FROM nodes WHERE level = ? AND position = ?", place
+        ).fetchone()
+        if row is not None:  # else no signed root comes out
+            edge[place[0]] = row[0]
+    return Beginning(begins, edge)
 
 
 def _untold(database: sqlite3.Connection) -> Iterator[tuple[str, str, str, int]]:

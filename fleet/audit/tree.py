@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from protocols.tlog.tree import EMPTY_ROOT, node_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class Head:
     """A tree that only knows its right edge."""
 
-    def __init__(self) -> None:
-        """Begin with no leaf."""
-        self.size = 0
-        self._edge: dict[int, bytes] = {}  # level -> root of a whole subtree
+    def __init__(self, size: int = 0, edge: Mapping[int, bytes] | None = None) -> None:
+        """Begin with no leaf, or behind ``size`` of them.
+
+        ``edge``: level -> root of the whole subtree of that level, where there is one.
+        """
+        self.size = size
+        self._edge = dict(edge or {})
 
     def append(self, entries: Iterable[bytes]) -> None:
         """Take entries (not their hashes)."""

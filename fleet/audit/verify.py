@@ -16,6 +16,8 @@ Steps (docs/formats/evidence-log.md):
 (10) no consent is given for ever
 (11) what the firewall refused has a reason, and its counts go on without a gap
     (``fleet/audit/firewall.py``)
+(12) what the device pruned is one range from the first entry on; a log whose beginning
+    is gone begins with subtrees that give its signed roots (``fleet/audit/pruned.py``)
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ from fleet.audit.entries import (
     Key,
     Loss,
     Out,
+    Prune,
     Snap,
     Stop,
     decode_entry,
 )
 from fleet.audit.firewall import FirewallBooks
+from fleet.audit.pruned import Prunings
 from fleet.audit.report import Named, Place, Report, told
 from fleet.audit.steps import Steps
 from fleet.audit.tree import Head
@@ -47,6 +51,7 @@ from protocols.tlog.checkpoint import CheckpointError, open_checkpoint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fleet.audit.pruned import Beginning
     from protocols.telemetry import Telemetry
 
 CHUNK: Final = 4096
@@ -82,6 +87,7 @@ class Verifier:
         self._books = Books()
         self._steps = Steps()
         self._firewall = FirewallBooks()
+        self._prunings = Prunings(0)
 
     # --- one log --------------------------------------------------------------------
 
@@ -90,17 +96,20 @@ class Verifier:
         origin: str,
         entries: Iterable[bytes],
         checkpoints: Sequence[tuple[int, bytes, bytes]],
+        begins: Beginning | None = None,
     ) -> Books:
         """Check a log: steps 1 to 4 and 6. Logs of a device come oldest first.
 
-        ``origin``: of its checkpoints; ``checkpoints``: (size, root, signed note).
+        ``origin``: of its checkpoints; ``checkpoints``: (size, root, signed note);
+        ``begins``: behind what was pruned on the device.
         """
         marks: dict[int, list[tuple[bytes, bytes]]] = {}
         for size, root, note in checkpoints:
             marks.setdefault(size, []).append((root, note))
-        tree = Head()
         self._steps = Steps()
         self._books = Books()
+        tree = self._begin(begins)
+        pruned = tree.root()
         before = set(self._boots)
         source = iter(entries)
         stops = [*sorted(marks), 2**62]
@@ -117,10 +126,23 @@ class Verifier:
             for root, note in marks.get(stop, ()):
                 if self._checkpoint(origin, stop, tree, root, note):
                     covered = stop
+                    self._prunings.signed[stop] = root
+        for problem in self._prunings.close(pruned):
+            self.report.problem(problem)
         self._close_log(tree.size, covered)
         for boot in self._boots.keys() - before:
             self._sizes[boot.hex()] = tree.size
         return self._books
+
+    def _begin(self, begins: Beginning | None) -> Head:
+        """Return the tree that the log begins with; of what is gone little is known."""
+        self._prunings = Prunings(begins.size if begins else 0)
+        if begins is None or not begins.size:
+            return Head()
+        self._lost_entries = True
+        self._books.unknowable = f"the first {begins.size} entries were pruned"
+        self.report.note(self._books.unknowable)
+        return Head(begins.size, begins.edge)
 
     def _checkpoint(
         self, origin: str, size: int, tree: Head, root: bytes, note: bytes
@@ -175,6 +197,9 @@ class Verifier:
                 ends = 0 < entry.expires - entry.ts <= CONSENT_NS_MAX
                 if entry.state == "on" and not ends:
                     self.report.problem(f"entry {index}: a consent without a good end")
+            case Prune():
+                for problem in self._prunings.take(index, entry):
+                    self.report.problem(f"entry {index}: {problem}")
             case Boot():
                 self._began(index, entry)
         self._last = entry

@@ -36,6 +36,18 @@ def frontier(size: int) -> list[Place]:
     ]
 
 
+def pruned_nodes(size: int) -> list[Place]:
+    """Return (level, position) below which nodes go when ``size`` leaves are pruned.
+
+    What stays is the frontier of that size and all that reaches beyond it: enough for
+    every root, consistency proof and inclusion proof from there on.
+    """
+    return [
+        (level, (size >> level) - (size >> level & 1))
+        for level in range(size.bit_length())
+    ]
+
+
 class Growth:
     """A tree that grows: the frontier in memory, new nodes handed out."""
 
@@ -68,6 +80,13 @@ class Growth:
         for _, left in reversed(self._frontier[:-1]):
             digest = node_hash(left, digest)
         return digest
+
+    def nodes(self) -> list[Node]:
+        """Return the frontier: the perfect subtrees that make up the tree."""
+        return [
+            (level, (self.size >> level) - 1, digest)
+            for level, digest in self._frontier
+        ]
 
     def copy(self) -> Growth:
         """Return an independent copy: a transaction that fails throws it away."""

@@ -202,6 +202,7 @@ class MemoryStore:
             evidence_sent=self.evidence_sent,
             evicted_records=self.evicted_records,
             retained_records=len(self.retained),
+            evidence_bytes=sum(map(len, self.entries)),
         )
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgpack
 
 from agent.activation import State, decode_standing
+from agent.limits import EVIDENCE_ENTRIES_KEPT_MIN
 from agent.store.documents import ACTIVE, STANDING, TRIAL, opened
 from policies.trust import TrustError, told_by_proof
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PAGE: Final = 256  # entries read at a time
-LOOKED_AT_MAX: Final = 16_384  # entries: days of an ordinary log
 CONFIRMED: Final = "active"  # the step
 
 
@@ -35,6 +35,10 @@ class Floors(NamedTuple):
 class Log(Protocol):
     """The evidence log as it is read back; the store is one."""
 
+    @property
+    def first(self) -> int:
+        """Return the position of the first entry that is not pruned."""
+
     def root(self) -> tuple[int, bytes]:
         """Return (size, root)."""
 
@@ -45,7 +49,7 @@ class Log(Protocol):
 def newest_entries(log: Log) -> Iterator[bytes]:
     """Yield the entries of the log from its end on, as many as are looked at."""
     end = log.root()[0]
-    last = max(end - LOOKED_AT_MAX, 0)
+    last = max(end - EVIDENCE_ENTRIES_KEPT_MIN, log.first)
     while end > last:
         start = max(end - PAGE, last)
         page: list[bytes] = []

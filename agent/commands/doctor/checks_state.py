@@ -25,7 +25,7 @@ from agent.commands.doctor.model import (
 )
 from agent.consent_file import FILE_BYTES_MAX, FILE_NAME, parse_consents
 from agent.errors import BadInput, SluicegateError
-from agent.limits import RETAINED_BYTES_DEFAULT, SPOOL_BYTES_MIN
+from agent.limits import SPOOL_BYTES_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -156,12 +156,13 @@ def _cap(context: Context) -> Iterable[Found]:
         if file.is_file()
     )
     room = _disk(context).free + used
-    need = spool + RETAINED_BYTES_DEFAULT
+    retained = context.paths.config.retained.max_bytes
+    need = spool + retained
     told = (
         f"spool and retained data may take {need // MIB} MiB, there is room for"
         f" {room // MIB} MiB"
     )
-    fitting = (room - RETAINED_BYTES_DEFAULT - FREE_MIN) // MIB * MIB
+    fitting = (room - retained - FREE_MIN) // MIB * MIB
     if room > need:
         yield good(told)
     elif fitting >= SPOOL_BYTES_MIN:

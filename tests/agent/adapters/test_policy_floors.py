@@ -11,12 +11,12 @@ import pytest
 
 from agent.activation import Event, Standing, State, after, encode_standing
 from agent.adapters.policy.floors import (
-    LOOKED_AT_MAX,
     PAGE,
     Floors,
     floors_of,
     newest_entries,
 )
+from agent.limits import EVIDENCE_ENTRIES_KEPT_MIN as KEPT
 from agent.store.documents import ACTIVE, STANDING, TRUST, closed
 from tests.agent.adapters.test_policy_shelf import confirmed, damage
 from tests.support.policy_bench import BATTERY, EVENTS, PolicyBench
@@ -183,6 +183,8 @@ class Log:
         self.size = size
         self.asked = 0
 
+    first = 0
+
     def root(self) -> tuple[int, bytes]:
         return self.size, bytes(32)
 
@@ -192,10 +194,10 @@ class Log:
         return [b"%d" % number for number in range(start, end)]
 
 
-@pytest.mark.parametrize("size", [0, 1, PAGE, PAGE + 1, 1000, LOOKED_AT_MAX + 5])
+@pytest.mark.parametrize("size", [0, 1, PAGE, PAGE + 1, 1000, KEPT + 5])
 def test_the_log_is_read_from_its_end_on_and_not_for_ever(size: int) -> None:
     found = [int(one) for one in newest_entries(Log(size))]
-    assert found == [*range(size - 1, max(size - LOOKED_AT_MAX, 0) - 1, -1)]
+    assert found == [*range(size - 1, max(size - KEPT, 0) - 1, -1)]
 
 
 def test_no_more_is_read_than_is_looked_at() -> None:
