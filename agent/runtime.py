@@ -77,6 +77,7 @@ class Agent:
         self._sources = Listening(
             parts.config, parts.desk, parts.open_links, self._arrived.set
         )  # fmt: skip
+        self._left: list[Arrival] = []  # of a pass that a change of policy cut short
         self._told: tuple[str, ...] = ()
         self._moves = parts.desk.keeper.moves
         self._pulse = Pulse(
@@ -152,7 +153,7 @@ class Agent:
                 self._flow = await self._steering.swap(self._flow)
                 self._parts.consenting.declare(self._now.accepted.compiled.policy)
                 self._sources.poll(tasks)
-            await self._pass(self._arrivals(last=False))
+            await self._pass(self._left or self._arrivals(last=False))
             if (problems := self._parts.outside.problems()) != self._told:
                 self._told = problems
                 self._desk.publisher.state_changed()
@@ -167,25 +168,38 @@ class Agent:
         """Pass all that has arrived; what would take too long is shed, and counted."""
         until_ns = self._desk.clock.monotonic_ns() + int(REST_S * 1e9)
         while True:
-            await self._pass(self._arrivals(last=True))
+            await self._pass(self._left + self._arrivals(last=True))
             if not self._sources.has_frames:
                 return
             if self._desk.clock.monotonic_ns() > until_ns:
                 self._sources.shed()  # the next pass says so
 
     async def _gathered(self) -> None:
-        """Wait for the first arrival (or a tick), then for the batch to fill."""
+        """Wait for the first arrival (or a tick), then for the batch to fill.
+
+        A change of policy does not wait.
+        """
+        steering = self._steering
+        if self._left or steering.waiting:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TICK_S):
                 await self._arrived.wait()
         self._arrived.clear()
         if self._sources.has_room and not self._stop.is_set():
-            await self._desk.clock.sleep(BATCH_WINDOW_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BATCH_WINDOW_S):
+                    await steering.asked()
 
     async def _pass(self, arrivals: list[Arrival]) -> None:
+        """Process what has arrived, and commit it; cut short by a change of policy.
+
+        What is left of it then is the new policy's.
+        """
         commits = []
         consenting = self._parts.consenting
-        for arrival in arrivals:
+        self._left = []
+        for number, arrival in enumerate(arrivals, 1):
             commits.append(
                 self._flow.process(
                     arrival, clock_ok=self._watch.ok, consents=consenting.consents
@@ -193,6 +207,9 @@ class Agent:
             )
             self._log()
             await asyncio.sleep(0)  # the control plane answers between two batches
+            if self._steering.waiting and not self._ended:
+                self._left = arrivals[number:]
+                break
         commit = self._watch.dated(join_commits(commits))
         await self._desk.keeper.keep(await consenting.remembered(commit))
         await consenting.settle()

@@ -6,12 +6,14 @@ package. Everything else is pure and takes bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -287,6 +289,20 @@ def _bindings(
     return parse_bindings(body, str(source)), Path(source).parent
 
 
+# As with databases: what a policy holds is not parsed again for the next one.
+_held: Final[WeakValueDictionary[tuple[str, bytes], Document[Catalogue]]] = (
+    WeakValueDictionary()
+)
+
+
+def _catalogue(text: bytes, file: str) -> Document[Catalogue]:
+    key = (file, hashlib.sha256(text).digest())
+    found = _held.get(key)
+    if found is None:
+        found = _held[key] = parse_catalogue(text, file)
+    return found
+
+
 def _catalogues(
     document: Document[Policy], folder: Path | None, given: Mapping[str, bytes]
 ) -> list[Document[Catalogue]]:
@@ -294,13 +310,13 @@ def _catalogues(
     for number, name in enumerate(document.model.catalogues):
         here: Place = ("catalogues", number)
         if name in shipped("catalogues"):
-            out.append(parse_catalogue(shipped_text("catalogues", name), name))
+            out.append(_catalogue(shipped_text("catalogues", name), name))
         elif name in given:
-            out.append(parse_catalogue(given[name], name))
+            out.append(_catalogue(given[name], name))
         elif name.endswith(".yaml") and folder is not None:
             path = folder / name
             try:
-                out.append(parse_catalogue(_read(path), str(path)))
+                out.append(_catalogue(_read(path), str(path)))
             except PolicyError as error:
                 if error.line:
                     raise

@@ -51,7 +51,7 @@ def is_hash(name: str) -> bool:
     return name.lower() in _HASHES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Document(Generic[M_co]):
     """A parsed file: its record, its digest, and where each part stood."""
 

@@ -98,6 +98,7 @@ class Steering:
         self.reloads = 0  # how often one was asked for
         self._reloads_before = 0  # the trial
         self._swaps: asyncio.Queue[Swap] = asyncio.Queue()
+        self._asked = asyncio.Event()  # as long as there are some
         # The one that a trial is reverted to; else the one that decides.
         self.confirmed = desk.now.confirmed or desk.now.accepted
         self.on_trial = self.confirmed is not desk.now.accepted
@@ -136,7 +137,7 @@ class Steering:
         """Make the flow anew where a card has closed or opened a destination."""
         accepted = self._now.accepted
         if set(self._stale(accepted)) != set(self._now.closed) and not self.waiting:
-            self._swaps.put_nowait(Swap(accepted, "cards", instead_of=accepted))
+            self._ask(Swap(accepted, "cards", instead_of=accepted))
 
     async def begin(
         self, accepted: Accepted, record: Callable[[], Awaitable[None]]
@@ -165,6 +166,7 @@ class Steering:
 
     def _ask(self, swap: Swap) -> None:
         self._swaps.put_nowait(swap)
+        self._asked.set()
         self._wake()
 
     # --- between two batches --------------------------------------------------------
@@ -174,9 +176,15 @@ class Steering:
         """Tell whether a swap is to be done."""
         return not self._swaps.empty()
 
+    async def asked(self) -> None:
+        """Return when a swap is to be done."""
+        await self._asked.wait()
+
     async def swap(self, flow: Flow) -> Flow:
         """Close the old flow, return the new one; nothing in between."""
         one = self._swaps.get_nowait()
+        if self._swaps.empty():
+            self._asked.clear()
         if one.instead_of is not None and one.instead_of is not self._now.accepted:
             self.reload()  # another one decides by now: read that one's files again
             return flow

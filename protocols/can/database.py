@@ -7,6 +7,7 @@ on, becomes a ``DatabaseError`` with file, place and reason.
 from __future__ import annotations
 
 import binascii
+import hashlib
 import itertools
 import logging
 import math
@@ -16,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol, cast
+from weakref import WeakValueDictionary
 from xml.etree.ElementTree import ParseError
 
 from protocols.can.database_text import check_bounds, flag_extended
@@ -100,7 +102,7 @@ class Message:
         return next((s for s in self.signals if s.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Database:
     """A loaded database: where it came from, its messages, what was mended."""
 
@@ -155,12 +157,17 @@ class _ParsedMessage(Protocol):
     signals: Iterable[_ParsedSignal]
 
 
+# What a policy holds is not parsed again for the next one, where its file has not
+# changed: it is most of what a change of policy takes.
+_held: Final[WeakValueDictionary[tuple[str, bytes], Database]] = WeakValueDictionary()
+
+
 def load_database(path: Path) -> Database:
     """Read and parse one database file; the suffix tells the format.
 
     Strict first (no overlapping signals, all inside their message), then lenient with
     a note. DatabaseError (file, place, reason) whatever the bytes are; never another
-    exception.
+    exception. While somebody holds what came of the same bytes, that is returned.
     """
     file = str(path)
     kind = path.suffix.lower().lstrip(".")
@@ -175,7 +182,11 @@ def load_database(path: Path) -> Database:
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise DatabaseError(file, "file", reason) from None
-    return parse_database(raw, kind, file)
+    key = (file, hashlib.sha256(raw).digest())
+    found = _held.get(key)
+    if found is None:
+        found = _held[key] = parse_database(raw, kind, file)
+    return found
 
 
 def parse_database(raw: bytes, kind: str, file: str) -> Database:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 WHEEL_SPEEDS = 176  # firmware_sim/scenarios/chassis.dbc
 SIGNALS = 4  # of it that are bound
-ANSWER_S = 5.0  # alive, not fast: the second of promise 9 is told, not asserted, here
+ANSWER_S = 1.0  # DESIGN; on a machine that others keep busy, see below
 PAGE_S = 1.0  # evidence leaves in pages, one a second (agent/adapters/publisher.py)
 MEASURED_S = 3.0  # longer than its queue of 64 batches lasts at twice the load
+OFFERED_FPS_MAX = 50_000_000
 REST_FPS = 3 * 4096  # one batch a second on every bus
 
 
@@ -61,6 +62,8 @@ def capacity(gateway: Gateway) -> float:
         took = (read(gateway) - before) / SIGNALS / (time.monotonic() - began)
         if gateway.metric("lost_total") > lost:
             return took
+        # who brings the frames is in the same process, and may starve with it
+        assert offered < OFFERED_FPS_MAX, "never more than it could take"
         offered = offered * 3 // 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import cantools
@@ -88,6 +89,21 @@ def test_a_database_becomes_our_own_records(tmp_path: Path) -> None:
     assert mode.is_multiplexer
     assert mode.has_choices
     assert not speed.has_choices
+
+
+def test_what_somebody_holds_is_not_parsed_again(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.dbc", tmp_path / "b.dbc"
+    file.write_text(DBC)
+    other.write_text(DBC)
+    first = load_database(file)
+    assert load_database(file) is first
+    assert load_database(other).file == str(other)  # messages name the right one
+    file.write_text(DBC.replace("ENGINE", "MOTOR"))
+    assert load_database(file).messages[0].name == "MOTOR"
+    assert first.messages[0].name == "ENGINE"
+    gone = weakref.ref(first)
+    del first
+    assert gone() is None  # nothing is kept for its own sake
 
 
 def test_the_missing_flag_is_mended_in_every_statement(tmp_path: Path) -> None:
