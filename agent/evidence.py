@@ -23,7 +23,7 @@ an entry's life (DESIGN section 9): commit, sign, store, publish.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgpack
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from agent.store.salvage import Break
     from policies.tables import CompiledPolicy
 
+ON_PURPOSE: Final = frozenset({"expired", "destroyed", "set aside"})
 Fact: TypeAlias = object  # whatever msgpack can hold; the tests read all of it back
 
 
@@ -269,7 +270,7 @@ class Evidence:
     ) -> bytes:
         """Return the record of what the store let go of, by label and epoch range.
 
-        ``destroy.rec`` where it was on purpose (expired, destroyed; MIITM art. 20),
+        ``destroy.rec`` where it was on purpose (``ON_PURPOSE``; MIITM art. 20),
         ``loss.rec`` where it was not (byte cap, damage).
         """
         rows = [
@@ -283,7 +284,7 @@ class Evidence:
             ]
             for one in lost
         ]
-        kind = "destroy.rec" if cause in {"expired", "destroyed"} else "loss.rec"
+        kind = "destroy.rec" if cause in ON_PURPOSE else "loss.rec"
         facts: dict[str, Fact] = {
             "cause": cause,
             "count": sum(one.records for one in lost),

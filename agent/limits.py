@@ -24,6 +24,7 @@ SPOOL_BYTES_MIN: Final = 4 * 1024 * 1024
 RETAINED_BYTES_DEFAULT: Final = 256 * 1024 * 1024
 RETAINED_BYTES_MIN: Final = 4 * 1024 * 1024
 RESERVE_BYTES: Final = 16 * 1024 * 1024  # of the disk, so that evidence has room
+ASIDE_KEPT: Final = 2  # of the damaged databases that were saved in full
 WAL_BYTES_MAX: Final = 16 * 1024 * 1024  # SQLite's log is cut to it
 ROOM_STEP_BYTES: Final = 256 * 1024  # caps change by so much when the disk is short
 SPOOL_BYTES_HELD_MIN: Final = 1024 * 1024  # room for what is never shed

@@ -35,6 +35,8 @@ def test_the_page_tells_the_numbers_of_the_program() -> None:
         f"but for the newest {limits.EVIDENCE_ENTRIES_KEPT_MIN:,} entries",
         f"write-ahead log | {limits.WAL_BYTES_MAX // MIB} MiB |",
         f"| reserve | {reserve} MiB, file `reserve`",
+        f"has less than {2 * reserve} MiB free, so that new evidence",
+        f"| damaged databases | the newest {limits.ASIDE_KEPT} |",
         f"taken again when {2 * reserve} MiB are free",
         f"room for {limits.SPOOL_BYTES_HELD_MIN // MIB} MiB of what is never shed",
     ]

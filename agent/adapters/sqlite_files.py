@@ -47,13 +47,19 @@ def companion(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+def aside_numbers(path: Path) -> list[int]:
+    """Return the numbers of the databases that were set aside, oldest first."""
+    before = f"{path.name}.damaged-"
+    numbers = (one.name.removeprefix(before) for one in path.parent.glob(f"{before}*"))
+    return sorted(int(n) for n in numbers if n.isascii() and n.isdigit())
+
+
 def free_name(path: Path) -> Path:
     """Return a name to set ``path`` aside under; Unavailable after 1,000 of them."""
-    for number in range(1, SET_ASIDE_MAX):
-        aside = companion(path, f".damaged-{number}")
-        if not aside.exists():
-            return aside
-    raise Unavailable(STORE, f"{SET_ASIDE_MAX} damaged databases are set aside")
+    numbers = aside_numbers(path)
+    if len(numbers) + 1 >= SET_ASIDE_MAX:
+        raise Unavailable(STORE, f"{SET_ASIDE_MAX} damaged databases are set aside")
+    return companion(path, f".damaged-{max(numbers, default=0) + 1}")
 
 
 def swap_in(new: Path, path: Path, aside: Path) -> None:
@@ -80,9 +86,7 @@ def finish_swap(path: Path) -> bool:
     new = companion(path, ".new")
     if path.exists() or not new.exists():
         return False
-    number = 1
-    while companion(path, f".damaged-{number + 1}").exists():
-        number += 1
+    number = max(aside_numbers(path), default=1)
     swap_in(new, path, companion(path, f".damaged-{number}"))
     return True
 

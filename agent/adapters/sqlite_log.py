@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.sqlite_change import Witness
     from agent.adapters.sqlite_connection import Connection
+    from agent.records import Eviction
     from agent.store.accounting import State
     from agent.store.retention import Pruning
     from protocols.tlog.tree import Growth, Place
@@ -113,6 +114,11 @@ class Logbook:
     def root_at(self, size: int) -> bytes:
         """Return the root of the first ``size`` entries: from `first` to all."""
         return root_of(self._connection, size)
+
+    def tell(self, cause: str, gone: tuple[Eviction, ...]) -> None:
+        """Put into evidence what goes beside the database, before it goes."""
+        with self._changing("tell") as change:
+            change.testify([self._witness(cause, gone)])
 
     def add_checkpoint(self, size: int, root: bytes, note: bytes) -> None:
         """Keep a signed checkpoint before it is published."""

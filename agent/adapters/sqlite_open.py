@@ -14,6 +14,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent.adapters.sqlite_aside import mark_whole, tidy
 from agent.adapters.sqlite_check import check_deep, check_identity, check_quick
 from agent.adapters.sqlite_connection import (
     STORE,
@@ -33,6 +34,7 @@ from agent.adapters.sqlite_files import (
 from agent.adapters.sqlite_salvage import salvage
 from agent.adapters.sqlite_store import SqliteStore
 from agent.errors import Unavailable
+from agent.store.aside import is_whole
 from agent.store.schema import (
     APPLICATION_ID,
     PAGE_BYTES,
@@ -96,6 +98,8 @@ def _open(path: Path, options: StoreOptions, lock: FileLock) -> SqliteStore:
         finally:
             fresh.close()
         swap_in(new, path, aside)
+        if is_whole(found):
+            mark_whole(aside)
         try:
             store = _load(path, options, lock)
         except Damaged as again:
@@ -103,6 +107,8 @@ def _open(path: Path, options: StoreOptions, lock: FileLock) -> SqliteStore:
     with contextlib.suppress(OSError):  # checked twice does no harm
         suspect_mark(path).unlink(missing_ok=True)
     store.broken = found
+    with contextlib.suppress(Unavailable):  # no room to tell it: the next start will
+        tidy(path, store)
     return store
 
 

@@ -69,6 +69,8 @@ def exposition(
         "retained_records": store.retained_records,
         "evidence_entries": store.evidence_size,
         "evidence_entries_received": store.evidence_sent,
+        "evidence_entries_pruned": store.evidence_first,
+        "evidence_bytes": store.evidence_bytes,
         **gauges,
     }.items():
         lines += [f"# TYPE sluicegate_{name} gauge", f"sluicegate_{name} {value:g}"]
