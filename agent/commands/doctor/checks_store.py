@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgpack
+
 from agent.adapters.sqlite_check import check_identity, check_pages, check_records
 from agent.adapters.sqlite_connection import Damaged, suspect_mark
 from agent.adapters.sqlite_files import companion
@@ -24,7 +26,7 @@ from agent.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agent.commands.doctor.context import Context
+    from agent.commands.doctor.context import Context, Stored
     from agent.commands.doctor.model import Found
 
 MIB: Final = 1024 * 1024
@@ -62,7 +64,22 @@ def _damage(context: Context) -> Iterable[Found]:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         yield bad(f"{file}: {problems[0]}{more}", f"{fix}: what is whole is saved")
     else:
-        yield good("every page, sum and tree node checks")
+        yield good(f"every page, sum and tree node checks; {_log(context.stored)}")
+
+
+def _log(stored: Stored) -> str:
+    """Tell where the evidence log begins, and how large it is."""
+    size = stored.state.evidence_bytes // MIB
+    text = (
+        f"{stored.state.evidence_size - stored.first} entries of evidence, {size} MiB"
+    )
+    try:
+        match msgpack.unpackb(stored.first_entry):
+            case {"ts": int(made_ns)}:
+                text += f", since {moment(made_ns)}"
+    except ValueError:  # none yet, or not of ours
+        pass
+    return f"{text}, {stored.first} before them pruned" if stored.first else text
 
 
 def _records(context: Context) -> Iterable[Found]:

@@ -84,6 +84,8 @@ class Stored:
 
     state: State
     oldest_ns: int  # of what waits; 0: nothing does
+    first: int  # position of the first entry of evidence that is here
+    first_entry: bytes  # b"": there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,11 @@ class Context:
                 "SELECT ifnull(min(created_ns), 0) FROM (SELECT created_ns FROM spool"
                 " ORDER BY row LIMIT 1)"
             ).fetchone()
-            return Stored(read_state(raw), int(row[0]))
+            entry = raw.execute(
+                "SELECT position, body FROM entries ORDER BY position LIMIT 1"
+            ).fetchone()
+            first, body = entry or (0, b"")
+            return Stored(read_state(raw), int(row[0]), int(first), bytes(body))
 
     # --- the unit ---------------------------------------------------------------------
 
