@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 5.0
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+MAY_NOT: Final = "this user may not ask it: sudo, or join the group that the file has"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -57,8 +58,14 @@ def fetch_page(socket_path: str, port: int, page: str) -> bytes:
         connection.request("GET", page)
         answer = connection.getresponse()
         body = answer.read(PAGE_BYTES_MAX)
+    except PermissionError as error:
+        reason = f"{socket_path}: {MAY_NOT}"
+        raise Unavailable("agent", reason) from error
+    except TimeoutError as error:
+        reason = f"no answer within {TIMEOUT_S:.0f} s"
+        raise Unavailable("agent", reason) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = "no answer: is it running?"
+        reason = "no answer: is it running? (systemctl status sluicegate)"
         raise Unavailable("agent", reason) from error
     finally:
         connection.close()

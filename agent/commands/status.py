@@ -96,8 +96,10 @@ def _print(state: dict[str, object]) -> None:
     rows: list[tuple[str, str]] = []
     for name, value in state.items():
         lines = [str(value)]
-        if name.endswith("_ns") and isinstance(value, int) and value:
-            lines = [moment(value)]
+        if name.endswith("_ns") and isinstance(value, int):
+            lines = [moment(value) if value else "none"]
+        elif isinstance(value, bool):
+            lines = ["yes" if value else "no"]
         elif isinstance(value, list):
             lines = list(map(_line, value)) or ["none"]
         elif isinstance(value, float):

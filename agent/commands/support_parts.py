@@ -131,7 +131,8 @@ def store(paths: Paths) -> str:
 
 def _counted(file: Path) -> dict[str, object]:
     try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        place = f"{file.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True)) as database:
             rows = {}
             for table in TABLES:
                 query = f"SELECT count(*) FROM {table}"  # noqa: S608  # our own table names

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
+from agent.adapters.status_client import MAY_NOT
 from agent.commands.doctor.model import Check, bad, good, notice, put, quoted, run, warn
 from agent.errors import Unavailable
 
@@ -60,7 +61,10 @@ def _answers(context: Context) -> Iterable[Found]:
     try:
         found = context.status
     except Unavailable as error:
-        yield notice(str(error), run("systemctl start sluicegate"))
+        if MAY_NOT in error.reason:
+            yield notice(str(error), run("sudo sluicegate doctor" + _here(context)))
+        else:
+            yield notice(str(error), run("systemctl start sluicegate"))
     else:
         yield good(f"agent {found.get('agent')} runs")
 
@@ -97,6 +101,10 @@ def _problems(context: Context) -> Iterable[Found]:
         yield good("it has none")
 
 
+def _here(context: Context) -> str:
+    return f" -c {quoted(context.config_file)}"
+
+
 def _about(context: Context, problem: str) -> str:
     """Return the options of a doctor who looks at what a problem is about."""
     config = context.paths.config
@@ -107,7 +115,7 @@ def _about(context: Context, problem: str) -> str:
     group = (groups | PROBLEMS).get(word, "")
     if " closed: " in problem:  # a destination whose recipients' cards are not good
         group = "recipients"
-    where = f" -c {quoted(context.config_file)}"
+    where = _here(context)
     return where + (f" --only {group}" if group else "")
 
 

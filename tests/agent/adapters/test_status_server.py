@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.adapters import status_client
 from agent.adapters.status_client import fetch_page
 from agent.adapters.status_server import serve_status
 from agent.descriptors import STATUS_MAX
@@ -34,6 +35,25 @@ def test_pages_are_served_to_the_owner_and_nobody_else(tmp_path: Path) -> None:
     asyncio.run(story())
     with pytest.raises(Unavailable, match="is it running"):
         fetch_page(str(path), 0, "/status")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied"), "this user may not ask it: sudo"),
+        (TimeoutError(), "no answer within 5 s"),
+        (ConnectionRefusedError(), "is it running"),
+    ],
+)
+def test_who_gets_no_answer_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, says: str
+) -> None:
+    def refused(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(status_client._UnixConnection, "connect", refused)
+    with pytest.raises(Unavailable, match=says):
+        fetch_page("/run/sluicegate/status.sock", 0, "/status")
 
 
 @pytest.mark.parametrize(

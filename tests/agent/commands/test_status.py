@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from agent.commands.status import bus_line
+from agent.commands.status import _print, bus_line
 from agent.main import run
 from protocols.telemetry import BusState
 from tests.support.broker import free_port, needs_mosquitto
@@ -82,6 +82,17 @@ def test_no_agent_is_one_line(
     out, err = capfd.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert says in err
+
+
+def test_what_there_is_none_of_is_no_number(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    _print({"online": True, "oldest_ns": 0, "certificate_ns": 10**18, "links": []})
+    rows = [line.split(maxsplit=1) for line in capfd.readouterr().out.splitlines()]
+    assert rows == [
+        ["online", "yes"], ["oldest", "none"],
+        ["certificate", "2001-09-09 01:46:40+00:00"], ["links", "none"],
+    ]  # fmt: skip
 
 
 def test_a_bus_reads_as_one_line() -> None:

@@ -176,3 +176,14 @@ def test_what_is_no_file_of_secrets_holds_nothing_up(gateway: Path) -> None:
     (gateway.parent / "state" / "pseudonym.key").symlink_to("/dev/zero")
     paths = Paths(str(gateway), parse_config(CONFIG.encode(), "gw.toml"))
     assert PASSWORD in support_parts.secrets_of(paths)
+
+
+def test_a_configuration_of_this_folder_is_as_good_as_any(
+    gateway: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gateway.parent / "state").mkdir(exist_ok=True)
+    (gateway.parent / "state/store.db").write_bytes(b"")
+    monkeypatch.chdir(gateway.parent)
+    paths = Paths(gateway.name, parse_config(gateway.read_bytes(), gateway.name))
+    told = json.loads(support_parts.store(paths))
+    assert told == {"there": True, "error": "OperationalError"}  # empty, and looked at
