@@ -13,12 +13,14 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.journal import Journal
 from agent.adapters.keeper import Keeper
 from agent.adapters.moves import begin
+from agent.adapters.pruning import Pruner
 from agent.adapters.room import Reserve, Room
 from agent.adapters.sqlite_open import StoreOptions, open_store
 from agent.adapters.store_thread import StoreThread
 from agent.errors import Unavailable
 from agent.evidence import Evidence
 from agent.records import Commit, Rank
+from agent.store.retention import DAY_NS
 from agent.telemetry.state import Autonomy
 from agent.vitals import Vitals
 from tests.support.store_cases import MIB, spool_record
@@ -169,3 +171,31 @@ def test_who_waits_while_the_disk_refuses_is_not_stalled(tmp_path: Path) -> None
     assert told == ["flow", "clockwork"] * (len(told) // 2)
     assert len(told) <= 4
     bench.store.close()
+
+
+def test_the_log_is_pruned_in_turns_and_its_numbers_have_no_gap(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    pruner = Pruner(bench.store, bench.journal, 190, kept_min=0)
+    keeper = Keeper(
+        bench.store, StoreThread(), bench.journal, bench.evidence,
+        load_or_create(tmp_path / "device.key", "gw-1"), bytes(16), bench.clock,
+        Autonomy(), lambda: None, None, pruner,
+    )  # fmt: skip
+
+    async def story() -> list[int]:
+        await keeper.testify(*(bench.entry() for _ in range(5000)))
+        size, root = bench.store.root()
+        bench.store.add_checkpoint(size, root, b"note")
+        assert bench.store.evidence_receipted(size, root)
+        seen = []
+        for day in range(193):
+            await keeper.look_at_evidence(bench.clock.now_ns() + day * DAY_NS)
+            seen.append(bench.store.first)
+        await keeper.testify(bench.entry())
+        return seen
+
+    seen = asyncio.run(story())
+    assert set(seen[:190]) == {0}
+    assert [n for n in seen if n] == [4096, 5000, 5000]  # 16 steps of 256 in a turn
+    entries = map(msgpack.unpackb, bench.store.evidence_since(5000, 10_000))
+    assert [entry["n"] for entry in entries] == [*range(5000, bench.store.root()[0])]

@@ -50,6 +50,10 @@ class Link:
             self.full.set()
         return self._code
 
+    def wait_for(self, many: int) -> None:
+        self._many = many
+        self.full.clear()
+
     def of(self, kind: str) -> list[Outgoing]:
         return [one for one in self.sent if one.topic.endswith(kind)]
 
@@ -115,3 +119,33 @@ def test_without_a_listener_the_same_page_is_tried_ever_more_seldom(
     starts = [parse_page(one.body).start for one in link.of("audit")]
     assert starts == [0, 0, 0]
     assert clock.slept >= 1 + 2
+
+
+def test_a_collector_that_lost_its_archive_gets_what_is_left(tmp_path: Path) -> None:
+    """Its receipt names fewer entries than are pruned: nothing is damaged by it."""
+
+    async def story() -> list[tuple[int, int]]:
+        store = opened(tmp_path / "store.db")
+        store.commit(Commit(evidence=tuple(b"entry %d" % n for n in range(600))))
+        store.add_checkpoint(500, store.root_at(500), b"note")
+        assert store.evidence_receipted(*store.root())
+        assert store.prune(500, 1000, lambda _gone: b"pruned") is not None
+        signer = load_or_create(tmp_path / "device.key", "gw-1")
+        link = Link(0, 1)
+        publisher = Publisher(("test", "gw-1"), signer, Quick(), state, 10**15)
+        publisher.will()
+        with StoreThread().working() as thread:
+            running = asyncio.create_task(publisher.run(link, store, thread))
+            async with asyncio.timeout(20):
+                await link.full.wait()
+                assert await thread.run(store.evidence_receipted, 10, bytes(32))
+                link.wait_for(2)
+                publisher.receipted(10)
+                await link.full.wait()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        store.close()
+        pages = [parse_page(one.body) for one in link.of("audit")]
+        return [(page.start, len(page.entries)) for page in pages]
+
+    assert asyncio.run(story()) == [(600, 1), (500, 101)]
