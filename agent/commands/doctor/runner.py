@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from agent.commands.doctor.model import BAD, Row, bad, skipped
+from agent.commands.doctor.model import BAD, WARN, Row, bad, skipped
 from agent.config import CREDENTIAL
 from agent.errors import BadInput, SluicegateError
 from policies.errors import PolicyError, TrustError
@@ -26,6 +26,15 @@ OURS: Final = (
     SluicegateError, PolicyError, TrustError, DatabaseError, WireError, OSError,
 )  # fmt: skip
 
+IDENTITY: Final = "user.identity"
+# What is wrong there for who is not the agent's user may be right for the agent, and a
+# fix line would hand the agent's files to who looks.
+AGENTS_OWN: Final = (
+    "state.", "key.", "store.", "eve.", "trust.", "status.folder", "clock.history",
+    "tls.files", "tls.secret", "broker.password",
+)  # fmt: skip
+NOT_THE_AGENT: Final = f"another user looks than the agent's ({IDENTITY})"
+
 
 def examined(
     checks: Sequence[Check],
@@ -39,7 +48,8 @@ def examined(
     """
     by_id = {check.id: check for check in checks}
     wanted = set(chosen) or set(by_id)
-    runs = _with_needs(by_id, wanted)
+    runs = _with_needs(by_id, wanted) | ({IDENTITY} & by_id.keys())
+    is_stranger = False
     failed: dict[str, str] = {}  # id -> what dependants say
     for check in checks:
         if check.id not in runs:
@@ -53,6 +63,12 @@ def examined(
             found = _within(check, context)
             if any(one.verdict == BAD for one in found):
                 failed[check.id] = f"{check.id} is bad"
+            wrong = any(one.verdict in {BAD, WARN} for one in found)
+            if check.id == IDENTITY:
+                is_stranger = wrong
+            elif wrong and is_stranger and check.id.startswith(AGENTS_OWN):
+                found = [skipped(NOT_THE_AGENT)]
+                failed[check.id] = NOT_THE_AGENT
         if check.id in wanted:
             for one in found:
                 yield Row(check.id, one.subject, one.verdict, one.said, one.fix)

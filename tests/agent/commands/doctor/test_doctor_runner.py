@@ -11,7 +11,7 @@ import pytest
 
 from agent.commands.doctor.context import Context, User
 from agent.commands.doctor.host import Host
-from agent.commands.doctor.model import Check, Found, bad, good
+from agent.commands.doctor.model import Check, Found, bad, good, warn
 from agent.commands.doctor.runner import examined
 from agent.commands.doctor.table import CHECKS, select
 from agent.errors import BadInput, Unavailable
@@ -46,6 +46,23 @@ def test_what_needs_a_bad_one_is_skipped_with_the_first_cause() -> None:
         ("a.two", "skipped", why),
         ("a.three", "skipped", why),
     ]
+
+
+def test_a_stranger_is_not_told_to_take_the_agents_files() -> None:
+    """What a plain user may not write is no fault, and no `chown` of his mends it."""
+    who = _check("user.identity", look=lambda _: [warn("a, not b", "run `sudo x`")])
+    mine = _check("state.writable", look=lambda _: [bad("no", "run `chown a state`")])
+    more = _check("disk.free", "state.writable")
+    other = _check("policy.parse", look=lambda _: [bad("no", "mend it")])
+    why = "skipped, because another user looks than the agent's (user.identity)"
+    expected = [
+        ("state.writable", "skipped", why), ("disk.free", "skipped", why),
+        ("policy.parse", "bad", "no"),
+    ]  # fmt: skip
+    chosen = ("state.writable", "disk.free", "policy.parse")
+    assert told(who, mine, more, other, only=chosen) == expected
+    fine = _check("user.identity")
+    assert told(fine, mine, only=chosen[:1]) == [("state.writable", "bad", "no")]
 
 
 def test_what_a_chosen_one_needs_runs_unseen() -> None:
