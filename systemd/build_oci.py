@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from build_fetch import LOCK, chosen
 from build_sbom import of_image, written
 from build_source import ROOT, cache_folder, source_epoch, version
 
+COPIED: Final = re.compile(r"\bfile:[0-9a-f]{64}\b")
 BY_THE_WAY: Final = ("container", "container_config", "parent")  # nobody needs them
 BASE: Final = "localhost/sluicegate-base"
 PYTHON: Final = "python3,libstdc++6,libgcc-s1,zlib1g"
@@ -69,13 +71,18 @@ def image(folder: Path, recipe: Path, name: str, *arguments: str) -> None:
 
 
 def settle(archive: Path, place: Path) -> None:
-    """Write the image without what is another in each build: names of containers."""
+    """Write the image without what is another in each build.
+
+    Names of containers, and digests of what was copied, its modes by umask included.
+    """
     with tarfile.open(archive) as old, tarfile.open(place, "w") as new:
         manifest = json.loads(_member(old, "manifest.json"))
         config = json.loads(_member(old, manifest[0]["Config"]))
         for name in BY_THE_WAY:
             config.pop(name, None)
         config["config"]["Hostname"] = ""
+        for step in config["history"]:
+            step["created_by"] = COPIED.sub("file", step["created_by"])
         text = json.dumps(config, sort_keys=True).encode()
         manifest[0]["Config"] = f"{hashlib.sha256(text).hexdigest()}.json"
         files = {manifest[0]["Config"]: text}

@@ -21,12 +21,14 @@ LAYERS = {"a.tar": b"the base", "b.tar": b"the agent"}
 
 def pushed(place: Path, container: str) -> Path:
     """Write what buildah writes, as far as it matters here."""
+    digest = hashlib.sha256(container.encode()).hexdigest()
     config = {
         "architecture": "amd64",
         "container": container * 8,
         "parent": f"sha256:{container}",
         "container_config": {"Hostname": container},
         "config": {"Hostname": container, "User": "10001:10001"},
+        "history": [{"created_by": f"ADD file:{digest} in / "}],
         "rootfs": {"type": "layers", "diff_ids": ["sha256:1", "sha256:2"]},
     }
     text = json.dumps(config).encode()
@@ -68,5 +70,6 @@ def test_what_is_left_is_a_whole_image(tmp_path: Path) -> None:
     assert json.loads(text) == {
         "architecture": "amd64",
         "config": {"Hostname": "", "User": "10001:10001"},
+        "history": [{"created_by": "ADD file in / "}],
         "rootfs": {"type": "layers", "diff_ids": ["sha256:1", "sha256:2"]},
     }
