@@ -155,22 +155,25 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 
 def run_all(bench: Bench, names: list[str], kept: Path) -> list[Told]:
-    """Run ``install``, then the rest side by side; ``kept``: its disk of last time."""
-    bare = [name for name in names if is_bare(name)]
+    """Run ``install`` by itself, then the rest side by side.
+
+    By itself, for it measures. ``kept``: its disk of last time.
+    """
+    bare = [name for name in names if name != FIRST and is_bare(name)]
     rest = [name for name in names if name not in {FIRST, *bare}]
-    first = [FIRST] if FIRST in names or (rest and not kept.exists()) else []
+    told = []
+    if FIRST in names or (rest and not kept.exists()):
+        told = [bench.run(FIRST)]
+        if told[0].failed:
+            return told
+        part = kept.with_suffix(f".{os.getpid()}")
+        copy_disk(bench.folder / FIRST / "disk" / "cow", part)
+        part.rename(kept)
+        forget(kept)
+    bench.installed = kept
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        beside = [pool.submit(bench.run, name) for name in (*first, *bare)]
-        if first:
-            if beside[0].result().failed:
-                return [future.result() for future in beside]
-            part = kept.with_suffix(f".{os.getpid()}")
-            copy_disk(bench.folder / FIRST / "disk" / "cow", part)
-            part.rename(kept)
-            forget(kept)
-        bench.installed = kept
-        beside += [pool.submit(bench.run, name) for name in rest]
-        return [future.result() for future in beside]
+        beside = [pool.submit(bench.run, name) for name in (*bare, *rest)]
+        return told + [future.result() for future in beside]
 
 
 def forget(kept: Path) -> None:

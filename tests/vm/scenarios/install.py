@@ -37,8 +37,7 @@ def guest(g: Guest, load: float) -> None:
     site = Site(g)
     g.until("the service is active", site.is_active)
     g.check("it starts in lockdown", site.status().get("policy_name") == "lockdown")
-    site.restart()  # its files are in memory now
-    ready = start_figures(site)
+    ready = usual_start(site)
     if load <= LOAD_MAX:
         g.check("a start is ready in 1.5 s", ready["seconds"] <= READY_S, **ready)
     else:
@@ -69,6 +68,15 @@ def start_figures(site: Site) -> dict[str, float]:
     """Return what the last start took: seconds to ready, and of the processor."""
     used = int(site.shown("CPUUsageNSec")) / 1e9
     return {"seconds": seconds_to_ready(site), "cpu_s": round(used, 2)}
+
+
+def usual_start(site: Site) -> dict[str, float]:
+    """Return the figures of the median of three starts, its files in memory."""
+    figures = []
+    for _ in range(3):
+        site.restart()
+        figures.append(start_figures(site))
+    return sorted(figures, key=lambda one: one["seconds"])[1]
 
 
 def seconds_to_ready(site: Site) -> float:
