@@ -27,6 +27,7 @@ MIB = 1 << 20
 BACKLOG_BYTES = 2 * 10**9
 BODY_BYTES = 32 * 1024
 RECORDS_A_COMMIT = 256
+SEALED = b"\x92"  # how a sealed batch begins: what is in the open would be destroyed
 SPACE_FACTOR = 3  # the file, its log, and room for everybody else
 SETTLE_S = 6.0
 METRICS = "/metrics"
@@ -106,7 +107,7 @@ def _fill(path: Path) -> None:
                 records=tuple(
                     SpoolRecord(
                         "data", destination, Rank.GENERAL, label, bytes(16), number + 1,
-                        now_ns, os.urandom(BODY_BYTES), samples=1,
+                        now_ns, SEALED + os.urandom(BODY_BYTES - 1), samples=1,
                     )
                     for number in numbers
                 )
