@@ -6,14 +6,12 @@ package. Everything else is pure and takes bytes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -33,6 +31,7 @@ from policies.parse import (
 from policies.representative import representative
 from protocols.can.database import load_database
 from protocols.errors import DatabaseError, WireError
+from protocols.held import Held
 from protocols.modbus.sunspec import parse_model
 
 if TYPE_CHECKING:
@@ -289,18 +288,11 @@ def _bindings(
     return parse_bindings(body, str(source)), Path(source).parent
 
 
-# As with databases: what a policy holds is not parsed again for the next one.
-_held: Final[WeakValueDictionary[tuple[str, bytes], Document[Catalogue]]] = (
-    WeakValueDictionary()
-)
+_held: Final[Held[Document[Catalogue]]] = Held()
 
 
 def _catalogue(text: bytes, file: str) -> Document[Catalogue]:
-    key = (file, hashlib.sha256(text).digest())
-    found = _held.get(key)
-    if found is None:
-        found = _held[key] = parse_catalogue(text, file)
-    return found
+    return _held.of(file, text, lambda: parse_catalogue(text, file))
 
 
 def _catalogues(

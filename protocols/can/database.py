@@ -7,7 +7,6 @@ on, becomes a ``DatabaseError`` with file, place and reason.
 from __future__ import annotations
 
 import binascii
-import hashlib
 import itertools
 import logging
 import math
@@ -17,12 +16,12 @@ import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol, cast
-from weakref import WeakValueDictionary
 from xml.etree.ElementTree import ParseError
 
 from protocols.can.database_text import check_bounds, flag_extended
 from protocols.errors import DatabaseError
 from protocols.frames import CAN_EFF_FLAG
+from protocols.held import Held
 
 # Asked for by cantools itself, by name only; they bring python-can and what it finds.
 for _unused in ("cantools.tester", "cantools.logreader"):
@@ -157,9 +156,7 @@ class _ParsedMessage(Protocol):
     signals: Iterable[_ParsedSignal]
 
 
-# What a policy holds is not parsed again for the next one, where its file has not
-# changed: it is most of what a change of policy takes.
-_held: Final[WeakValueDictionary[tuple[str, bytes], Database]] = WeakValueDictionary()
+_held: Final[Held[Database]] = Held()
 
 
 def load_database(path: Path) -> Database:
@@ -182,11 +179,7 @@ def load_database(path: Path) -> Database:
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise DatabaseError(file, "file", reason) from None
-    key = (file, hashlib.sha256(raw).digest())
-    found = _held.get(key)
-    if found is None:
-        found = _held[key] = parse_database(raw, kind, file)
-    return found
+    return _held.of(file, raw, lambda: parse_database(raw, kind, file))
 
 
 def parse_database(raw: bytes, kind: str, file: str) -> Database:
