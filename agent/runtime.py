@@ -287,8 +287,10 @@ class Agent:
         return lost
 
     async def _drained(self) -> None:
-        """Give the uplink a moment to send the end of the log."""
+        """Sign the end of the log; give the uplink a moment to send it."""
         desk = self._desk
+        with contextlib.suppress(Unavailable):  # a full disk: signed at the next start
+            await desk.keeper.ask(desk.publisher.sign_end, desk.keeper.store)
         if not desk.uplink.online:
             return
         desk.publisher.checkpoint_wanted()

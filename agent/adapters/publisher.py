@@ -186,6 +186,16 @@ class Publisher:
             self._checkpointed_ns = self._clock.monotonic_ns()
         return len(entries) == EVIDENCE_ENTRIES_A_MESSAGE
 
+    def sign_end(self, store: SqliteStore) -> None:
+        """Sign the whole log and keep the note, whether anybody hears of it or not.
+
+        A clean stop waits for no broker: what it leaves is signed to the last entry.
+        """
+        size = store.statistics().evidence_size
+        newest = store.last_checkpoint()
+        if newest is None or newest[0] < size:
+            self._sign(store, size)
+
     def _is_due(self) -> bool:
         last = self._checkpointed_ns
         if last is None:

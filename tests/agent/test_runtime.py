@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.adapters.clock import SystemClock
+from agent.adapters.device_key import load_or_create
 from agent.adapters.opening import open_bus
 from agent.adapters.policy.loader import Paths, accept
 from agent.adapters.uplink import Uplink
 from agent.commands.parts import World
 from agent.commands.run import serve
 from agent.config import parse_config
+from fleet.audit.sources import verify_store
 from tests.support.broker import free_port, needs_mosquitto
 from tests.support.gateway import Gateway, Settings
 
@@ -118,6 +120,19 @@ def test_a_dead_modbus_link_delays_nobody(tmp_path: Path) -> None:
         gateway.until(lambda: gateway.metric("samples_total") > seen + 1000)
         gateway.park()
         assert gateway.stop() == 0
+
+
+def test_a_clean_stop_signs_the_whole_log_though_nobody_hears_of_it(
+    tmp_path: Path,
+) -> None:
+    with Gateway(tmp_path, with_broker=False) as gateway:
+        for _ in range(2):
+            gateway.start()
+            assert gateway.stop() == 0
+            key = load_or_create(gateway.state / "device.key", gateway.device)
+            report = verify_store(gateway.state / "store.db", key.public_key())
+            assert report.problems == []
+            assert report.covered == report.entries
 
 
 def test_an_uplink_that_did_not_hear_the_stop_is_told_again(

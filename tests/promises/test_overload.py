@@ -33,7 +33,9 @@ REST_FPS = 3 * 4096  # one batch a second on every bus
 def flood(gateway: Gateway, frames_a_second: int) -> None:
     """Bring so many frames on all buses together."""
     rate = max(frames_a_second // gateway.settings.buses, 1)
-    (gateway.folder / "flood").write_text(str(rate), encoding="ascii")
+    whole = gateway.folder / "flood.new"  # a bus that read an empty one would rest
+    whole.write_text(str(rate), encoding="ascii")
+    whole.replace(gateway.folder / "flood")
 
 
 def read(gateway: Gateway) -> float:
