@@ -25,13 +25,19 @@ from agent.limits import (
     SPOOL_BYTES_DEFAULT,
     SPOOL_BYTES_MIN,
 )
+from policies.errors import nearest
+from policies.parse import fields_at
 from protocols.acks import GROUPS_MAX
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 BUSES_MAX: Final = 256  # FrameBatch.bus is a byte
+NO_FIELD: Final = "no such field"
 CREDENTIAL: Final = "credential:"  # a path that systemd gives: adapters/credentials.py
 # systemd takes more (any ASCII but "/" and ":"); a leading dot is never meant.
 CREDENTIAL_NAME: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}"
+
+_UNKNOWN: Final = re.compile(r"(?s)Object contains unknown field `(.*)`")
+_STEPS: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
@@ -222,11 +228,23 @@ def parse_config(text: bytes, file: str) -> Config:
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at ")
-        place = path.strip("`").removeprefix("$.") or "top level"
-        raise BadInput(file, place, reason) from None
+        raise _refused(str(error), file) from None
     _check(config, file)
     return config
+
+
+def _refused(message: str, file: str) -> BadInput:
+    """Return msgspec's error in a file's terms; a field that is none, with ours."""
+    reason, _, path = message.partition(" - at ")
+    place = path.strip("`").removeprefix("$").removeprefix(".")
+    unknown = _UNKNOWN.fullmatch(reason)
+    if unknown is None:
+        return BadInput(file, place or "top level", reason)
+    steps = [int(row) if row else name for name, row in _STEPS.findall(place)]
+    known = fields_at(Config, tuple(steps))
+    hint = nearest(unknown[1], known) or f"known: {', '.join(sorted(known))}"
+    here = f"{place}.{unknown[1]}" if place else unknown[1]
+    return BadInput(file, here, NO_FIELD, hint)
 
 
 def _check_texts(table: dict[str, object], file: str) -> None:

@@ -32,9 +32,12 @@ def print_table(
 ) -> None:
     """Write a table to stdout, whose last column is wrapped to a terminal.
 
-    ``colours``: on a terminal, the SGR number of a line that begins with the word.
+    ``colours``: on a terminal, the SGR number of a line that begins with the word;
+    not where NO_COLOR is set (no-color.org).
     """
     on_terminal = sys.stdout.isatty()
+    if os.environ.get("NO_COLOR"):
+        colours = None
     width = shutil.get_terminal_size().columns if on_terminal else 0
     with contextlib.suppress(BrokenPipeError):
         for line in aligned(head, rows, (), width):

@@ -28,7 +28,9 @@ def test_defaults_are_safe() -> None:
     ("text", "words"),
     [
         ("device = 3", ["a.toml", "device", "str"]),
-        (GOOD + "colour = 1", ["a.toml", "colour"]),
+        (GOOD + "colour = 1", ["a.toml: colour: no such field", "(known: ", "mqtt"]),
+        (GOOD + "[mqtt]\nprot = 1", ["mqtt.prot: no such field", "mean 'port'?"]),
+        (GOOD + "[[can]]\nname='a'\nBitRate=1", ["can[0].BitRate", "mean 'bitrate'?"]),
         (GOOD + "[mqtt]\nhost = 'broker.example'", ["mqtt.host", "TLS"]),
         (GOOD + "[mqtt]\ncert_file = 'x'", ["mqtt", "go together"]),
         (GOOD + "[[can]]\nname='a'\n[[can]]\nname='a'", ["two sources"]),

@@ -33,8 +33,8 @@ def _config(field: str, value: str, section: str = "") -> Act:
 # --- configuration --------------------------------------------------------------------
 
 
-def _rename(house: House) -> None:
-    house.sections[""]["devise"] = '"x"'
+def _rename(house: House, old: str = "device", new: str = "devise") -> None:
+    house.sections[""][new] = house.sections[""].pop(old)
     house.configure()
 
 
@@ -56,7 +56,15 @@ CONFIG = [
         _gone,
         mend=(r"name it with --config, or write it to (\S+)", _come_back),
     ),
-    Case("config.parse", "unknown", "bad", "devise", _rename),
+    Case("config.parse", "unknown", "bad", "colour", _config("colour", "1")),
+    Case(
+        "config.parse",
+        "misspelt",
+        "bad",
+        "devise",
+        _rename,
+        mend=(r"rename `(\w+)` to `(\w+)` in ", _rename),
+    ),
     Case(
         "config.parse",
         "value",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.commands.doctor.context import user_name
 from agent.commands.doctor.model import Check, bad, good, notice, quoted, run, warn
-from agent.config import CREDENTIAL
+from agent.config import CREDENTIAL, NO_FIELD
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from agent.commands.doctor.model import Found
 
 WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
+_NEAR: Final = re.compile(r"did you mean '(.+)'\?")
 
 
 def _user(context: Context) -> Iterable[Found]:
@@ -78,9 +80,10 @@ def _parse(context: Context) -> Iterable[Found]:
         fix = f"mend `{where}` in {error.file}" + (
             f" ({error.hint})" * bool(error.hint)
         )
-        if "unknown field" in error.reason:
-            field = error.reason.partition("`")[2].rstrip("`")
-            fix = f"remove `{field}`, which is no field, in {error.file}"
+        if error.reason == NO_FIELD:
+            fix = f"remove `{where}`, which is no field, in {error.file}"
+            if near := _NEAR.search(error.hint):
+                fix = f"rename `{where}` to `{near[1]}` in {error.file}"
         yield bad(str(error), fix)
         return
     yield good(f"device {config.device} of fleet {config.fleet}")
