@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 DAEMON = ("-c", "from agent.main import main; main()")
 NOW = dt.datetime.now(dt.UTC)
 CONFIG = """\

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from fleet.keys import RecipientKeys
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0  # a safety net, for disks that stall; nothing waits so long
 LOOK_S = 0.02
 DAEMON = ("-c", "from agent.main import main; main()")
 OTHER_WORLD = ("-m", "tests.support.worlds")  # a wrong clock, a flood of frames

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.firewall.decision import Caller
 
 KEPT = 1000
-PATIENCE_S = 20.0  # a safety net for a loaded machine; nothing waits so long
+PATIENCE_S = 60.0  # a safety net for a loaded machine; nothing waits so long
 ALLOW = Decision(Verdict.ALLOWED, 0, Reason.NONE, forward=True, exception=0)
 DENY = Decision(Verdict.REFUSED, 1, Reason.DENIED, forward=False, exception=1)
 
