@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -19,15 +21,18 @@ COMMON = {
     "print_blob": True,
 }
 settings.register_profile("sluicegate", **COMMON)
-# `make check` asks for this one: the first examples of each property. `make test`
-# tries them all.
-settings.register_profile("few", max_examples=25, **COMMON)
+# `make check` asks for this one: the first examples of each property, of those too that
+# ask for a number of their own (tests/support/examples.py). `make test` tries them all.
+settings.register_profile("few", max_examples=10, **COMMON)
 settings.load_profile("sluicegate")
 # hypothesis also draws constants from every module of ours that a worker has loaded by
 # then: which those are depends on which tests it ran before, so examples would differ
 # from run to run. There is no setting; a version without this name needs none.
 if hasattr(providers, "_get_local_constants"):
     providers._get_local_constants = lambda: providers._local_constants
+# typer looks through the signatures of all commands each time that one is called: 25 ms
+# and more than most of them take. They do not change meanwhile: each is made once.
+typer.main.get_command_from_info = cache(typer.main.get_command_from_info)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,7 +7,7 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
@@ -156,9 +156,14 @@ def _command_lines() -> Iterator[tuple[str, list[str]]]:
 
 
 @cache
+def _command(program: str) -> Any:
+    return typer.main.get_command(PROGRAMS[program])
+
+
+@cache
 def _options(program: str, path: tuple[str, ...]) -> frozenset[str] | None:
     """Return the options of a command, None where there is no such command."""
-    command = typer.main.get_command(PROGRAMS[program])
+    command = _command(program)
     for word in path:
         inner = getattr(command, "commands", {})
         if word not in inner:
@@ -170,7 +175,7 @@ def _options(program: str, path: tuple[str, ...]) -> frozenset[str] | None:
 
 def _path(program: str, words: list[str]) -> tuple[str, ...]:
     """Return the leading words that name a command, one behind a group's name too."""
-    command = typer.main.get_command(PROGRAMS[program])
+    command = _command(program)
     path: tuple[str, ...] = ()
     for word in words:
         inner = getattr(command, "commands", {})
@@ -197,7 +202,7 @@ def test_every_command_and_option_in_the_documents_exists() -> None:
 
 def _paths(program: str, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield every command of a program, as the words that name it."""
-    command = typer.main.get_command(PROGRAMS[program])
+    command = _command(program)
     for word in path:
         command = getattr(command, "commands", {})[word]
     yield path

@@ -11,6 +11,8 @@ from policies.suggest.makers import CORNERS
 from policies.suggest.tokens import tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from policies.suggest.suggesting import Proposal
 
 _PART: Final = re.compile(r"[^A-Za-z0-9]+")
@@ -24,6 +26,7 @@ class Namer:
     def __init__(self) -> None:
         """Start with no name given."""
         self._given: set[str] = set()
+        self._next: dict[str, int] = {}  # below it, every number of a name is given
 
     def name(self, proposal: Proposal) -> str:
         """Return an item name of the proposal's form.
@@ -36,12 +39,17 @@ class Namer:
         plain = _filled(proposal.form.replace("{Group}", group), own, facts.name)
         parent = plain.rpartition(".")[0] or "Vehicle"
         full = f"{parent}.{group}.{own}"[: NAME_CHARACTERS_MAX - NUMBER_CHARACTERS]
-        numbered = (f"{full}_{number}" for number in count(2))
+        numbered = self._numbered(full)
         choices = chain((plain, f"{parent}.{own}", full), numbered)
         cut = (one[:NAME_CHARACTERS_MAX] for one in choices)
         found = next(one for one in cut if one not in self._given)
         self._given.add(found)
         return found
+
+    def _numbered(self, full: str) -> Iterator[str]:
+        for number in count(self._next.get(full, 2)):
+            self._next[full] = number
+            yield f"{full}_{number}"
 
 
 def camel(name: str) -> str:

@@ -13,6 +13,7 @@ from agent.consent_file import Statement
 from agent.consents import Change, Consents
 from policies.tables import CompiledConsent
 from tests.reference.consent_book import Book
+from tests.support.examples import upto
 
 S = 1_000_000_000
 DAY_S = 86_400
@@ -290,7 +291,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=upto(1000))
 @given(st.lists(EVENTS, min_size=2, max_size=12))
 def test_the_book_agrees(events: list[tuple[str, Any]]) -> None:
     consents, book = Consents(POLICIES[0].values()), Book(dict(POLICIES[0]))

@@ -16,6 +16,7 @@ from firmware_sim.scenario import FOLDER, VehicleScenario, load_scenario
 from firmware_sim.traffic import Traffic, generate
 from firmware_sim.wiring import WIRING
 from protocols.frames import FrameBatch, concat_frames
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from cantools.database.can import Database, Message
@@ -125,7 +126,7 @@ def msgspec_replace(scenario: VehicleScenario, *, seed: int) -> VehicleScenario:
     return msgspec.structs.replace(scenario, seed=seed)
 
 
-@settings(max_examples=30)
+@settings(max_examples=upto(30))
 @given(cuts=st.lists(st.integers(0, 9 * S), max_size=4))
 def test_windows_put_together_are_one_window(cuts: list[int]) -> None:
     """Any cut, also within a conversation or an event's repeats."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocols.announcement import ANNOUNCEMENT
 from protocols.signed import pack_signed
 from tests.support import sealing
+from tests.support.examples import upto
 from tests.support.fleet_side import Gateway, Side
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_anything_that_the_device_signs_is_survived(
 
 
 @given(data=st.data())
-@settings(max_examples=300)
+@settings(max_examples=upto(300))
 @pytest.mark.slow
 def test_changed_messages_are_survived(
     side: Side, messages: list[tuple[str, bytes]], data: st.DataObject

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ def changed(draw: st.DrawFn, target: str) -> bytes:
 def test_a_changed_seed_is_taken_or_refused_in_one_line(name: str) -> None:
     target: Callable[[bytes], None] = TARGETS[name]
 
-    @settings(max_examples=EXAMPLES.get(name, 300))
+    @settings(max_examples=upto(EXAMPLES.get(name, 300)))
     @given(st.one_of(changed(name), st.binary(max_size=64)))
     def run(data: bytes) -> None:
         target(data)

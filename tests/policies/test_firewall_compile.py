@@ -14,6 +14,7 @@ from policies.errors import PolicyError
 from policies.firewall.spans import GROUPS, functions, number_spans
 from policies.firewall.tables import Default, Do, Mode, Rate
 from tests.reference import slow_firewall as slow
+from tests.support.examples import upto
 from tests.support.firewall_events import sections
 
 if TYPE_CHECKING:
@@ -166,7 +167,9 @@ def _held(spans: Spans | None, most: int) -> set[int]:
     return {n for first, last in spans for n in range(first, min(last, most) + 1)}
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=upto(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(sections())
 def test_the_tables_say_what_the_file_says(
     compile_text: Compile, section: dict[str, Any]
@@ -240,7 +243,9 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *deeper] if path else deeper
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=upto(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.sampled_from(_places(FULL)), st.sampled_from(ODD))
 def test_whatever_is_odd_compiles_or_is_one_error_with_its_place(
     compile_text: Compile, place: tuple[Any, ...], odd: Any

@@ -20,6 +20,7 @@ from policies.diff.firewall import firewall_lines
 from policies.files import shipped_text
 from policies.parse import parse_bindings, parse_catalogue, parse_policy
 from protocols.modbus.pdu import parse_request
+from tests.support.examples import upto
 from tests.support.firewall_events import BINDINGS, Asked, sections, talks
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def passes(compiled: Compiled, talk: list[Asked]) -> list[bool]:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(sections(), sections(), talks())
 def test_what_is_not_looser_lets_nothing_more_through(
     old: dict[str, Any], new: dict[str, Any], talk: list[Asked]

@@ -18,6 +18,7 @@ from policies.parse import parse_bindings, parse_catalogue, parse_policy
 from protocols.modbus.exchanges import Reason
 from protocols.modbus.functions import NO_TABLE, READ_WRITE
 from protocols.modbus.pdu import parse_request
+from tests.support.examples import upto
 from tests.support.firewall_events import BINDINGS, sections, talks
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def asked(event: Event) -> Asked | None:
     )  # fmt: skip
 
 
-@settings(max_examples=15)
+@settings(max_examples=upto(15))
 @given(sections(), talks())
 def test_what_is_said_is_what_the_judge_does(
     section: dict[str, Any], talk: list[Event]

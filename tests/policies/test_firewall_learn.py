@@ -19,6 +19,7 @@ from policies.parse import parse_bindings
 from protocols.modbus.exchanges import Reason, Verdict
 from protocols.modbus.inventory import Inventory
 from protocols.modbus.pairs import decode_pairs
+from tests.support.examples import upto
 from tests.support.network_pairs import network_pairs
 from tests.support.pair_rows import Row, pair_batch
 
@@ -123,7 +124,7 @@ ROWS = st.one_of(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=upto(12))
 @given(st.lists(ROWS, min_size=1, max_size=30))
 def test_every_answered_read_is_allowed_and_no_write(rows: list[Row]) -> None:
     exchanges = decode_pairs(pair_batch(rows))
@@ -141,7 +142,7 @@ PDUS = st.one_of(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=upto(12))
 @given(st.lists(st.tuples(PDUS, st.one_of(st.none(), PDUS)), min_size=1, max_size=20))
 def test_any_bytes_give_a_draft_that_loads_and_allows_no_write(
     pdus: list[tuple[bytes, bytes | None]],

@@ -18,6 +18,7 @@ from policies.quantities import ItemGlob, glob_parts
 from policies.raising.raised import accepts
 from policies.rules import listed
 from tests.policies.building import points_of, policy_of, rule_of
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from policies.compile import Compiled
@@ -104,7 +105,7 @@ def test_what_is_kept_of_patterns_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
             assert matcher.under(column, [f"A.B{n}"]).sum() == 1
 
 
-@settings(max_examples=30)
+@settings(max_examples=upto(30))
 @given(names=NAMES)
 def test_catalogue_of_a_column_is_that_of_its_names(names: list[str]) -> None:
     text = shipped_text("catalogues", "cn-auto")
@@ -182,7 +183,7 @@ def expected(compiled: Compiled, form: RuleForm) -> list[bool]:
     ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=upto(25))
 @given(
     rules=st.lists(
         st.tuples(

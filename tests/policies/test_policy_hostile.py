@@ -14,6 +14,7 @@ from policies.floor import check_floor
 from policies.lint.linting import lint
 from policies.parse import parse_floor
 from tests.policies.building import Compile, consent_of, points_of, policy_of, rule_of
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ def test_what_the_fuzz_starts_from_compiles(compile_text: Compile) -> None:
     assert not isinstance(found, PolicyError), found
 
 
-@settings(max_examples=300)
+@settings(max_examples=upto(300))
 @given(st.data())
 def test_an_odd_value_anywhere_is_compiled_or_one_line(
     compile_text: Compile, data: st.DataObject

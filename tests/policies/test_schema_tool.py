@@ -20,6 +20,7 @@ from policies.parse import parse_bindings, parse_catalogue, parse_floor, parse_p
 from policies.yaml_tree import read_tree
 from tests.policies.building import as_text, consent_of, points_of, policy_of, rule_of
 from tests.policies.lint_cases import CASES, LIMIT
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,7 +186,7 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=120)
+@settings(max_examples=upto(120))
 @given(data=st.data())
 def test_an_odd_value_anywhere_is_the_same_to_both(
     name: str, data: st.DataObject

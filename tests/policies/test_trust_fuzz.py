@@ -20,6 +20,7 @@ from securesystemslib.formats import encode_canonical
 from policies.trust import RULES, Trusted, TrustError, begin, offer, open_bundle, reopen
 from policies.trust.form import check_form
 from protocols.bundle import encode_bundle
+from tests.support.examples import upto
 from tests.support.fleet_trust import (
     NOW_NS,
     FleetTrust,
@@ -99,7 +100,7 @@ def signed_by(signed: Any, names: tuple[str, ...]) -> bytes:
     return compact({"signatures": signatures, "signed": signed})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=upto(300), deadline=None)
 @given(st.sampled_from(sorted(SIGNERS)), st.data())
 def test_a_changed_node_is_taken_or_refused(role: str, data: st.DataObject) -> None:
     honest, trusted = start()

@@ -22,6 +22,7 @@ from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from policies.trust import TrustError, begin, offer
+from tests.support.examples import upto
 from tests.support.fleet_trust import DAY_S, NS, FleetTrust, compact, resealed
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ file_ops = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=upto(400))
 @given(fleet_ops, file_ops, st.booleans())
 @example(on_fleet=[("time", 170, 0)], on_files=[("drop", 228, 0)], targets=False)
 def test_we_never_accept_what_python_tuf_refuses(

@@ -24,6 +24,7 @@ from tests.reference.whole_path_flow import (
     flow_of,
 )
 from tests.reference.whole_path_streams import RULES, ZONES, policies, recordings
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def check_accounts(flow: Flow, seen: Seen) -> None:
     assert +used == +seen.sizes
 
 
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(policy=policies(), frames=recordings(), at=cuts)
 def test_it_adds_up_at_every_commit(
     policy: bytes, frames: list[Frame], at: list[int]
@@ -76,7 +77,7 @@ def test_it_adds_up_at_every_commit(
     check_told(reader.seen)
 
 
-@settings(max_examples=30)
+@settings(max_examples=upto(30))
 @given(frames=recordings(100), at=cuts, reason=st.sampled_from(["shutdown", "swap"]))
 def test_it_adds_up_when_a_policy_ends(
     frames: list[Frame], at: list[int], reason: str

@@ -27,6 +27,7 @@ from tests.reference.whole_path_flow import (
     flow_of,
 )
 from tests.reference.whole_path_streams import RULES, ZONES, recordings
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from agent.records import Commit
@@ -55,7 +56,7 @@ def hostile(draw: st.DrawFn) -> list[Frame]:
     return out
 
 
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(frames=st.one_of(hostile(), recordings(40)))
 def test_without_a_rule_nothing_leaves(frames: list[Frame]) -> None:
     flow, reader = flow_of(compiled_of(policy_of(rules=[]))), Reader()
@@ -69,7 +70,7 @@ def test_without_a_rule_nothing_leaves(frames: list[Frame]) -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(frames=hostile())
 def test_hostile_frames_never_raise_and_only_named_items_leave(
     frames: list[Frame],
@@ -83,7 +84,7 @@ def test_hostile_frames_never_raise_and_only_named_items_leave(
     assert {rule for _, rule in seen.by_rule} <= {"speed"}
 
 
-@settings(max_examples=30)
+@settings(max_examples=upto(30))
 @given(frames=recordings(60), at=st.lists(st.integers(0, 99), max_size=3))
 def test_every_envelope_has_its_evidence_in_the_same_commit(
     frames: list[Frame], at: list[int]

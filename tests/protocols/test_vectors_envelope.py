@@ -18,6 +18,7 @@ from protocols.columns import Rows
 from protocols.content import ContentEncoder, Definition, decode_content
 from protocols.samples import TextBatch
 from tests.reference import envelope_reader as reader
+from tests.support.examples import upto
 from tests.support.sealing import (
     COUNTER,
     DEVICE,
@@ -110,7 +111,7 @@ def test_the_independent_reader_opens_what_we_seal(suite: str) -> None:
     st.lists(st.floats(width=64, allow_nan=False), min_size=1, max_size=4),
     st.lists(st.binary(max_size=20), max_size=3),
 )
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 def test_the_independent_reader_opens_whatever_we_seal(
     item: int, raw: list[int], where: list[float], told: list[bytes]
 ) -> None:
@@ -178,7 +179,7 @@ def rows(draw: st.DrawFn) -> tuple[Rows, np.ndarray[Any, Any]]:
 
 
 @given(rows(), st.lists(st.tuples(st.integers(0, 9), I64, st.binary()), max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=upto(300))
 def test_any_content_reads_the_same_in_both(
     made: tuple[Rows, np.ndarray[Any, Any]], told: list[tuple[int, int, bytes]]
 ) -> None:

@@ -64,6 +64,7 @@ from tests.reference.scalar_tables import (
     rule,
 )
 from tests.reference.scalar_world import Datum, World, decide
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -201,7 +202,7 @@ ON_PLAIN: list[list[Transform]] = [
 
 
 @pytest.mark.parametrize("transforms", ON_PLAIN, ids=repr)
-@settings(max_examples=40)
+@settings(max_examples=upto(40))
 @given(data=plain_streams(), at=cuts)
 def test_numbers_equal_the_reference_however_they_are_cut(
     transforms: list[Transform], data: list[Datum], at: list[int]
@@ -220,7 +221,7 @@ def test_numbers_equal_the_reference_however_they_are_cut(
     ],
     ids=repr,
 )
-@settings(max_examples=40)
+@settings(max_examples=upto(40))
 @given(data=plain_streams(), at=cuts)
 def test_numbers_and_texts_equal_the_reference(
     transforms: list[Transform], data: list[Datum], at: list[int]
@@ -228,7 +229,7 @@ def test_numbers_and_texts_equal_the_reference(
     compare(transforms, data, at)
 
 
-@settings(max_examples=40)
+@settings(max_examples=upto(40))
 @given(data=plain_streams(), at=cuts, first=st.integers(0, 4), last=st.integers(0, 4))
 def test_masked_texts_equal_the_reference(
     data: list[Datum], at: list[int], first: int, last: int
@@ -247,7 +248,7 @@ ON_TRACKS: list[list[Transform]] = [
 
 
 @pytest.mark.parametrize("transforms", ON_TRACKS, ids=lambda t: type(t[0]).__name__)
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(data=drives(), at=cuts)
 def test_tracks_equal_the_reference_however_they_are_cut(
     transforms: list[Transform], data: list[Datum], at: list[int]
@@ -326,7 +327,7 @@ def rule_books(draw: st.DrawFn) -> tuple[list[CompiledRule], dict[int, list[int]
     return list(rules), {item: draw(order) for item in WATCHED}
 
 
-@settings(max_examples=120)
+@settings(max_examples=upto(120))
 @given(
     book=rule_books(),
     drive=drives(),

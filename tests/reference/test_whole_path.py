@@ -28,6 +28,7 @@ from tests.reference.whole_path_streams import (
     policies,
     recordings,
 )
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from policies.compile import Compiled
@@ -71,7 +72,7 @@ def agree(policy: bytes, frames: list[Frame], at: list[int]) -> Expected:
     return expected
 
 
-@settings(max_examples=80)
+@settings(max_examples=upto(80))
 @given(policy=policies(), frames=recordings(), at=cuts)
 def test_what_leaves_equals_the_reference(
     policy: bytes, frames: list[Frame], at: list[int]
@@ -79,7 +80,7 @@ def test_what_leaves_equals_the_reference(
     agree(policy, frames, at)
 
 
-@settings(max_examples=40)
+@settings(max_examples=upto(40))
 @given(frames=recordings(120), at=cuts)
 def test_all_rules_at_once_equal_the_reference(
     frames: list[Frame], at: list[int]

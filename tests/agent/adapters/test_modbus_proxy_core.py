@@ -16,6 +16,7 @@ from agent.adapters.modbus.proxy_rules import Rules
 from agent.adapters.modbus.proxy_wire import wire_of
 from agent.firewall.decision import Caller
 from protocols.modbus.exchanges import Problem, Verdict
+from tests.support.examples import upto
 from tests.support.proxying import (
     ALLOW,
     DENY,
@@ -247,7 +248,7 @@ def test_rows_beyond_the_bound_are_counted() -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, 5])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=upto(60), deadline=None)
 @given(data=st.data())
 def test_every_request_ends_in_one_book_and_every_answer_in_order(
     data: st.DataObject, in_flight: int

@@ -17,6 +17,7 @@ from agent.adapters.modbus.proxy_master import Master
 from agent.adapters.modbus.proxy_rules import Rules
 from agent.adapters.modbus.proxy_wire import wire_of
 from agent.firewall.decision import Caller
+from tests.support.examples import upto
 from tests.support.proxying import (
     ALLOW,
     DENY,
@@ -159,7 +160,7 @@ FAILS = [("asks", 0, adu(1, 1, read(FAULTY)))]
 @example(ONLY_TOLD, 1)
 @example(TWICE, 4)
 @example(FAILS, 1)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=upto(40), deadline=None)
 @given(st.lists(STEPS, max_size=25), st.sampled_from([1, 1, 4]))
 def test_the_short_way_is_the_long_way(
     steps: list[tuple[str, int, bytes]], in_flight: int

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent.adapters.sqlite_sending import Held
 from agent.records import Commit, Rank
+from tests.support.examples import upto
 from tests.support.store_cases import opened, spool_record
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Model:
         self.sent = set()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=upto(60), deadline=None)
 @given(steps=STEPS)
 def test_held_records_are_never_offered_and_all_others_are(
     tmp_path_factory: object, steps: list[tuple[str, int]]

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 from agent.adapters.sqlite_check import check_all
 from agent.errors import Unavailable
 from agent.records import Commit, CounterRow, Eviction, Outcome, Rank
+from tests.support.examples import upto
 from tests.support.memory_store import MemoryStore
 from tests.support.store_cases import (
     EPOCH,
@@ -146,5 +147,5 @@ class BothStores(RuleBasedStateMachine):
         self._folder.cleanup()
 
 
-BothStores.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
+BothStores.TestCase.settings = settings(max_examples=upto(40), stateful_step_count=25)
 TestBothStores = BothStores.TestCase

@@ -21,6 +21,7 @@ from protocols.tlog.proof import (
     verify_inclusion,
 )
 from protocols.tlog.tree import leaf_hash
+from tests.support.examples import upto
 from tests.support.store_cases import opened
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=upto(20), deadline=None)
 @given(data=st.data(), count=st.integers(2, 150), more=st.integers(0, 40))
 def test_every_root_and_proof_behind_the_pruned_stays(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, count: int, more: int

@@ -27,6 +27,7 @@ from protocols.modbus.pdu import parse_request
 from protocols.modbus.pdu_reply import parse_reply
 from protocols.modbus.values import Point
 from tests.reference.slow_firewall import Rules, bound
+from tests.support.examples import upto
 from tests.support.firewall_compiled import LINKS, compiled
 from tests.support.firewall_events import BINDINGS, Asked, pairs_of, sections, talks
 
@@ -56,7 +57,7 @@ def judged_slowly(rules: Rules, asked: Asked) -> tuple[bool, str]:
     return told
 
 
-@settings(max_examples=25)
+@settings(max_examples=upto(25))
 @given(sections(), talks(), st.sampled_from([0, lookup.FEW]))
 def test_it_says_what_the_slow_one_says(
     section: dict[str, Any], talk: list[Asked], few: int
@@ -80,7 +81,7 @@ def says_the_same(section: dict[str, Any], talk: list[Asked]) -> None:
         )
 
 
-@settings(max_examples=25)
+@settings(max_examples=upto(25))
 @given(sections(), talks())
 def test_columns_say_what_one_by_one_says(
     section: dict[str, Any], talk: list[Asked]

@@ -14,12 +14,13 @@ from agent.firewall.limits import in_hours, physical
 from agent.firewall.memory import Memory
 from policies.firewall.tables import Hours
 from protocols.modbus.values import Point
+from tests.support.examples import upto
 
 NS = 1_000_000_000
 PLACE = (0, 1, 4)
 
 
-@settings(max_examples=50)
+@settings(max_examples=upto(50))
 @given(
     st.frozensets(st.integers(0, 6), min_size=1),
     st.integers(0, 1439),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from agent.firewall.memory import FLYING_MAX, PAGE, Memory
 from policies.firewall.tables import Rate
+from tests.support.examples import upto
 
 PLACE = (0, 1, 4)
 NS = 1_000_000_000
@@ -15,7 +16,7 @@ NS = 1_000_000_000
 _near_an_edge = st.integers(PAGE - 12, PAGE + 4)
 
 
-@settings(max_examples=50)
+@settings(max_examples=upto(50))
 @given(
     st.lists(
         st.tuples(_near_an_edge, st.lists(st.integers(-1, 3), min_size=1, max_size=9)),

@@ -19,6 +19,7 @@ from policies.firewall.tables import CompiledFirewall, Default, Mode
 from policies.inspection import CompiledInspection
 from policies.model_inspection import DetectorName, Inspection, PollsFile
 from protocols.modbus.exchanges import Problem
+from tests.support.examples import upto
 from tests.support.exchange_rows import Row, seen
 
 TOLD = CompiledInspection()
@@ -69,7 +70,7 @@ ANY = st.builds(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=upto(25), suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(ANY, max_size=20), in_order=st.booleans())
 def test_whatever_comes_is_told_in_events_that_can_be_written(
     rows: list[Row], *, in_order: bool

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent.inspection.modbus_exceptions import ExceptionBurst
 from agent.inspection.modbus_seconds import NS
+from tests.support.examples import upto
 from tests.support.exchange_rows import Row, S, seen
 
 ONE = st.tuples(st.integers(0, 4000), st.booleans(), st.integers(1, 2))
@@ -35,7 +36,7 @@ def test_what_a_proxy_refused_itself_was_answered_by_no_device() -> None:
     assert ExceptionBurst().inspect(seen([*rows, Row(60 * S)])) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(st.lists(ONE, min_size=1, max_size=80), st.lists(st.integers(0, 80), max_size=5))
 def test_it_equals_a_slow_count_however_the_batches_are_cut(
     told: list[tuple[int, bool, int]], cuts: list[int]

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from agent.inspection.findings import ALL_UNITS, NO_HOST
 from agent.inspection.modbus_groups import GROUPS_MAX, OTHERS, asked, groups, name_of
 from protocols.modbus.exchanges import UNLISTED
+from tests.support.examples import upto
 from tests.support.exchange_rows import NAMES, Row, S, exchanges
 
 ONE = st.tuples(st.integers(0, 3), st.integers(1, 3), st.booleans())
 
 
-@settings(max_examples=50)
+@settings(max_examples=upto(50))
 @given(st.lists(ONE, max_size=30))
 def test_every_odd_row_is_in_one_group_with_its_like(
     told: list[tuple[int, int, bool]],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agent.inspection.findings import ALL_UNITS, Finding, Level
 from agent.inspection.modbus_scan import ENTRIES_MAX, Scan, ScanLimits
 from protocols.modbus.exchanges import Verdict
+from tests.support.examples import upto
 from tests.support.exchange_rows import STRANGER, Row, S, seen
 
 END = Row(10_000 * S, unit=200, client=9)
@@ -77,7 +78,7 @@ def test_it_remembers_a_bounded_number_of_things() -> None:
 ASK = st.tuples(st.integers(0, 1500), st.integers(1, 6))
 
 
-@settings(max_examples=50)
+@settings(max_examples=upto(50))
 @given(st.lists(ASK, max_size=60), st.lists(st.integers(0, 60), max_size=4))
 def test_units_equal_a_slow_count_however_the_batches_are_cut(
     told: list[tuple[int, int]], cuts: list[int]

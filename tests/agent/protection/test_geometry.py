@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agent.geometry import METRES_A_DEGREE, Area, distance_m
 from policies.tables import Zone
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ def _nearest_m(zone: Zone, lat: float, lon: float) -> float:
     return best
 
 
-@settings(max_examples=150)
+@settings(max_examples=upto(150))
 @given(corners=polygons, at=points, buffer_m=st.sampled_from([0.0, 40.0, 500.0]))
 def test_zone_equals_exact_crossings_and_a_walk_along_the_border(
     corners: list[tuple[int, int]],

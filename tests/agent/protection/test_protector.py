@@ -27,6 +27,7 @@ from tests.reference.scalar_tables import (
     rule,
 )
 from tests.reference.scalar_world import Datum
+from tests.support.examples import upto
 
 S = 1_000_000_000
 RULES = [
@@ -104,7 +105,7 @@ def test_flush_ends_everything() -> None:
     assert (last.held, last.released) == (0, ())
 
 
-@settings(max_examples=80)
+@settings(max_examples=upto(80))
 @given(
     rows=st.lists(
         st.tuples(

@@ -41,6 +41,7 @@ from tests.reference.scalar_tables import (
     rule,
 )
 from tests.reference.scalar_world import Datum
+from tests.support.examples import upto
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,7 @@ batches = st.lists(
 )
 
 
-@settings(max_examples=250)
+@settings(max_examples=upto(250))
 @given(
     transforms=st.lists(ANY, max_size=4),
     stream=batches,
@@ -252,7 +253,7 @@ def test_noise_is_laplace_on_a_lattice_and_never_on_places() -> None:
 runs = st.tuples(st.integers(-9, 9), st.sampled_from([1, 1, 2, 5, 16, 17, 80, 200]))
 
 
-@settings(max_examples=300)
+@settings(max_examples=upto(300))
 @given(
     grouped=st.lists(st.lists(runs, min_size=1, max_size=9), min_size=1, max_size=4),
     deadband=st.sampled_from([0.0, 1.0, 2.5, 6.0]),

@@ -16,6 +16,7 @@ from policies.suggest.positions import positions
 from policies.suggest.scoring import WEIGHTS
 from policies.suggest.suggesting import AUTO, CONFIDENCE_MIN, Proposal, suggest
 from protocols.can.database import parse_database
+from tests.support.examples import upto
 
 DBC = b"""VERSION ""
 BU_: E
@@ -148,7 +149,7 @@ def test_a_draft_parses_and_compiles(known: CatalogueSet, minimum: float) -> Non
 _TEXT = st.text(max_size=30)
 
 
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 @given(
     names=st.lists(st.tuples(_TEXT, _TEXT, _TEXT, _TEXT), max_size=5),
     bits=st.integers(0, 64),

@@ -18,6 +18,7 @@ from protocols.capture.blf import BlfParser
 from protocols.capture.columns import read_stream
 from protocols.errors import WireError
 from protocols.frames import FrameBatch, concat_frames
+from tests.support.examples import upto
 
 HEADER = struct.Struct("<4sIBBBBBBBBQQII8H8H72x")
 FD_SIZES = (0, 1, 5, 8, 12, 16, 20, 24, 32, 48, 64)
@@ -157,7 +158,7 @@ def test_a_torn_container_still_gives_the_frames_it_holds() -> None:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=upto(200))
 @given(st.data())
 def test_changed_bytes_give_frames_or_a_wire_error(data: st.DataObject) -> None:
     raw = bytearray(STORED)

@@ -21,6 +21,7 @@ from protocols.capture.ethernet import (
 )
 from protocols.capture.pcap_packets import TAIL, Packets
 from protocols.errors import WireError
+from tests.support.examples import upto
 
 DATA = b"\0\1\0\0\0\6\1\3\0\0\0\2"
 MACS = bytes(range(12))
@@ -196,7 +197,7 @@ def capture(frames: list[bytes], link: int = 1) -> bytes:
     return b"".join(out)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=upto(40), deadline=None)
 @given(cuts=st.lists(st.integers(0, 700), max_size=6))
 def test_any_cut_of_a_file_gives_the_same_segments(cuts: list[int]) -> None:
     frames = [ether(0x0800, PACKET4), ether(0x86DD, PACKET6), ether(0x0806, b"")] * 3
@@ -221,7 +222,7 @@ def test_a_file_of_another_kind_is_refused() -> None:
         parser.feed(b"")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=upto(40), deadline=None)
 @given(
     frames=st.lists(
         st.one_of(

@@ -16,6 +16,7 @@ from protocols.modbus.rtu import (
     crc16,
     parse_rtu,
 )
+from tests.support.examples import upto
 
 # Clause 6.21's example; "Product code XX" has 15 bytes, where the text prints 0D.
 IDENTIFICATION = (
@@ -45,7 +46,7 @@ def test_crc_is_the_published_one() -> None:
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=40)
+@settings(max_examples=upto(40))
 def test_crc_is_that_of_pymodbus(data: bytes) -> None:
     ours = crc16(data)
     assert FramerRTU.compute_CRC(data) in {ours, (ours & 0xFF) << 8 | ours >> 8}
@@ -71,7 +72,7 @@ def test_examples_are_framed_however_they_are_cut(
 
 
 @given(st.binary(max_size=600), st.booleans(), st.integers(1, 50))
-@settings(max_examples=60)
+@settings(max_examples=upto(60))
 def test_any_bytes_are_framed_skipped_or_held(
     data: bytes, replies: bool, step: int
 ) -> None:

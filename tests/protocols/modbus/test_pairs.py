@@ -22,6 +22,7 @@ from protocols.modbus.pairs import (
 from protocols.modbus.pdu import parse_request
 from tests.reference import slow_pairs
 from tests.reference.slow_pairs import shown, told
+from tests.support.examples import upto
 from tests.support.network_pairs import network_pairs
 from tests.support.pair_rows import Row, pair_batch
 
@@ -133,7 +134,7 @@ def rows(pick: Random) -> Row:
 
 
 @given(st.randoms(use_true_random=True))
-@settings(max_examples=4, phases=[Phase.generate])
+@settings(max_examples=upto(4), phases=[Phase.generate])
 def test_columns_say_what_the_scalar_codec_says(pick: Random) -> None:
     agree([rows(pick) for _ in range(400)])
 
@@ -142,7 +143,7 @@ PDUS = st.none() | st.binary(max_size=24) | st.binary(min_size=250, max_size=256
 
 
 @given(st.lists(st.builds(Row, PDUS, PDUS), max_size=8))
-@settings(max_examples=40)
+@settings(max_examples=upto(40))
 def test_any_bytes_say_the_same(some: list[Row]) -> None:
     agree(some)
 

@@ -11,6 +11,7 @@ from protocols.modbus.exchanges import Problem
 from protocols.modbus.functions import FUNCTIONS, NO_TABLE, is_write
 from protocols.modbus.pdu import PDU_BYTES_MAX, Request, parse_request
 from protocols.modbus.pdu_reply import Reply, encode_exception, parse_reply
+from tests.support.examples import upto
 
 P = Problem
 
@@ -223,7 +224,7 @@ def fields(draw: st.DrawFn) -> bytes:
 
 
 @given(fields())
-@settings(max_examples=200)
+@settings(max_examples=upto(200))
 def test_pymodbus_reads_the_same_request(pdu: bytes) -> None:
     theirs = ORACLE[True].decode(pdu)
     ours = parse_request(pdu)

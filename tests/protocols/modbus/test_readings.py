@@ -17,6 +17,7 @@ from protocols.modbus.readings import readings
 from protocols.modbus.values import Point
 from protocols.modbus.words import packed
 from protocols.samples import TransactionBatch
+from tests.support.examples import upto
 from tests.support.pair_rows import Row, pair_batch
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def seen(rows: list[Row]) -> TransactionBatch:
 
 
 @given(st.randoms(use_true_random=True))
-@settings(max_examples=20, phases=[Phase.generate])
+@settings(max_examples=upto(20), phases=[Phase.generate])
 def test_what_others_read_and_write_decodes_to_what_a_poller_gets(pick: Random) -> None:
     memory = memory_of(pick)
     reads = coalesce(POINTS, (), period_ns=SECOND)

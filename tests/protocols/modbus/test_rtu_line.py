@@ -12,6 +12,7 @@ from protocols.modbus.exchanges import UNLISTED, Problem
 from protocols.modbus.rtu import build_rtu
 from protocols.modbus.rtu_line import HELD_MAX, JOIN_NS, RtuLine, silence_ns
 from protocols.modbus.rtu_pairing import Ends
+from tests.support.examples import upto
 from tests.support.pair_told import told
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_frames_between_silences() -> None:
 
 
 @given(st.randoms(use_true_random=True))
-@settings(max_examples=40, phases=[Phase.generate])
+@settings(max_examples=upto(40), phases=[Phase.generate])
 def test_any_cut_and_any_silence_give_the_same(pick: Random) -> None:
     """Chunks of any size; pauses within frames, none between them."""
     bytes_ = b"".join(build_rtu(unit, pdu) for unit, pdu in FRAMES)
@@ -135,7 +136,7 @@ def test_an_unanswered_request_is_told_when_its_time_is_over() -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.lists(st.integers(0, 100)))
-@settings(max_examples=30)
+@settings(max_examples=upto(30))
 def test_any_bytes_are_told_or_counted(chunks: list[bytes], pauses: list[int]) -> None:
     line, now = a_line(), 0
     for index, chunk in enumerate(chunks):

@@ -11,6 +11,7 @@ from protocols.modbus.exchanges import Problem
 from protocols.modbus.rtu import build_rtu
 from protocols.modbus.rtu_pairing import Ends
 from protocols.modbus.rtu_stream import RtuStream
+from tests.support.examples import upto
 from tests.support.pair_told import told
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def pieces(pick: Random, data: bytes) -> list[bytes]:
 
 
 @given(st.randoms(use_true_random=True))
-@settings(max_examples=30, phases=[Phase.generate])
+@settings(max_examples=upto(30), phases=[Phase.generate])
 def test_any_split_gives_the_same_exchanges(pick: Random) -> None:
     stream, now = RtuStream(ENDS), 0
     for unit, *both in TALK:

@@ -16,6 +16,7 @@ from protocols.modbus.pairs import concat_pairs, empty_pairs
 from protocols.modbus.peers import Peers
 from protocols.modbus.rtu import build_rtu
 from protocols.modbus.rtu_streams import RtuStreams
+from tests.support.examples import upto
 from tests.support.pair_told import Told, told
 from tests.support.segments import ACK, MS, Seg, Talk, batch
 
@@ -50,7 +51,7 @@ def heard(rows: list[Seg], step: int = 0) -> tuple[list[Told], RtuStreams]:
 
 
 @given(st.randoms(use_true_random=True))
-@settings(max_examples=15, phases=[Phase.generate])
+@settings(max_examples=upto(15), phases=[Phase.generate])
 def test_any_cut_batch_and_repetition_gives_the_same(pick: Random) -> None:
     talk = Poll()
     wanted = [talk.poll(value, pick.choice([2, 5, 99])) for value in range(8)]

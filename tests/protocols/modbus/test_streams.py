@@ -15,6 +15,7 @@ from protocols.modbus.exchanges import ExchangeBatch, Problem
 from protocols.modbus.mbap import build_adu
 from protocols.modbus.pairs import concat_pairs, decode_pairs
 from protocols.modbus.streams import Streams
+from tests.support.examples import upto
 from tests.support.tapped import (
     CLIENT,
     MS,
@@ -133,7 +134,7 @@ def disturbed(rng: Random) -> tuple[list[Seg], list[Row]]:
     return opening + shuffled, expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=upto(40), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_however_segments_come_the_exchanges_are_the_same(seed: int) -> None:
     rng = Random(seed)
@@ -158,7 +159,7 @@ _DATA = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=upto(30), deadline=None)
 @given(
     st.lists(
         st.tuples(
