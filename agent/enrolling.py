@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 
 from agent.errors import Refused
 from protocols.errors import WireError
-from protocols.pki import check_chain, check_time, parse_chain
+from protocols.pki import UNREADABLE, check_chain, check_time, parse_chain, spki
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,16 +90,20 @@ def check_renewal(answer: Answer, present: Sequence[x509.Certificate]) -> None:
     """Return where an answer over MQTT may replace what is installed, else Refused.
 
     Beyond ``check_answer``: (6) it changes nothing but certificates (7) its leaf is
-    signed by the key that signed the present one (8) it lasts longer. Who stands above
-    that key in a chain says nothing: answers are not signed, and whoever passes one on
-    could put an authority of his own there, for the next renewal.
+    signed by the key that signed the present one, and the chain names that key and no
+    other (8) it lasts longer. Who stands above that key in a chain says nothing:
+    answers are not signed, and whoever passes one on could put an authority of his own
+    there, for the next renewal. That the leaf's signature holds under another key says
+    nothing, either: to an RSA signature, whoever likes makes a key of his own.
     """
     if answer.broker is not None or answer.root:  # (6)
         raise Refused("renewal", "would change the broker or the trust root")
-    (leaf, *_), (old, *above) = parse_chain(answer.chain()), present
+    (leaf, *issuers), (old, *above) = parse_chain(answer.chain()), present
     if not above:
         raise Refused("renewal", ALONE)
-    if not _signed_by(leaf, above[0]):  # (7)
+    ours = spki(above[0].public_key())
+    others = any(spki(one.public_key()) != ours for one in issuers[:1])
+    if others or not _signed_by(leaf, above[0]):  # (7)
         raise Refused("renewal", "is not signed by the authority that issued before")
     if leaf.not_valid_after_utc <= old.not_valid_after_utc:  # (8)
         raise Refused("renewal", "does not last longer than the present one")
@@ -126,7 +130,7 @@ def renewed(answer: Answer, present: Answer) -> Answer:
 def _signed_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(authority)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 
@@ -134,7 +138,7 @@ def _signed_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
 def _check_authorities(pem: bytes) -> None:
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except UNREADABLE:
         found = []
     if not 1 <= len(found) <= AUTHORITIES_MAX:
         raise Refused("broker-ca", "the broker's authorities are no certificates")

@@ -35,11 +35,15 @@ CHAIN_MAX: Final = 8
 CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
 RSA_BITS: Final = (2048, 4096)
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_UNREADABLE: Final = (
+# What X.509 from strangers makes the parser say, also late, where a field is asked for:
+# some of it is no ValueError.
+UNREADABLE: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
 )
 
 
@@ -63,7 +67,7 @@ def parse_csr(der: bytes, device: str) -> x509.CertificateSigningRequest:
             one.value for one in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         ]
         key = csr.public_key()
-    except (*_UNREADABLE, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         raise WireError(CSR, "is no readable PKCS#10") from None
     if not holds:
         raise WireError(CSR, "its own signature does not hold")
@@ -104,7 +108,7 @@ def parse_chain(ders: Sequence[bytes]) -> list[x509.Certificate]:
         raise WireError(CHAIN, f"a chain has 1 to {CHAIN_MAX} of them")
     try:
         return [x509.load_der_x509_certificate(der) for der in ders]
-    except _UNREADABLE:
+    except UNREADABLE:
         raise WireError(CHAIN, "is not readable") from None
 
 
@@ -133,7 +137,7 @@ def check_chain(chain: Sequence[x509.Certificate], key: bytes, device: str) -> N
             one.verify_directly_issued_by(above)
     except InvalidSignature:
         raise WireError(CHAIN, "is not signed by the next of its chain") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if isinstance(error, WireError):
             raise
         raise WireError(CHAIN, "is not signed by the next of its chain") from None

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from agent.adapters.files import read_limited
 from agent.errors import BadInput
+from protocols.pki import UNREADABLE
 from protocols.plain import printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ NAME_CHARACTERS_MAX: Final = 256
 SAN_MAX: Final = 64
 HINT: Final = "a PEM file that begins with -----BEGIN CERTIFICATE-----"
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def parse_chain(body: bytes, file: str) -> list[x509.Certificate]:
         raise BadInput(file, "", f"more than {CERTIFICATES_MAX} certificates")
     try:
         found = x509.load_pem_x509_certificates(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise BadInput(file, "", "holds no readable certificate", HINT) from None
     if not found:
         raise BadInput(file, "", "holds no certificate", HINT)
@@ -97,7 +96,7 @@ def facts_of(certificate: x509.Certificate) -> Certificate:
 def _name(certificate: x509.Certificate, which: str) -> str:
     try:
         text: str = getattr(certificate, which).rfc4514_string()
-    except _UNREADABLE:  # a name that is no text is parsed late
+    except UNREADABLE:  # a name that is no text is parsed late
         return "?"
     return _shown(text)
 
@@ -116,7 +115,7 @@ def _alternatives(certificate: x509.Certificate) -> tuple[str, ...]:
         names = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
         ).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return ()
     found: list[str] = []
     for name in list(names)[:SAN_MAX]:
@@ -137,5 +136,5 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(
             x509.BasicConstraints
         ).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, *_UNREADABLE):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False

@@ -34,7 +34,7 @@ from protocols.enrolment import (
     open_request_file,
 )
 from protocols.errors import WireError
-from protocols.pki import CSR_BYTES_MAX, parse_chain, spki
+from protocols.pki import CSR_BYTES_MAX, UNREADABLE, parse_chain, spki
 
 if TYPE_CHECKING:
     from agent.adapters.policy.loader import Paths
@@ -157,7 +157,7 @@ class Enrolments:
         try:
             csr = x509.load_der_x509_csr(read_limited(file, CSR_BYTES_MAX, hint))
             return spki(csr.public_key())
-        except ValueError:
+        except UNREADABLE:
             raise BadInput(str(file), "", "is damaged", hint) from None
 
     # --- the folder -----------------------------------------------------------------

@@ -216,7 +216,7 @@ class Renewing:
         except Unavailable as error:
             self._refused = str(error)
             return
-        except (Refused, BadInput) as error:
+        except (Refused, BadInput, WireError) as error:  # WireError: what is here
             self._refused = f"an answer was refused: {error}"
             self._spoilt = True
             return

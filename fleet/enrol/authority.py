@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fleet.errors import BadInput
 from fleet.files import read_limited, read_private, write_new, write_private
-from protocols.pki import names_of, spki
+from protocols.pki import UNREADABLE, names_of, spki
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +115,7 @@ def load_chain(path: Path) -> list[x509.Certificate]:
     """Return the certificates of a PEM file; BadInput where there is none."""
     try:
         chain = x509.load_pem_x509_certificates(read_limited(path, CHAIN_BYTES_MAX))
-    except ValueError:
+    except UNREADABLE:
         raise BadInput(str(path), "", "holds no certificate (PEM)") from None
     if not chain:
         raise BadInput(str(path), "", "holds no certificate (PEM)")

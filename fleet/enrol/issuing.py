@@ -17,7 +17,7 @@ from policies.trust import TrustError, begin
 from policies.trust.model import ROOT_BYTES_MAX
 from protocols.enrolment import Answer, Broker, open_request_file
 from protocols.errors import WireError
-from protocols.pki import check_chain, check_time, parse_csr, spki
+from protocols.pki import UNREADABLE, check_chain, check_time, parse_csr, spki
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -122,7 +122,7 @@ def broker_of(host: str, port: int, ca: Path) -> Broker:
     pem = read_limited(ca, BROKER_CA_MAX)
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except UNREADABLE:
         found = []
     if not found:
         raise BadInput(str(ca), "", "holds no certificate (PEM)")

@@ -12,6 +12,7 @@ from typing import Final
 from cryptography import x509
 
 from protocols.errors import WireError
+from protocols.pki import UNREADABLE
 
 ROLE_OID: Final = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
 ROLE_BYTES_MAX: Final = 127  # of UTF-8, so that its DER length is one byte
@@ -32,7 +33,7 @@ def roles_of(der: bytes) -> tuple[str, ...]:
         found = certificate.extensions.get_extension_for_oid(ROLE_OID).value
     except x509.ExtensionNotFound:
         return ()
-    except (ValueError, x509.DuplicateExtension):
+    except UNREADABLE:
         raise WireError("certificate", "cannot be read") from None
     assert isinstance(found, x509.UnrecognizedExtension)
     return (role_of(found.value),)

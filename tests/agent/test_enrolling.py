@@ -66,6 +66,13 @@ def test_whoever_passes_a_renewal_on_plants_no_authority_in_it() -> None:
     check_renewal(answer([later, FLEET]), planted)
 
 
+def test_a_chain_names_no_other_key_as_the_one_that_signed() -> None:
+    # under RSA a signature holds under keys that were made to fit it, too
+    other = certificate("north", INTRUDERS, INTRUDERS, "north", 3650)
+    with pytest.raises(Refused, match="authority that issued before"):
+        check_renewal(answer([SECOND, other]), [FIRST, FLEET])
+
+
 def test_a_chain_without_its_issuer_is_renewed_by_nobody() -> None:
     with pytest.raises(Refused, match="installed without its issuer's certificate"):
         check_renewal(answer([SECOND, FLEET]), [FIRST])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -192,7 +193,24 @@ def test_an_answer_of_the_leaf_alone_can_be_renewed_again(tmp_path: Path) -> Non
     assert scene.enrolments.standing().current == "0003"
 
 
+def _changed(answer: Answer, old: str, new: str) -> Answer:
+    """Return the answer with other bytes (hex) in its leaf."""
+    leaf = base64.b64decode(answer.certificates[0]).hex()
+    assert old in leaf
+    changed = base64.b64encode(bytes.fromhex(leaf.replace(old, new, 1))).decode()
+    certificates = (changed, *answer.certificates[1:])
+    return msgspec.structs.replace(answer, certificates=certificates)
+
+
 BAD = {
+    "version 128": (
+        lambda s: _changed(s.answer(), "a003020102", "a00302017f"),
+        "certificate: is not readable",
+    ),
+    "a name of a kind that nobody reads": (  # [6] URI, [3] x400Address
+        lambda s: _changed(s.answer(), "8619" + b"urn:".hex(), "a319" + b"urn:".hex()),
+        "certificate: ",
+    ),
     "another authority": (lambda s: s.answer(by="stranger"), "authority that issued"),
     "shorter": (lambda s: s.answer(days=5), "does not last longer"),
     "expired": (lambda s: s.answer(age=100), "validity: expired"),
@@ -236,6 +254,16 @@ def test_a_bad_answer_changes_nothing_and_is_told(tmp_path: Path, name: str) -> 
     assert (scene.calls, scene.acknowledged) == ([], 1)
     assert scene.look(scene.answer()) == ""  # the right one is taken still
     assert scene.calls == ["again"]
+
+
+def test_a_damaged_enrolment_here_ends_nobody(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, age=75)
+    scene.connect()
+    scene.look()
+    here = scene.place.enrolment / "0001/answer.json"
+    text = here.read_text(encoding="utf-8")
+    here.write_text(text.replace('"MII', '"AAA', 1), encoding="utf-8")
+    assert "an answer was refused" in scene.look(scene.answer())
 
 
 def test_after_a_bad_answer_another_request_is_made(tmp_path: Path) -> None:
