@@ -95,6 +95,11 @@ class PythonCanSource:
             ended, failure = self._ended.is_set(), self._failure
             while chunk := self._take():
                 yield frames_of(chunk, [self._index] * len(chunk))
+                if len(chunk) < self._batch_frames and not ended:
+                    if self._queue:  # came meanwhile: gathers until the next wake-up
+                        event.set()
+                    break
+                await asyncio.sleep(0)  # under a flood, others get a turn, too
             if failure:
                 raise Unavailable(self.name, failure)
             if ended:

@@ -82,6 +82,7 @@ class SocketCanSource:
         self._bus = bus
         self._socket = sock
         self.turns = 0  # frames fetched, in one go each
+        self._is_full = False  # the last of them: more may wait
         self._waiting: asyncio.Future[None] | None = None
         self._end = ""  # why it ends once all that waits is read
         with contextlib.suppress(OSError):  # CAN sockets do not know how; others do
@@ -122,6 +123,7 @@ class SocketCanSource:
         """
         self.turns += 1
         count = self._received()
+        self._is_full = count == len(self._receiver.data)
         if not count:
             if self._end:
                 raise Unavailable(self.name, self._end)
@@ -143,13 +145,20 @@ class SocketCanSource:
         return _narrowed(unpacked.frames)
 
     async def batches(self) -> AsyncIterator[FrameBatch]:
-        """Yield batches as they come; wakes at most every ``pause_s``."""
+        """Yield batches as they come; wakes at most every ``pause_s``.
+
+        What comes while a batch is taken waits for the next pause: a bus that is faster
+        than one frame is read would keep the loop for itself, frame by frame.
+        """
         while self._socket.fileno() >= 0:
             await self._readable()
             await asyncio.sleep(0 if self._end else self.pause_s)
             while self._socket.fileno() >= 0 and (frames := self.read()) is not None:
                 if len(frames):
                     yield frames
+                if not self._is_full:
+                    break
+                await asyncio.sleep(0)  # under a flood, others get a turn, too
 
     def is_due(self) -> bool:
         """Tell whether frames wait to be read."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from agent.adapters.modbus.tap_places import known_places
-from agent.adapters.modbus.tap_socket import TapSocket
+from agent.adapters.modbus.tap_socket import SLOTS, TapSocket
 from agent.adapters.modbus.tap_streams import TapStreams
 from agent.adapters.reading import waits
 from protocols.capture.ethernet import (
@@ -162,6 +162,8 @@ class NetworkTapSource:
                 self.turns += 1
                 if len(pairs := self._tap.fed(packets)):
                     yield pairs
+                if len(packets.length) < SLOTS:
+                    break  # what came meanwhile waits for the next pause
                 await asyncio.sleep(0)  # under a flood, others get a turn, too
             if loop.time() >= flush_at:
                 flush_at = loop.time() + FLUSH_S

@@ -78,6 +78,32 @@ def test_a_slow_reader_loses_frames_that_are_counted() -> None:
     assert source.lost() == 401
 
 
+def test_a_bus_that_is_faster_than_it_is_read_keeps_the_loop_from_nobody() -> None:
+    source = PythonCanSource(_Failing(), "fast", batch_frames=64, pause_s=0)
+    source._thread.join()
+    source._failure = ""  # only its queue is wanted
+    turns = []
+
+    async def other() -> None:
+        while True:
+            turns.append(source.turns)
+            await asyncio.sleep(0)
+
+    async def read() -> int:
+        task = asyncio.ensure_future(other())
+        source._queue.append(can.Message(arbitration_id=1))
+        async with contextlib.aclosing(source.batches()) as batches:  # type: ignore[type-var]  # an async generator, declared as an iterator
+            async for _ in batches:
+                if source.turns >= 50:
+                    break
+                source._queue.append(can.Message(arbitration_id=1))
+        task.cancel()
+        return len(set(turns))
+
+    assert asyncio.run(read()) > 10
+    source.close()
+
+
 def test_close_ends_the_batches_after_the_last_frame() -> None:
     source = open_pythoncan("virtual", "sg-close", pause_s=0)
 

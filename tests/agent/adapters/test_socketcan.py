@@ -138,6 +138,31 @@ def test_batches_wake_for_frames_and_keep_their_order(
     assert source.lost() == 0
 
 
+def test_a_bus_that_is_faster_than_it_is_read_keeps_the_loop_from_nobody(
+    pair: tuple[socket.socket, SocketCanSource],
+) -> None:
+    bus, source = pair
+    turns = []
+
+    async def other() -> None:
+        while True:
+            turns.append(source.turns)
+            await asyncio.sleep(0)
+
+    async def run() -> int:
+        task = asyncio.ensure_future(other())
+        bus.send(classic(1, b""))
+        async with contextlib.aclosing(source.batches()) as batches:  # type: ignore[type-var]  # an async generator, declared as an iterator
+            async for _ in batches:
+                if source.turns >= 50:
+                    break
+                bus.send(classic(1, b""))  # the next one is there before we look again
+        task.cancel()
+        return len(set(turns))
+
+    assert asyncio.run(run()) > 10
+
+
 def test_close_ends_the_batches(pair: tuple[socket.socket, SocketCanSource]) -> None:
     _, source = pair
 
