@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -11,11 +13,12 @@ from agent.config import beside
 from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TIMEOUT_S: Final = 5.0
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+NOT_OURS: Final = "what answers is no agent of this version (is the port another's?)"
 MAY_NOT: Final = "this user may not ask it: sudo, or join the group that the file has"
 
 
@@ -72,3 +75,27 @@ def fetch_page(socket_path: str, port: int, page: str) -> bytes:
     if answer.status != http.client.OK:
         raise Unavailable("agent", f"answered {answer.status} for {page}")
     return body
+
+
+def state_of(page: bytes) -> dict[str, object]:
+    """Return what a status page says; Unavailable where it is not an agent's."""
+    with understood():
+        found = json.loads(page)
+        if not isinstance(found, dict):
+            raise TypeError
+        return found
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Say Unavailable of an answer that cannot be read, or lacks what ours have.
+
+    Who answers may be another program, or an agent before an upgrade.
+    """
+    try:
+        yield
+    except (
+        ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
+        raise Unavailable("agent", NOT_OURS) from error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from agent.adapters.configuration import read_config
 from agent.adapters.files import read_limited, write_durably
-from agent.adapters.status_client import fetch_page
+from agent.adapters.status_client import fetch_page, state_of
 from agent.commands.printing import print_table
 from agent.commands.status import moment, standing_line
 from agent.config import NAME, beside
@@ -61,12 +61,10 @@ class Place:
         if not (self.socket or self.port):
             return None
         try:
-            page = fetch_page(self.socket, self.port, "/status")
-        except Unavailable:
+            found = state_of(fetch_page(self.socket, self.port, "/status"))["consents"]
+        except (Unavailable, KeyError):  # or another program: a withdrawal still holds
             return None
-        found = json.loads(page)["consents"]
-        assert isinstance(found, list)
-        return found
+        return found if isinstance(found, list) else None
 
     def statements(self) -> tuple[Statement, ...]:
         """Return what the file says; a file that is not there says nothing."""

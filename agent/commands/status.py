@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.adapters.status_client import asker
+from agent.adapters.status_client import asker, state_of, understood
 from agent.commands.printing import print_table
 from agent.limits import CAN_BUFFER_BYTES
 
@@ -19,11 +18,13 @@ if TYPE_CHECKING:
 def show(config_file: Path, as_json: bool) -> int:
     """Print the state of the running agent; 0 where it has no problem to report."""
     page = asker(config_file)("/status")
-    state: dict[str, object] = json.loads(page)
+    state = state_of(page)
     if as_json:
         sys.stdout.write(page.decode() + "\n")
     else:
-        _print(state)
+        with understood():
+            rows = _rows(state)
+        print_table((), rows)
     return 1 if state.get("problems") else 0
 
 
@@ -89,10 +90,13 @@ def standing_line(entry: Mapping[str, object]) -> str:
 
 def moment(ns: int) -> str:
     """Return a wall-clock time as a person reads it, in UTC."""
-    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(" ", "seconds")
+    try:
+        return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(" ", "seconds")
+    except (OSError, OverflowError, ValueError):
+        return f"{ns} ns"
 
 
-def _print(state: dict[str, object]) -> None:
+def _rows(state: dict[str, object]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name, value in state.items():
         lines = [str(value)]
@@ -106,4 +110,4 @@ def _print(state: dict[str, object]) -> None:
             lines = [f"{value:.3g}"]
         words = name.removesuffix("_ns").replace("_", " ")
         rows += [("" if at else words, line) for at, line in enumerate(lines)]
-    print_table((), rows)
+    return rows

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.status_client import asker
+from agent.adapters.status_client import asker, state_of, understood
 from agent.commands.printing import to_stdout
 from agent.commands.top_text import lines_of
 from agent.telemetry.exposed import parse_page
@@ -46,9 +46,10 @@ def _looking(config_file: Path) -> Callable[[], Look]:
     ask = asker(config_file)
 
     def look() -> Look:
-        state = json.loads(ask("/status"))
+        state = state_of(ask("/status"))
         page = ask("/metrics").decode("utf-8", "replace")
-        return Look(state, parse_page(page), time.monotonic_ns())
+        with understood():
+            return Look(state, parse_page(page), time.monotonic_ns())
 
     return look
 
@@ -60,8 +61,13 @@ def _pictures(
     before = looks()
     while pause():
         now = looks()
-        yield pictured(before, now)
+        yield _seen(before, now)
         before = now
+
+
+def _seen(before: Look | None, now: Look) -> Picture:
+    with understood():
+        return pictured(before, now)
 
 
 def _tell(looks: Callable[[], Look], every_s: float, count: int, as_json: bool) -> None:
@@ -100,7 +106,7 @@ def _redraw(looks: Callable[[], Look], every_s: float, count: int) -> None:
             left -= 1
             return left != -1 and pressed(every_s) not in QUIT
 
-        show(pictured(None, looks()))  # at once; rates come with the second look
+        show(_seen(None, looks()))  # at once; rates come with the second look
         for picture in _pictures(looks, pause):
             show(picture)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
-from agent.adapters.status_client import MAY_NOT
+from agent.adapters.status_client import MAY_NOT, NOT_OURS
 from agent.commands.doctor.model import Check, bad, good, notice, put, quoted, run, warn
 from agent.errors import Unavailable
 
@@ -63,6 +63,8 @@ def _answers(context: Context) -> Iterable[Found]:
     except Unavailable as error:
         if MAY_NOT in error.reason:
             yield notice(str(error), run("sudo sluicegate doctor" + _here(context)))
+        elif NOT_OURS in error.reason:
+            yield warn(str(error), run(RESTART))
         else:
             yield notice(str(error), run("systemctl start sluicegate"))
     else:
@@ -146,8 +148,8 @@ def _receipts(context: Context) -> Iterable[Found]:
         if context.fetch_status().get("oldest_ns") != oldest:
             yield good("a backlog is being received")
             return
-        unconfirmed = int(status.get("spool_records") or 0)  # type: ignore[call-overload]  # a number of our own status page
-        said = f"{unconfirmed} messages were sent and have no receipt for 10 minutes"
+        count = status.get("spool_records", 0)
+        said = f"{count} messages were sent and have no receipt for 10 minutes"
         fix = "start the collector, or let it be a recipient of the policy: " + run(
             "sluicectl collect --help"
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import grp
-import json
 import os
 import pwd
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from agent.adapters.policy.loader import Paths, load_local, pinned_root
 from agent.adapters.policy.shelf import restore
 from agent.adapters.sqlite_check import StoredDocuments, read_state
 from agent.adapters.sqlite_connection import connect as open_database
-from agent.adapters.status_client import fetch_page
+from agent.adapters.status_client import fetch_page, state_of
 from agent.commands.doctor.pem import Handshake, shake_hands
 from agent.commands.parts import mqtt_options
 from agent.errors import Refused, Unavailable
@@ -182,21 +181,8 @@ class Context:
     def fetch_status(self) -> Mapping[str, object]:
         """Ask the running agent now; Unavailable where none answers."""
         metrics = self.paths.config.metrics
-        page = fetch_page(self.paths.of(metrics.socket), metrics.port, "/status")
-        found: dict[str, object] = json.loads(page)
-        return found
-
-    @cached_property
-    def metrics(self) -> Mapping[str, float]:
-        """Metrics of the running agent that have no labels; Unavailable."""
-        metrics = self.paths.config.metrics
-        page = fetch_page(self.paths.of(metrics.socket), metrics.port, "/metrics")
-        rows = [line.split(" ") for line in page.decode().splitlines()]
-        return {
-            row[0].removeprefix("sluicegate_"): float(row[1])
-            for row in rows
-            if len(row) == 2 and "{" not in row[0]
-        }
+        place = self.paths.of(metrics.socket)
+        return state_of(fetch_page(place, metrics.port, "/status"))
 
     # --- the broker -----------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from agent.commands.status import _print, bus_line
+from agent.commands.status import _rows, bus_line
 from agent.main import run
 from protocols.telemetry import BusState
 from tests.support.broker import free_port, needs_mosquitto
 from tests.support.gateway import Gateway
+from tests.support.status_stub import StatusStub
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,15 +85,44 @@ def test_no_agent_is_one_line(
     assert says in err
 
 
-def test_what_there_is_none_of_is_no_number(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    _print({"online": True, "oldest_ns": 0, "certificate_ns": 10**18, "links": []})
-    rows = [line.split(maxsplit=1) for line in capfd.readouterr().out.splitlines()]
-    assert rows == [
-        ["online", "yes"], ["oldest", "none"],
-        ["certificate", "2001-09-09 01:46:40+00:00"], ["links", "none"],
+def test_what_there_is_none_of_is_no_number() -> None:
+    state = {"online": True, "oldest_ns": 0, "certificate_ns": 10**18, "links": []}
+    assert _rows(state) == [
+        ("online", "yes"), ("oldest", "none"),
+        ("certificate", "2001-09-09 01:46:40+00:00"), ("links", "none"),
     ]  # fmt: skip
+
+
+PAGES = {
+    "another program": "<html>", "no object": "[]", "nothing": "null", "text": "\\u1",
+    "deep": "[" * 100_000, "number": '{"time_ns":' + "9" * 6000 + "}",
+    "a bus before an upgrade": '{"buses": [{"buffer_bytes": 1}]}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_answers_and_is_no_agent_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    config = tmp_path / "gw.toml"
+    config.write_text(
+        'device = "gw-1"\nfleet = "test"\nstate_dir = "state"\n'
+        '[metrics]\nsocket = "s"\n'
+    )
+    with StatusStub(tmp_path / "s", lambda: PAGES[name]):
+        assert run(["status", "-c", str(config)]) == 1
+        told = capfd.readouterr().err
+        assert "no agent of this version" in told
+        assert run(["top", "-c", str(config), "--every", "0.2"]) == 1
+        assert "no agent of this version" in capfd.readouterr().err
+        if "upgrade" not in name:
+            only = ["--only", "status.answers", "-c", str(config)]
+            assert run(["doctor", *only]) == 0
+            assert "no agent of this version" in capfd.readouterr().out
+
+
+def test_a_time_beyond_all_calendars_is_a_number() -> None:
+    assert _rows({"time_ns": 10**26}) == [("time", f"{10**26} ns")]
 
 
 def test_a_bus_reads_as_one_line() -> None:
