@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from agent.descriptors import STATUS_MAX
+from agent.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 REQUEST_BYTES_MAX: Final = 4096
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -26,7 +29,8 @@ async def serve_status(
 ) -> AsyncIterator[None]:
     """Serve ``pages`` (path -> content type, function) while the context is open.
 
-    STATUS_MAX connections at once; one more is closed without an answer.
+    STATUS_MAX connections at once; one more is closed without an answer. Unavailable
+    where it cannot be served there; a file that is no socket is not ours to take away.
     """
     asking = 0
 
@@ -49,22 +53,40 @@ async def serve_status(
 
     async with contextlib.AsyncExitStack() as stack:
         if socket_path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(socket_path)  # noqa: PTH108  # one call at start, no waiting
-            old = os.umask(0o117)  # the owner and the group only
-            try:
-                server = await asyncio.start_unix_server(
-                    answer, socket_path, limit=REQUEST_BYTES_MAX
-                )
-            finally:
-                os.umask(old)
+            with _told(socket_path):
+                _take_away(socket_path)
+                old = os.umask(0o117)  # the owner and the group only
+                try:
+                    server = await asyncio.start_unix_server(
+                        answer, socket_path, limit=REQUEST_BYTES_MAX
+                    )
+                finally:
+                    os.umask(old)
             await stack.enter_async_context(server)
         if port:
-            server = await asyncio.start_server(
-                answer, "127.0.0.1", port, limit=REQUEST_BYTES_MAX
-            )
+            with _told(f"port {port}"):
+                server = await asyncio.start_server(
+                    answer, "127.0.0.1", port, limit=REQUEST_BYTES_MAX
+                )
             await stack.enter_async_context(server)
         yield
+
+
+def _take_away(path: str) -> None:
+    """Remove what a killed agent left behind."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, "is there, and is no socket")
+        os.unlink(path)  # noqa: PTH108  # one call at start, no waiting
+
+
+@contextlib.contextmanager
+def _told(place: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)  # such as "AF_UNIX path too long"
+        raise Unavailable("metrics", f"{place}: {reason}") from None
 
 
 def _response(line: bytes, pages: Mapping[str, tuple[str, Callable[[], str]]]) -> bytes:

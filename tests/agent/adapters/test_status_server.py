@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import stat
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,8 @@ PAGES = {"/status": ("application/json", lambda: '{"a": "ü"}')}
 
 def test_pages_are_served_to_the_owner_and_nobody_else(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    path.touch()  # what a killed agent left behind
+    with socket.socket(socket.AF_UNIX) as left:  # what a killed agent left behind
+        left.bind(str(path))
 
     async def story() -> None:
         async with serve_status(PAGES, str(path), 0):
@@ -35,6 +38,30 @@ def test_pages_are_served_to_the_owner_and_nobody_else(tmp_path: Path) -> None:
     asyncio.run(story())
     with pytest.raises(Unavailable, match="is it running"):
         fetch_page(str(path), 0, "/status")
+
+
+def test_where_it_cannot_be_served_is_told_and_nothing_is_taken_away(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "policy.yaml").write_text("mine", encoding="utf-8")
+    (tmp_path / "link").symlink_to("policy.yaml")
+    (tmp_path / "folder").mkdir()
+
+    async def serve(path: str, port: int) -> None:
+        async with serve_status(PAGES, path, port):
+            raise AssertionError
+
+    for name, says in (
+        ("policy.yaml", "no socket"), ("link", "no socket"), ("folder", "no socket"),
+        ("none/s", "No such file"), ("x" * 200, "too long"),
+    ):  # fmt: skip
+        with pytest.raises(Unavailable, match=f"metrics: .*{name}: .*{says}"):
+            asyncio.run(serve(str(tmp_path / name), 0))
+    assert (tmp_path / "policy.yaml").read_text(encoding="utf-8") == "mine"
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"metrics: port {port}: .*in use"):
+            asyncio.run(serve("", port))
 
 
 @pytest.mark.parametrize(
