@@ -22,11 +22,16 @@ VIN: Final = re.compile(
     r"(?<![A-Za-z0-9])(?=[A-HJ-NPR-Z0-9]*[0-9])(?=[A-HJ-NPR-Z0-9]*[A-HJ-NPR-Z])"
     r"[A-HJ-NPR-Z0-9]{17}(?![A-Za-z0-9])"
 )
-# Four decimals of a degree are 11 m: the coarsest that names a house.
-COORDINATE: Final = re.compile(r"(?<![\w.])[-+]?\d{1,3}\.\d{4,}(?![\w.])")
+# Four decimals of a degree are 11 m: the coarsest that names a house. A full stop or a
+# letter (48.1371N) may stand behind it.
+COORDINATE: Final = re.compile(r"(?<![\d.])[-+]?\d{1,3}\.\d{4,}(?!\.?\d)")
 MAC: Final = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![\w:])")
-IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
-IPV6: Final = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{1,4}(?!\w)")
+IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
+IPV6: Final = re.compile(
+    r"(?<![\w:])(?:(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{1,4}"
+    r"|(?:[0-9A-Fa-f]{1,4}:){1,6}:(?:[0-9A-Fa-f]{1,4})?)(?!\w)"
+)
+PIN: Final = re.compile(r"(pin-value=)[^&;\s\"']+")  # of a PKCS#11 URI, taken or not
 PEM: Final = re.compile(
     r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.DOTALL
 )
@@ -53,7 +58,7 @@ class Mask:
 
     def names(self, text: str) -> str:
         """Return ``text`` without known names, addresses, VINs and PEM blocks."""
-        text = PEM.sub("[PEM taken out]", text)
+        text = PIN.sub(r"\1[taken out]", PEM.sub("[PEM taken out]", text))
         if self._known is not None:
             text = self._known.sub(lambda found: self._words[found[0]], text)
         text = VIN.sub(lambda found: self.word("vin", found[0]), text)

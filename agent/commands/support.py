@@ -7,6 +7,7 @@ out, and the manifest says so.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -22,7 +23,9 @@ from typing import TYPE_CHECKING, Final
 
 from agent import VERSION
 from agent.adapters.configuration import read_config
+from agent.adapters.enrolment import enrolled
 from agent.adapters.files import write_durably
+from agent.adapters.ownership import as_owner
 from agent.adapters.policy.loader import Paths
 from agent.commands import support_parts as parts
 from agent.commands.printing import print_table
@@ -49,7 +52,8 @@ FREE_TEXTS: Final = frozenset({"doctor.json", "log.txt", "units.txt"})
 def bundle(config_file: Path, out: Path | None, with_names: bool) -> int:
     """Write the bundle and say what is in it; 0 also where the agent is away."""
     paths = Paths(str(config_file), read_config(config_file))
-    mask = Mask(secrets.token_bytes(32), [] if with_names else list(_known(paths)))
+    known = [] if with_names else list(_known(_as_used(paths)))
+    mask = Mask(secrets.token_bytes(32), known)
     files: dict[str, str] = {}
     rows = []
     own = parts.secrets_of(paths)
@@ -78,6 +82,17 @@ def bundle(config_file: Path, out: Path | None, with_names: bool) -> int:
     return 0
 
 
+def _as_used(paths: Paths) -> Paths:
+    """Return the paths with the broker of the enrolment, where that is ours to see."""
+    with contextlib.suppress(BadInput, OSError), as_owner(_state(paths)):
+        return enrolled(paths)
+    return paths
+
+
+def _state(paths: Paths) -> Path:
+    return Path(paths.of(paths.config.state_dir))
+
+
 def _known(paths: Paths) -> Iterator[tuple[str, str]]:
     """Yield what names this device, its owner or its neighbours."""
     config = paths.config
@@ -86,6 +101,7 @@ def _known(paths: Paths) -> Iterator[tuple[str, str]]:
     yield "host", socket.gethostname()
     yield "user", config.mqtt.username
     hosts = [config.mqtt.host, *(link.host for link in config.modbus)]
+    hosts += [link.device_tls.server_name for link in config.modbus if link.device_tls]
     for host in hosts:
         if host not in {"localhost", "127.0.0.1", "::1"}:
             yield "host", host

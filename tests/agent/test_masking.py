@@ -41,7 +41,8 @@ def test_longer_names_go_before_what_they_contain() -> None:
         VIN, f"x={VIN},",
         "-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----",
         "-----BEGIN EC PRIVATE KEY-----\ncut short", "10.1.2.3", "192.0.2.1:8883",
-        "02:00:5e:10:00:01", "fe80::1:2:3:4", "2001:db8:0:0:0:0:0:1",
+        "02:00:5e:10:00:01", "fe80::1:2:3:4", "2001:db8:0:0:0:0:0:1", "10.1.2.3.",
+        "fe80::1", "2001:db8::", "fd00::", "pin-value=123456", "pin-value=s3cret&x=1",
     ],
 )  # fmt: skip
 def test_what_looks_like_a_name_goes(text: str) -> None:
@@ -56,7 +57,8 @@ def test_what_looks_like_a_name_goes(text: str) -> None:
     "text",
     [
         "127.0.0.1", "0.0.0.0:502", "2026-11-26T16:01:56Z", "17645123456789012",
-        "0.1.0", "252.39-1", "sluicegate_lost_total 4", "a" * 64,
+        "0.1.0", "252.39-1", "at 12:34:56: x", "a.py::test", "::1", "[::1]:502",
+        "sluicegate_lost_total 4", "a" * 64,
     ],
 )  # fmt: skip
 def test_what_names_nobody_stays(text: str) -> None:
@@ -66,6 +68,8 @@ def test_what_names_nobody_stays(text: str) -> None:
 def test_positions_go_out_of_free_text() -> None:
     shown = mask().values("at 31.230416,121.4737 after 12.5 s, 99.95 %")
     assert shown == "at #.####,#.#### after 12.5 s, 99.95 %"
+    shown = mask().values("from 48.1371N/11.5754E to lat48.1372. 3.11.7000 at 1.2e5")
+    assert shown == "from #.####N/#.####E to lat#.####. 3.11.7000 at 1.2e5"
 
 
 def test_what_still_leaks_is_named_not_quoted() -> None:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.adapters.configuration import read_config
 from agent.adapters.policy.loader import Paths
 from agent.commands import support_parts
-from agent.commands.support import PARTS
+from agent.commands.support import PARTS, _as_used, _known
 from agent.config import parse_config
 from agent.main import run
+from fleet.main import run as sluicectl
 from tests.support.broker import needs_mosquitto
+from tests.support.enrolling import Enrolling
 from tests.support.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -105,6 +108,22 @@ def test_names_stay_where_asked(gateway: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run(["support-bundle", "-c", str(gateway), "--with-names"]) == 0
     (file,) = gateway.parent.glob("sluicegate-support-*.tar.gz")
     assert json.loads(opened(file)["configuration.json"])["device"] == "gateway-7"
+
+
+def test_the_broker_of_an_enrolment_is_not_named(tmp_path: Path) -> None:
+    place = Enrolling(tmp_path)
+    request = place.begin()
+    words = [
+        "enrol", "answer", str(request), "--fleet", "north",
+        "--broker", "broker.owner.example:8883",
+        "--broker-ca", str(tmp_path / "broker.pem"),
+        "--ca-cert", str(place.ca), "--ca-key", str(place.ca_key),
+        "--devices", str(tmp_path / "devices"), "-o", str(tmp_path / "a"),
+    ]  # fmt: skip
+    assert sluicectl(words) == 0
+    assert place.install(tmp_path / "a") == 0
+    paths = Paths(str(place.config), read_config(place.config))
+    assert ("host", "broker.owner.example") in [*_known(_as_used(paths))]
 
 
 def test_no_place_is_one_line(
