@@ -33,6 +33,12 @@ def _config(field: str, value: str, section: str = "") -> Act:
 # --- configuration --------------------------------------------------------------------
 
 
+def _linked_eve(house: House) -> None:
+    (house.folder / "logs").mkdir()
+    (house.folder / "logs/eve.json").symlink_to("/etc/hostname")
+    house.set("file", '"logs/eve.json"', "[eve]")
+
+
 def _rename(house: House, old: str = "device", new: str = "devise") -> None:
     house.sections[""][new] = house.sections[""].pop(old)
     house.configure()
@@ -134,6 +140,7 @@ CONFIG = [
         "no such folder",
         _config("file", '"logs/eve.json"', "[eve]"),
     ),
+    Case("eve.place", "link", "bad", "is a link", _linked_eve),
 ]
 
 

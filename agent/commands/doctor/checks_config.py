@@ -160,9 +160,11 @@ def _eve(context: Context) -> Iterable[Found]:
         owner, group = context.user.name, context.user.group
         fix = run(f"install -d -m 0750 -o {owner} -g {group} {place}")
         yield bad(f"{folder}: no such folder for eve.file", fix)
-    elif file.is_symlink() or not os.access(file if file.exists() else folder, os.W_OK):
+    elif file.is_symlink():  # `chown` would give away what it points to
+        yield bad(f"{file}: is a link, and is not followed", run(f"rm {quoted(file)}"))
+    elif not os.access(file if file.exists() else folder, os.W_OK):
         target = quoted(file if file.exists() else folder)
-        fix = run(f"chown {context.user.owner} {target}", f"chmod u+w {target}")
+        fix = run(f"chown -h {context.user.owner} {target}", f"chmod u+w {target}")
         yield bad(f"{file}: {context.user.name} may not write it", fix)
     else:
         yield good(str(file))
