@@ -153,7 +153,8 @@ class Keeper:
         if pruner is None:
             return
         with contextlib.suppress(Unavailable):  # told by who has to write
-            await unbroken(self._thread.run(pruner.look, now_ns))
+            mono_ns = self._clock.monotonic_ns()
+            await unbroken(self._thread.run(pruner.look, now_ns, mono_ns))
             for _ in range(PRUNINGS_A_TURN):  # others have their turn between two
                 if not await unbroken(self._thread.run(pruner.step)):
                     return

@@ -34,17 +34,24 @@ class Pruner:
         self._keep_days = keep_days
         self._kept_min = kept_min
         self._ages: Ages | None = None
+        self._marked_ns: int | None = None  # monotonic; before we were, reckoned
 
-    def look(self, now_ns: int) -> None:
+    def look(self, now_ns: int, mono_ns: int) -> None:
         """Mark how long the log is at ``now_ns``, a time that is believed.
 
-        Raises as ``Store.commit``; then nothing is marked.
+        ``mono_ns``: the monotonic clock. Raises as ``Store.commit``; then nothing is
+        marked.
         """
-        before = self._known()
-        ages = before.looked(now_ns, self._store.root()[0])
-        ages = ages.without_older(self._keep_days * DAY_NS)
+        before, marked_ns = self._known(), self._marked_ns
+        lived_ns = None if marked_ns is None else mono_ns - marked_ns
+        looked = before.looked(now_ns, self._store.root()[0], lived_ns)
+        ages = looked.without_older(self._keep_days * DAY_NS)
         if ages != before:
             self._store.keep_document(AGES, closed(AGES, encode_ages(ages)))
+        if marked_ns is None:
+            self._marked_ns = mono_ns - (now_ns - ages.wall_ns)
+        elif looked.seen_ns != before.seen_ns:
+            self._marked_ns = mono_ns
         self._ages = ages
 
     def step(self) -> bool:

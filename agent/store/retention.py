@@ -1,9 +1,11 @@
 """How old which part of the evidence log is, and what of it may go. Pure.
 
 Age is what this device itself saw pass, never what a time stamp says: about once a day
-of a believed clock a mark says how long the log was then. Between two marks at most two
-days count, however far the clock went: one that jumps ten years ahead makes nothing
-old. A device that is switched off for months keeps its log that much longer.
+of a believed clock a mark says how long the log was then. While a process runs, its
+monotonic clock says when the next mark is due: a wall clock that goes to and fro makes
+nothing old. From one process to the next the wall clock does. Between two marks at most
+two days count, however far it went: one that jumps ten years ahead makes nothing old.
+A device that is switched off for months keeps its log that much longer.
 """
 
 from __future__ import annotations
@@ -37,11 +39,15 @@ class Ages:
     seen_ns: int = 0  # time that was seen to pass in all
     marks: tuple[Mark, ...] = ()
 
-    def looked(self, now_ns: int, size: int) -> Ages:
-        """Return these at a believed time; the same where no new mark is due."""
-        passed = now_ns - self.wall_ns
+    def looked(self, now_ns: int, size: int, lived_ns: int | None = None) -> Ages:
+        """Return these at a believed time; the same where no new mark is due.
+
+        ``lived_ns``: since the newest mark, by the monotonic clock; None where this
+        process has not looked yet.
+        """
+        passed = now_ns - self.wall_ns if lived_ns is None else lived_ns
         if self.marks and 0 <= passed < DAY_NS:
-            return self
+            return replace(self, wall_ns=now_ns) if now_ns < self.wall_ns else self
         counted = min(max(passed, 0), COUNTED_NS_MAX) if self.marks else 0
         seen_ns = self.seen_ns + counted
         if self.marks and not counted:  # the clock went back: time goes on from here

@@ -83,7 +83,7 @@ class Gateway:
         verdict = self.confidence.look(self.now, self.mono, synchronised=synchronised)
         if verdict.believed:
             self.store.remember_time(self.now)
-            self.pruner.look(self.now)
+            self.pruner.look(self.now, self.mono)
             while self.pruner.step():
                 pass
         self.told()
@@ -119,6 +119,16 @@ class Gateway:
 @pytest.fixture
 def gateway(tmp_path: Path) -> Gateway:
     return Gateway(tmp_path / "store.db")
+
+
+def test_a_clock_that_goes_to_and_fro_makes_nothing_old(gateway: Gateway) -> None:
+    for _ in range(20):
+        gateway.day()
+    for step in range(1000):  # as far as is believed, within minutes
+        gateway.mono += 5 * 10**9
+        gateway.now += 10**10 - DAY_NS if step % 2 else DAY_NS
+        gateway.turn()
+    assert gateway.store.first == 0
 
 
 def test_only_what_is_older_than_190_days_goes(gateway: Gateway) -> None:

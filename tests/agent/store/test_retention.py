@@ -55,6 +55,16 @@ def test_a_clock_that_goes_back_makes_nothing_old_and_goes_on() -> None:
     assert ages.marks[-1].size == 1010
 
 
+def test_while_we_run_the_monotonic_clock_says_when_a_day_is_over() -> None:
+    ages, now = days(3), START + 2 * DAY_NS
+    ahead = ages.looked(now + 100 * DAY_NS, 1000, DAY_NS - 1)
+    assert ahead is ages
+    back = ages.looked(now - DAY_NS, 1000, DAY_NS - 1)
+    assert (back.wall_ns, back.marks) == (now - DAY_NS, ages.marks)
+    assert back.looked(now, 1000, DAY_NS).seen_ns == 3 * DAY_NS
+    assert back.looked(now, 1000, 90 * DAY_NS).seen_ns == 4 * DAY_NS  # slept
+
+
 def test_marks_that_say_nothing_more_go() -> None:
     ages = days(400).without_older(190 * DAY_NS)
     assert len(ages.marks) == 191
