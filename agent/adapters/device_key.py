@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.adapters.credentials import is_credential
+from agent.adapters.files import make_once
 from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
@@ -109,27 +110,16 @@ def _parsed(path: Path, body: bytes) -> Ed25519PrivateKey:
 
 
 def _create(path: Path) -> None:
-    body = Ed25519PrivateKey.generate().private_bytes(
+    try:
+        make_once(path, _made)
+    except OSError as error:
+        reason = f"{path.name}: {error.strerror}"
+        raise Unavailable("device key", reason) from None
+
+
+def _made() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    new = path.with_name(f".{path.name}.new")
-    try:
-        new.unlink(missing_ok=True)  # of a start that was cut short
-        handle = os.open(
-            new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-        )
-        with open(handle, "wb") as file:  # noqa: PTH123  # made with its mode above
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        reason = f"{path.name}: {error.strerror}"
-        raise Unavailable("device key", reason) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from agent.adapters.credentials import is_credential
 from agent.errors import BadInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -79,3 +81,18 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.close(handle)
     beside.replace(path)
     sync_folder(path.parent)
+
+
+def make_once(path: Path, make: Callable[[], bytes]) -> None:
+    """Write what ``make`` returns into a file that is not there, durably.
+
+    Of two processes that come at once, one makes it and the other finds it: a second
+    secret in its place would be another one than the first process has in memory.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not os.path.lexists(path):
+            write_durably(path, make())
+    finally:
+        os.close(folder)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.device_key import load, load_or_create
-from agent.adapters.files import read_secret, write_durably
+from agent.adapters.files import make_once, read_secret
 from agent.adapters.token_key import SCHEME, token_key
-from agent.errors import BadInput
+from agent.errors import BadInput, Unavailable
 
 if TYPE_CHECKING:
     from agent.adapters.policy.loader import Paths
@@ -44,7 +44,10 @@ def signer_of(paths: Paths, *, create: bool = False) -> Signer:
 
 
 def master_of(paths: Paths) -> bytes:
-    """Return the 32-byte master key of the pseudonyms; BadInput where it is none."""
+    """Return the 32-byte master key of the pseudonyms.
+
+    BadInput where it is none, Unavailable where the first one cannot be written.
+    """
     brought = paths.config.identity.pseudonyms
     file = Path(
         paths.of(brought)
@@ -52,7 +55,11 @@ def master_of(paths: Paths) -> bytes:
         else Path(paths.of(paths.config.state_dir)) / "pseudonym.key"
     )
     if not brought and not file.exists():
-        write_durably(file, secrets.token_bytes(MASTER_BYTES))
+        try:
+            make_once(file, lambda: secrets.token_bytes(MASTER_BYTES))
+        except OSError as error:
+            reason = f"{file.name}: {error.strerror}"
+            raise Unavailable("pseudonyms", reason) from None
     master = read_secret(file, MASTER_BYTES)
     if len(master) != MASTER_BYTES:
         raise BadInput(str(file), "", f"has not {MASTER_BYTES} bytes", "restore it")

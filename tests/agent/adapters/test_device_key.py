@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.adapters import device_key
 from agent.adapters.device_key import load_or_create
 from agent.errors import BadInput, Unavailable
 
@@ -95,10 +99,27 @@ def test_links_and_folders_are_refused(path: Path) -> None:
 
 
 def test_a_start_that_was_cut_short_is_begun_again(path: Path) -> None:
-    path.with_name(".device.key.new").write_bytes(b"half a k")
+    path.with_name("device.key.new").write_bytes(b"half a k")
     key = load_or_create(path, "gw-1")
     assert load_or_create(path, "gw-1").public_key() == key.public_key()
-    assert not path.with_name(".device.key.new").exists()
+    assert not path.with_name("device.key.new").exists()
+
+
+def test_two_that_come_at_once_have_one_key(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, made = threading.Barrier(2), device_key._made
+
+    def slowly() -> bytes:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # would be two here, if the folder were not one's alone
+        return made()
+
+    monkeypatch.setattr(device_key, "_made", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        keys = [pool.submit(load_or_create, path, "gw-1") for _ in range(2)]
+    first, second = (one.result().public_key() for one in keys)
+    assert first == second == load_or_create(path, "gw-1").public_key()
 
 
 def test_an_absent_folder_is_one_clear_line(tmp_path: Path) -> None:
