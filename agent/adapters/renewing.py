@@ -111,13 +111,19 @@ class Renewing:
             return
         why = self._why()
         if self._enrolments is not None and now_ns >= life.renew_ns:
-            present = self._enrolments.current()
-            if present is not None and not present.is_renewable:
-                why = f"{ALONE}: {BEGIN}"
-            else:
-                await self._ask(life, self._enrolments)
-                why = self._why()
+            why = await self._due(life, self._enrolments)
         self._tell(access.trouble or life.trouble(now_ns, why))
+
+    async def _due(self, life: Lifetime, enrolments: Enrolments) -> str:
+        """Ask for the next one; return why there is none yet."""
+        try:
+            present = enrolments.current()
+        except BadInput as error:  # it went while we looked: the next look sees which
+            return str(error)
+        if present is not None and not present.is_renewable:
+            return f"{ALONE}: {BEGIN}"
+        await self._ask(life, enrolments)
+        return self._why()
 
     # --- what is there ----------------------------------------------------------------
 

@@ -145,6 +145,8 @@ def test_unknown_interfaces_and_absent_devices_are_named() -> None:
         open_pythoncan("carrier-pigeon", "1")
     with pytest.raises(Unavailable, match="slcan:/dev/sg-none"):
         open_pythoncan("slcan", "/dev/sg-none")
+    with pytest.raises(Unavailable, match="kvaser:0: "):  # without its library, too
+        open_pythoncan("kvaser", "0")
 
 
 def test_udp_multicast_between_two_buses() -> None:

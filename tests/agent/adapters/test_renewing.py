@@ -16,6 +16,7 @@ from agent.adapters.device_key import load_or_create
 from agent.adapters.enrolment import RENEWING, Enrolments
 from agent.adapters.mqtt import MqttOptions
 from agent.adapters.renewing import AGAIN_NS, Renewing
+from agent.errors import BadInput
 from agent.records import Incoming
 from fleet.enrol import authority
 from fleet.enrol.desk import Desk as Issuing
@@ -264,6 +265,19 @@ def test_a_damaged_enrolment_here_ends_nobody(tmp_path: Path) -> None:
     text = here.read_text(encoding="utf-8")
     here.write_text(text.replace('"MII', '"AAA', 1), encoding="utf-8")
     assert "an answer was refused" in scene.look(scene.answer())
+
+
+def test_an_enrolment_that_goes_while_we_look_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, age=75)
+    scene.connect()
+
+    def gone(self: Enrolments) -> None:
+        raise BadInput(str(self.folder), "", "No such file or directory")
+
+    monkeypatch.setattr(Enrolments, "current", gone)
+    assert "No such file" in scene.look()
 
 
 def test_after_a_bad_answer_another_request_is_made(tmp_path: Path) -> None:
