@@ -30,8 +30,8 @@ POLL_S: Final = 0.2  # how soon the thread sees that it is to end
 BROKEN_RUN_MAX: Final = 10_000  # messages in a row that are none: the driver is broken
 PAUSE_S: Final = 0.02  # frames gather in the queue: 50 wake-ups a second
 
-# What python-can's drivers raise besides CanError for a bus that is not there. NameError
-# is how kvaser says that its vendor's library is absent.
+# What python-can's drivers raise besides CanError for a bus that is not there: kvaser a
+# NameError where its vendor's library is absent.
 OPEN_ERRORS: Final = (
     can.CanError, OSError, ImportError, NameError, RuntimeError, ValueError, TypeError,
     AttributeError, LookupError, ArithmeticError, AssertionError, EOFError,
