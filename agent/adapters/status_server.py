@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import socket
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -73,11 +74,17 @@ async def serve_status(
 
 
 def _take_away(path: str) -> None:
-    """Remove what a killed agent left behind."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove what a killed agent left behind; one that lives keeps its socket."""
+    with contextlib.suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as asks:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise OSError(errno.EEXIST, "is there, and is no socket")
-        os.unlink(path)  # noqa: PTH108  # one call at start, no waiting
+        asks.setblocking(False)
+        try:
+            asks.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108  # one call at start, no waiting
+        else:
+            raise OSError(errno.EADDRINUSE, "somebody answers there already")
 
 
 @contextlib.contextmanager

@@ -58,6 +58,13 @@ def test_where_it_cannot_be_served_is_told_and_nothing_is_taken_away(
         with pytest.raises(Unavailable, match=f"metrics: .*{name}: .*{says}"):
             asyncio.run(serve(str(tmp_path / name), 0))
     assert (tmp_path / "policy.yaml").read_text(encoding="utf-8") == "mine"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s"))
+        other.listen()
+        with pytest.raises(Unavailable, match="somebody answers there already"):
+            asyncio.run(serve(str(tmp_path / "s"), 0))
+        other.shutdown(socket.SHUT_RDWR)
+        assert (tmp_path / "s").exists()
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         with pytest.raises(Unavailable, match=f"metrics: port {port}: .*in use"):
