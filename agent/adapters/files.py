@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -53,6 +54,16 @@ def _read(path: Path, bytes_max: int, hint: str) -> tuple[bytes, os.stat_result]
     if len(data) > bytes_max:
         raise BadInput(str(path), "", f"larger than {bytes_max} bytes", hint)
     return data, facts
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe before a library opens it, and waits for ever; BadInput.
+
+    Where there is nothing, or nothing to be read, the library says so.
+    """
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadInput(str(path), "", "is no regular file")
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from agent.adapters.files import check_regular
 from agent.adapters.tls_keys import prepare
 from agent.config import is_loopback
 from agent.errors import BadInput, Refused, Unavailable
@@ -314,6 +315,9 @@ def _tls(options: MqttOptions) -> ssl.SSLContext | None:
                 "set mqtt.ca_file, cert_file and key_file",
             )
         return None
+    for name in (options.ca_file, options.cert_file, options.key_file):
+        if name:
+            check_regular(Path(name))
     if options.cert_file:  # before the context: it asks then who can do what
         prepare(Path(options.key_file or options.cert_file))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import os
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.adapters.mqtt import MqttOptions, connect
+from agent.adapters.mqtt import MqttOptions, check, connect
 from agent.errors import BadInput, Unavailable
 from agent.records import Outgoing
 from tests.support.broker import Broker, Tls, free_port, needs_mosquitto
@@ -91,6 +92,20 @@ def certificate(
         )
     )
     return made, key
+
+
+@pytest.mark.parametrize("place", ["ca_file", "cert_file", "key_file"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(
+    tmp_path: Path, place: str
+) -> None:
+    files = {}
+    for name in ("ca_file", "cert_file", "key_file"):
+        files[name] = str(tmp_path / name)
+        (tmp_path / name).touch()
+    (tmp_path / place).unlink()
+    os.mkfifo(tmp_path / place)
+    with pytest.raises(BadInput, match=f"{place}: is no regular file"):
+        check(MqttOptions("broker.example", 8883, "gw", **files))
 
 
 @needs_mosquitto
