@@ -7,9 +7,16 @@ holds that what is left out here is still asked for, and that the rest works wit
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import sys
+from operator import attrgetter
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 ABSENT: Final = (
     "asammdf",  # python-can would find it and bring pandas: 100 MiB. No MF4 is read.
@@ -18,6 +25,11 @@ ANNOTATIONS: Final = (
     "numpy._typing",  # builds types by the thousand that only a type checker reads
     "numpy.typing",  # their public names
 )
+DOCSTRINGS: Final = (
+    "numpy._core._add_newdocs",  # of functions in C, put on them one by one
+    "numpy._core._add_newdocs_scalars",
+)
+PROXIES: Final = "urllib.request"  # paho's, for SOCKS alone; brings http and email
 
 
 class _Annotations(ModuleType):
@@ -35,3 +47,61 @@ def leave_out() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None is how Python marks a module as not to be found
     for name in ANNOTATIONS:
         sys.modules.setdefault(name, _Annotations(name))
+    for name in DOCSTRINGS:
+        sys.modules.setdefault(name, ModuleType(name))
+    proxies = ModuleType(PROXIES)
+    proxies.getproxies = dict  # type: ignore[attr-defined]  # there are none
+    sys.modules.setdefault(PROXIES, proxies)
+
+
+@contextlib.contextmanager
+def plain_records() -> Iterator[None]:
+    """Make dataclasses within in two thirds of the time: a start makes hundreds.
+
+    Each method that the standard library gives one is source text, compiled. Here,
+    ``__eq__`` and ``__hash__`` are ones that all share and do the same, and there is no
+    ``__repr__``: in the daemon nobody reads one, and what is not printed does not leak.
+    """
+    whole = dataclasses.dataclass
+    dataclasses.dataclass = _plain_dataclass(whole)
+    try:
+        yield
+    finally:
+        dataclasses.dataclass = whole
+
+
+def _plain_dataclass(whole: Callable[..., Any]) -> Any:  # noqa: ANN401  # an overloaded decorator
+    def made(cls: type, how: dict[str, bool]) -> Any:  # noqa: ANN401  # as it is told
+        own = how.get("order") or how.get("unsafe_hash") or not how.get("eq", True)
+        if own or {"__eq__", "__hash__"} & set(vars(cls)):
+            return whole(cls, **how, repr=False)
+        done = whole(cls, **{**how, "eq": False}, repr=False)
+        fields = dataclasses.fields(done)
+        done.__eq__ = _equal(_getter([one.name for one in fields if one.compare]))
+        counted = [f.name for f in fields if (f.compare if f.hash is None else f.hash)]
+        done.__hash__ = _hash(_getter(counted)) if how.get("frozen") else None
+        return done
+
+    def dataclass(cls: type | None = None, /, **how: bool) -> Any:  # noqa: ANN401  # as above
+        how.pop("repr", None)
+        return (lambda cls: made(cls, how)) if cls is None else made(cls, how)
+
+    return dataclass
+
+
+def _getter(names: list[str]) -> Callable[[object], tuple[object, ...]]:
+    if not names:
+        return lambda _: ()
+    of = attrgetter(*names)
+    return of if len(names) > 1 else (lambda one: (of(one),))
+
+
+def _equal(of: Callable[[object], tuple[object, ...]]) -> Callable[..., Any]:
+    def equal(self: object, other: object) -> bool:
+        return of(self) == of(other) if type(other) is type(self) else NotImplemented
+
+    return equal
+
+
+def _hash(of: Callable[[object], tuple[object, ...]]) -> Callable[..., int]:
+    return lambda self: hash(of(self))

@@ -15,7 +15,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import BadInput, SluicegateError
-from agent.lean import leave_out
+from agent.lean import leave_out, plain_records
 from policies.errors import PolicyError
 from protocols.errors import DatabaseError, WireError
 from protocols.plain import printable
@@ -69,7 +69,8 @@ def _daemon() -> Callable[[list[str]], int]:
     """Load the daemon, and no more: neither typer nor rich, nor what `lean` names."""
     gc.disable()  # what modules make stays: looking through it finds nothing
     leave_out()
-    from agent.commands.run import main as run_daemon
+    with plain_records():
+        from agent.commands.run import main as run_daemon
 
     gc.freeze()
     gc.enable()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import field
+from itertools import product
 
 import pytest
 
-from agent.lean import ABSENT, ANNOTATIONS
+from agent.lean import ABSENT, ANNOTATIONS, DOCSTRINGS, PROXIES, plain_records
 
 pytestmark = pytest.mark.slow  # programs of their own, with everything that they find
 
@@ -24,7 +27,7 @@ def _loaded(first: str) -> set[str]:
 
 def test_what_is_left_out_would_be_loaded() -> None:
     whole = _loaded("import sys; sys.modules['asammdf'] = None")
-    assert {*ANNOTATIONS, *ABSENT} <= whole
+    assert {*ANNOTATIONS, *ABSENT, *DOCSTRINGS, PROXIES} <= whole
 
 
 def test_cantools_brings_python_can_where_it_is_let() -> None:
@@ -35,7 +38,7 @@ def test_cantools_brings_python_can_where_it_is_let() -> None:
 def test_without_it_the_program_loads_and_is_smaller() -> None:
     whole = _loaded("import sys; sys.modules['asammdf'] = None")
     lean = _loaded("import agent.lean; agent.lean.leave_out()")
-    assert not {"can", "typer", "rich", "pandas"} & lean
+    assert not {"can", "typer", "rich", "pandas", "http.client"} & lean
     assert lean < whole | {"agent.lean"}
 
 
@@ -53,3 +56,86 @@ with can.Bus("lean", interface="virtual") as bus:
 assert numpy.unique([2, 1, 2]).tolist() == [1, 2]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _records(*, frozen: bool) -> list[type]:
+    """Return records of no field, one, and three; of the last not all counts."""
+
+    @dataclasses.dataclass(frozen=frozen, slots=True)
+    class Empty:
+        """Nothing."""
+
+    @dataclasses.dataclass(frozen=frozen, slots=True)
+    class One:
+        """One field."""
+
+        a: object
+
+    @dataclasses.dataclass(frozen=frozen, slots=True)
+    class Three:
+        """What counts, what does not, and what is made."""
+
+        a: object
+        b: object = field(default=0, compare=False)
+        c: list[int] = field(default_factory=list, hash=False)
+
+    return [Empty, One, Three]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_plain_records_compare_and_hash_as_whole_ones_do(*, frozen: bool) -> None:
+    whole = _records(frozen=frozen)
+    with plain_records():
+        plain = _records(frozen=frozen)
+    assert dataclasses.dataclass.__module__ == "dataclasses"
+    nan = float("nan")
+    made = [
+        [empty(), one(1), one(1.0), one(nan), one(nan), three(1), three(1, 2),
+         three(1, c=[3]), three((1,))]
+        for empty, one, three in (whole, plain)
+    ]  # fmt: skip
+    for i, j in product(range(len(made[0])), repeat=2):
+        assert (made[0][i] == made[0][j]) == (made[1][i] == made[1][j])
+        assert made[0][i] != made[1][j]  # of other classes
+    for first, second in zip(*made, strict=True):
+        if frozen:
+            assert hash(first) == hash(second)
+            if dataclasses.fields(second):
+                with pytest.raises(dataclasses.FrozenInstanceError):
+                    second.a = 1
+        else:
+            assert type(second).__hash__ is None
+        assert dataclasses.asdict(first) == dataclasses.asdict(second)
+        assert "1" not in repr(second).partition(" at ")[0]
+
+
+def test_plain_records_leave_what_is_ordered_or_compares_itself() -> None:
+    with plain_records():
+
+        @dataclasses.dataclass(frozen=True, order=True)
+        class Ordered:
+            """Compared by the standard library's own methods."""
+
+            a: int
+
+        @dataclasses.dataclass
+        class Own:
+            """Compares itself."""
+
+            a: int
+
+            def __eq__(self, other: object) -> bool:
+                return True
+
+            __hash__ = None  # type: ignore[assignment]  # as Python does it
+
+        @dataclasses.dataclass(eq=False)
+        class Same:
+            """Equal to itself alone."""
+
+            a: int
+
+    assert Ordered(1) < Ordered(2)
+    assert Own(1) == Own(2)
+    assert Same(1) != Same(1)
+    assert len({Same(1), Same(1)}) == 2
