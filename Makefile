@@ -45,7 +45,7 @@ quick: $(STAMP)
 
 test: quick ## the whole test suite (13 minutes on two cores; 10 are wanted); what runs against a clock by itself
 	$(BIN)/pytest -q -n auto -m "slow and not alone"
-	$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder -m "slow and alone"
+	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "slow and alone"
 
 FUZZ_MINUTES ?= 60
 fuzz: $(STAMP) ## fuzz every reader of hostile input for FUZZ_MINUTES (CPython 3.11 to 3.13)

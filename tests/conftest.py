@@ -6,6 +6,7 @@ import gc
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -35,17 +36,39 @@ if hasattr(providers, "_get_local_constants"):
 typer.main.get_command_from_info = cache(typer.main.get_command_from_info)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests of one file that run against a clock follow one another.
+# What runs against a clock and takes longest begins first; none is left to the end.
+FIRST = (
+    "test_policies_tutorial", "test_built_package", "test_power_cut", "test_overload",
+    "test_twins", "test_policy_feed", "test_network_faults", "test_broker_outage",
+    "test_damage", "test_consent_daemon",
+)  # fmt: skip
+# A package is built once for the tests of a file: these follow one another.
+TOGETHER = "tests/systemd/packaging/"
 
-    They wait more than they work: three files at once do not disturb each other. What
-    takes longest begins first.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests: the longest first, all others as they are."""
+    order = {stem: place for place, stem in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests one by one, those of a package together.
+
+    `--dist loadgroup` alone lets go of its groups: it marks them in a field of an item
+    that pytest 9.2 no longer has (pytest-dev/pytest-xdist#1386), and each worker built
+    the packages for itself.
     """
-    for item in items:
-        if item.get_closest_marker("alone"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    items.sort(key=lambda item: "tutorials" not in item.path.parts)
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+
+    return Scheduler(config, log)
 
 
 def pytest_unconfigure() -> None:
