@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ from fleet.policy.cost import machine, parse_size, reckoned, size
 from fleet.policy.scan import Scan, Wanted, command, scan
 from policies.files import shipped_text
 from tests.fleet.test_policy_judge import SCAN
+from tests.promises.scan_kit import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,21 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         traffic = Traffic(load_scenario("city-drive"))
         write_capture(traffic, folder / f"{name}.log", seconds * SECOND_NS)
     return folder
+
+
+@pytest.fixture
+def in_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the child's words answered without a child, by what it would run.
+
+    That the child is the agent beside us, and answers so, others show below.
+    """
+
+    def run(words: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        assert words[1:5] == ["-P", "-m", "agent.main", "scan"]
+        said = here(*words[4:], folder=tmp_path)
+        return subprocess.CompletedProcess(words, said.code, said.out, said.err)
+
+    monkeypatch.setattr(policy_scan, "subprocess", SimpleNamespace(run=run, DEVNULL=0))
 
 
 @pytest.fixture
@@ -93,6 +110,7 @@ def test_a_real_car_under_the_shipped_policy(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_here")
 def test_what_fails_is_told_in_words_with_its_line(
     tests_file: Callable[..., Path], captures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +134,7 @@ def test_what_fails_is_told_in_words_with_its_line(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_here")
 def test_another_policy_is_tested_and_a_file_beside_the_tests_is_found(
     tests_file: Callable[..., Path],
     tmp_path: Path,
@@ -139,6 +158,7 @@ def test_another_policy_is_tested_and_a_file_beside_the_tests_is_found(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_here")
 def test_a_consent_is_given_for_a_run(
     tests_file: Callable[..., Path], tmp_path: Path, captures: Path
 ) -> None:
@@ -163,6 +183,7 @@ def test_a_consent_is_given_for_a_run(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_here")
 def test_cost_without_bindings_says_why_nothing_leaves(
     captures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +192,7 @@ def test_cost_without_bindings_says_why_nothing_leaves(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_here")
 def test_cost_of_a_capture(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("cost", captures / "short.log", *FLEET, "-b", "sim-vehicle")
     assert ran(*words, "--spool", "64MB") == 0
@@ -255,6 +277,7 @@ def test_an_answer_of_another_version_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_here")
 def test_bad_input_is_one_line_and_exit_code_2(
     tests_file: Callable[..., Path],
     tmp_path: Path,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from io import BytesIO, TextIOWrapper
+from typing import TYPE_CHECKING, Any, cast
 
 from agent.adapters.device_key import load_or_create
+from agent.main import run
 from fleet.keys import generate
 from fleet.opener import Opener
 from protocols.recipients import encode_card
@@ -52,6 +56,23 @@ def scan(
         env={**os.environ, "TMPDIR": str(folder), **(environment or {})},
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def here(*arguments: Path | str, folder: Path) -> Said:
+    """Run a command as `scan` does, without an interpreter of its own: a second less.
+
+    For tests of what it answers. What a process is - its memory, its end, all that it
+    writes anywhere - takes one.
+    """
+    out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    former, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(list(map(str, arguments)))
+    finally:
+        tempfile.tempdir = former
+    said = [cast("BytesIO", one.buffer).getvalue() for one in (out, err)]
+    return Said(code, *said)
 
 
 def recipients(folder: Path, names: Sequence[str]) -> list[RecipientKeys]:
