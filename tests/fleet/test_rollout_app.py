@@ -12,6 +12,7 @@ from fleet.errors import Unavailable
 from fleet.link import BrokerOptions, connect
 from fleet.main import run
 from fleet.registry import add_device
+from fleet.rollout import desk as rollout_desk
 from fleet.rollout import site as rollout_site
 from policies.rollout import Rollout, encode_rollout
 from protocols.topics import up_topic
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [needs_mosquitto, pytest.mark.broker]
+
+
+@pytest.fixture(autouse=True)
+def _shown_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_desk, "SHOW_S", 0.05)  # how often a watcher is told
 
 
 class Stand:

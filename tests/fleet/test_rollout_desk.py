@@ -61,6 +61,11 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _shown_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_desk, "SHOW_S", 0.05)  # how often a watcher is told
+
+
 class World:
     """A desk, its fleet and the fleet's link to one broker."""
 
@@ -247,7 +252,6 @@ def test_what_a_broker_dropped_is_asked_for_again(
 ) -> None:
     """The live message is lost; the retained one is found when nothing comes."""
     monkeypatch.setattr(rollout_desk, "ASK_S", 0.2)
-    monkeypatch.setattr(rollout_desk, "SHOW_S", 0.05)
     take = AckBook.take
     lost: list[str] = []
 

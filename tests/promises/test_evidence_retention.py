@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -22,8 +24,6 @@ from protocols.tlog.checkpoint import Checkpoint, sign_checkpoint
 from tests.support.sealing import DEVICE, NOW_NS, Device
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agent.adapters.sqlite_store import SqliteStore
     from fleet.audit.report import Report
 
@@ -121,6 +121,16 @@ def gateway(tmp_path: Path) -> Gateway:
     return Gateway(tmp_path / "store.db")
 
 
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    """A gateway of 200 days that an auditor found good, at rest: to be copied."""
+    gateway = Gateway(tmp_path_factory.mktemp("aged") / "store.db")
+    for _ in range(200):
+        gateway.day()
+    assert gateway.audited().problems == []
+    return gateway
+
+
 def test_a_clock_that_goes_to_and_fro_makes_nothing_old(gateway: Gateway) -> None:
     for _ in range(20):
         gateway.day()
@@ -199,23 +209,20 @@ TAMPERINGS = {
 
 @pytest.mark.parametrize("what", TAMPERINGS)
 def test_an_auditor_finds_a_beginning_that_was_tampered_with(
-    gateway: Gateway, what: str
+    aged: Gateway, tmp_path: Path, what: str
 ) -> None:
-    for _ in range(200):
-        gateway.day()
-    assert gateway.audited().problems == []
+    path = Path(shutil.copytree(aged.path.parent, tmp_path / "copy"), aged.path.name)
+    assert verify_store(path, KEY).problems == []
     change, said = TAMPERINGS[what]
-    raw = sqlite3.connect(gateway.path)
+    raw = sqlite3.connect(path)
     assert raw.execute(change).rowcount
     raw.commit()
     raw.close()
-    problems = verify_store(gateway.path, KEY).problems
+    problems = verify_store(path, KEY).problems
     assert any(said in problem for problem in problems)
 
 
-def test_an_auditor_finds_a_record_of_pruning_that_lies(gateway: Gateway) -> None:
-    for _ in range(200):
-        gateway.day()
+def test_an_auditor_finds_a_record_of_pruning_that_lies(aged: Gateway) -> None:
     for change, said in (
         ({"root": bytes(32)}, "under a root that it never had"),
         ({"first": 1}, "no range"),
@@ -226,8 +233,8 @@ def test_an_auditor_finds_a_record_of_pruning_that_lies(gateway: Gateway) -> Non
             msgpack.packb({**facts, **change})
             if (facts := msgpack.unpackb(entry))["type"] == "log.prune"
             else entry
-            for entry in gateway.archive
+            for entry in aged.archive
         ]
         verifier = Verifier(DEVICE, KEY)
-        verifier.log(gateway.origin, lying, gateway.notes)
+        verifier.log(aged.origin, lying, aged.notes)
         assert any(said in problem for problem in verifier.report.problems)

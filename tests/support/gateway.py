@@ -336,5 +336,5 @@ class Gateway:
         if self.process is not None:
             self.kill()
         self.collector.stop()
-        self.broker.stop()
+        self.broker.kill()
         self._log.close()

@@ -41,6 +41,8 @@ class Fleet(FleetTrust):
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, "operator", protocol=paho.MQTTv5
         )
+        # seconds; paho sleeps through the end of what it waits for
+        self._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]  # told as whole ones
 
     def settings(self, **more: object) -> Settings:
         return replace(Settings(), root=self.roots[0], **more)  # type: ignore[arg-type]  # fields by name

@@ -74,7 +74,8 @@ class Receiver:
         )
         self._client.on_connect = self._connected
         self._client.on_message = self._came
-        self._client.reconnect_delay_set(1, 1)
+        # seconds; paho sleeps through the end of what it waits for
+        self._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]  # told as whole ones
 
     def start(self, port: int) -> None:
         """Connect in the background, and again whenever the broker is back."""

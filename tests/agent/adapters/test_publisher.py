@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
 from agent.adapters.publisher import Publisher
@@ -81,7 +83,9 @@ async def published(folder: Path, code: int, many: int) -> tuple[Link, Quick]:
     clock, link = Quick(), Link(code, many)
     publisher = Publisher(("test", "gw-1"), signer, clock, state, 10**15)
     publisher.will()
-    with StoreThread().working() as thread:
+    with StoreThread().working() as thread, pytest.MonkeyPatch.context() as patch:
+        # The turns in between, which no clock that is given times.
+        patch.setattr("agent.adapters.publisher.PAGE_EVERY_S", 0.01)
         running = asyncio.create_task(publisher.run(link, store, thread))
         async with asyncio.timeout(20):
             await link.full.wait()

@@ -203,6 +203,7 @@ def test_a_receipt_that_was_lost_is_earned_again_on_the_same_connection(
             side.collector.start(broker.port)
             side.collector.mute = True
             side.store.commit(Commit((a_key(side),)))
+            monkeypatch.setattr("agent.adapters.uplink.IDLE_S", 0.05)
             running = asyncio.create_task(side.uplink.run())
             await side.until(lambda: side.collector.counts["key"] >= 1)
             side.collector.mute = False
@@ -274,7 +275,7 @@ def test_policies_go_to_their_inbox_and_acks_come_in_order(tmp_path: Path) -> No
             client.on_message = lambda *told: heard.append(told[2].payload)
             topic = "sg/1/test/gw-1/ack"
             client.on_connect = lambda *told: told[0].subscribe(topic, 1)
-            client.reconnect_delay_set(1, 1)
+            client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]  # seconds
             client.connect("127.0.0.1", broker.port)
             client.loop_start()
             bundle = b"b" * 1000
@@ -313,7 +314,7 @@ def test_who_pauses_the_uplink_does_not_wait_for_its_rest(tmp_path: Path) -> Non
             side.store.commit(Commit((spool_record(1),)))
             running = asyncio.create_task(side.uplink.run())
             await side.until(lambda: any("published" in c for c in side.uplink.counts))
-            async with asyncio.timeout(5), side.uplink.paused():
+            async with asyncio.timeout(30), side.uplink.paused():
                 pass
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
