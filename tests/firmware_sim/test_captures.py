@@ -161,7 +161,7 @@ def test_plant_command_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("PLC on 127.0.0.1:")
         port = int(port_file.read_text())
-        with ModbusTcpClient("127.0.0.1", port=port, timeout=5) as client:
+        with ModbusTcpClient("127.0.0.1", port=port, timeout=30) as client:
             answer = client.read_input_registers(0, count=2)
             assert not answer.isError()
         process.send_signal(signal.SIGTERM)

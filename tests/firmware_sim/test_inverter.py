@@ -27,7 +27,7 @@ def test_pysunspec2_finds_both_models_with_the_true_values() -> None:
 
     def scan(port: int) -> dict[str, object]:
         device = sunspec.SunSpecModbusClientDeviceTCP(
-            slave_id=2, ipaddr="127.0.0.1", ipport=port, timeout=5
+            slave_id=2, ipaddr="127.0.0.1", ipport=port, timeout=30
         )
         try:
             device.scan()

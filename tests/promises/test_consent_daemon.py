@@ -49,6 +49,13 @@ def consent(gateway: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def _replace(file: Path, body: bytes) -> None:
+    """Write a file that the daemon looks at any time: never half of it."""
+    new = file.with_suffix(".new")
+    new.write_bytes(body)
+    new.replace(file)
+
+
 def sent(gateway: Gateway, rule: str = "speed") -> float:
     rows = gateway.page("/metrics").splitlines()
     return sum(
@@ -126,7 +133,7 @@ def test_given_it_flows_withdrawn_it_stops_and_a_kill_ends_it(tmp_path: Path) ->
         began = time.monotonic()
         (gateway.state / "consents.json").unlink()
         gateway.until(lambda: state(gateway, "quality") == "off: not given")
-        assert time.monotonic() - began < 5  # 1 s, and a busy machine
+        assert time.monotonic() - began < 10  # 1 s, and a disk that stalls
         seen = gateway.metric("samples_total")
         gateway.until(lambda: gateway.metric("samples_total") > seen + 500)
         gateway.park()
@@ -194,10 +201,10 @@ def test_a_consent_expires_by_the_clock_and_a_bad_file_gives_none(
         gateway.until(lambda: sent(gateway, "driving") > 5)
         file = gateway.state / "consents.json"
         good = file.read_bytes()
-        file.write_bytes(good[:-20])
+        _replace(file, good[:-20])
         gateway.until(lambda: state(gateway, "quality").endswith("cannot be read"))
         assert "consents.json: is no JSON" in gateway.problems()
-        file.write_bytes(good)
+        _replace(file, good)
         gateway.until(lambda: state(gateway, "quality") == "on: ")
         assert gateway.problems() == ""
 

@@ -93,6 +93,7 @@ def test_a_name_that_is_gone_is_asked_for_until_it_is_there(tmp_path: Path) -> N
         hosts.write_text("127.0.0.1 localhost\n")  # gone again, and the link breaks
         gateway.broker.kill()
         gateway.broker.start()
+        gateway.until(lambda: gateway.metric("online") == 0)
         waiting = gateway.metric("spool_records")
         gateway.until(lambda: gateway.metric("spool_records") > waiting)
         assert gateway.metric("online") == 0

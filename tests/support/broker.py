@@ -16,6 +16,7 @@ listener's configuration; ``tls`` makes the listener ask for client certificates
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 START_ATTEMPTS = 400
 CONNECT_TIMEOUT_S = 0.05
+PORTS = range(20_000, 32_000)  # Linux connects from 32,768 on
+_NEXT = itertools.count(397 * os.getpid())  # each worker of pytest elsewhere
 
 
 def mosquitto() -> str | None:
@@ -43,11 +46,16 @@ needs_mosquitto = pytest.mark.skipif(mosquitto() is None, reason="needs mosquitt
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that nobody has at this moment.
+
+    It is below those that the kernel gives to whoever connects: between the end of a
+    server and its next start, no connection of another test takes it.
+    """
+    while True:
+        port = PORTS.start + next(_NEXT) % len(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)

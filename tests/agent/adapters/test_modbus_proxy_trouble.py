@@ -50,7 +50,7 @@ def test_a_device_that_says_nothing_is_answered_for_and_its_late_reply_dropped()
     silent.set()
     with (
         Device(answer) as device,
-        proxied(device.port, allowing(), timeout_s=0.1) as proxy,
+        proxied(device.port, allowing(), timeout_s=0.5) as proxy,
         Client(proxy.port("plc1")) as master,
     ):
         assert master.ask(read(1)) == b"\x83\x0b"
