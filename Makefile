@@ -44,7 +44,7 @@ quick: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow"
 
 test: quick ## the whole test suite (13 minutes on two cores; 10 are wanted); what runs against a clock by itself
-	$(BIN)/pytest -q -n auto -m "slow and not alone"
+	$(BIN)/pytest -q -n auto --dist loadgroup --no-loadscope-reorder -m "slow and not alone"
 	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "slow and alone"
 
 FUZZ_MINUTES ?= 60

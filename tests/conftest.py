@@ -36,14 +36,20 @@ if hasattr(providers, "_get_local_constants"):
 typer.main.get_command_from_info = cache(typer.main.get_command_from_info)
 
 
-# What runs against a clock and takes longest begins first; none is left to the end.
+# What takes longest begins first; none of it is left to the end.
 FIRST = (
+    "test_modbus_scenarios", "test_suggest", "test_suggest_labels", "test_opendbc",
     "test_policies_tutorial", "test_built_package", "test_power_cut", "test_overload",
     "test_twins", "test_policy_feed", "test_network_faults", "test_broker_outage",
     "test_damage", "test_consent_daemon",
 )  # fmt: skip
-# A package is built once for the tests of a file: these follow one another.
-TOGETHER = "tests/systemd/packaging/"
+# What is built, simulated or parsed once for all tests of a file: these follow one
+# another in one worker.
+TOGETHER = (
+    "tests/systemd/packaging/", "tests/agent/inspection/test_modbus_scenarios.py",
+    "tests/fleet/test_policy_runs.py", "tests/promises/test_disk_cache.py",
+    "tests/protocols/can/test_opendbc.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out tests one by one, those of a package together.
+    """Hand out tests one by one, those together that share what is dear.
 
     `--dist loadgroup` alone lets go of its groups: it marks them in a field of an item
     that pytest 9.2 no longer has (pytest-dev/pytest-xdist#1386), and each worker built

@@ -110,8 +110,9 @@ def test_the_page_has_the_table_of_the_code() -> None:
 
 @pytest.mark.slow
 def test_a_broker_that_says_nothing_does_not_hold_it_up(
-    house: House, capfd: pytest.CaptureFixture[str]
+    house: House, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agent.adapters.mqtt.CONNECT_TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         house.set("port", str(server.getsockname()[1]), "[mqtt]")
         code, found = examined(house, capfd, "broker")
