@@ -6,6 +6,7 @@ for other people's tools, evidence is kept elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -82,8 +83,9 @@ class EveFile:
         os.close(self._handle)
 
     def _turn(self) -> None:
-        """Make the file the old one, and begin anew."""
-        self._path.replace(self._path.with_name(self._path.name + OLD))
+        """Make the file the old one, and begin anew; also where somebody took it."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.replace(self._path.with_name(self._path.name + OLD))
         old, self._handle = self._handle, self._opened()
         os.close(old)
         self._size = 0

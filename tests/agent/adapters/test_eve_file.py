@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,37 @@ def test_lines_are_appended_and_the_file_turns(tmp_path: Path) -> None:
     assert (tmp_path / "eve.json.1").read_bytes() == LINE * 2
     assert place.stat().st_mode & 0o777 & ~0o640 == 0
     assert file.lost == 0
+
+
+def test_it_turns_where_somebody_took_the_file(tmp_path: Path) -> None:
+    place = tmp_path / "eve.json"
+    file = EveFile(place, 20)
+    file.write([LINE, LINE])
+    place.rename(tmp_path / "rotated")  # by another's hand
+    file.write([LINE])
+    file.close()
+    assert place.read_bytes() == LINE
+    assert file.lost == 0
+
+
+def test_a_turn_that_found_no_room_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "eve.json"
+    file = EveFile(place, 20)
+    file.write([LINE, LINE])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        file.write([LINE])
+    file.write([LINE])
+    file.close()
+    assert place.read_bytes() == LINE
+    assert (tmp_path / "eve.json.1").read_bytes() == LINE * 2
+    assert file.lost == 1
 
 
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
