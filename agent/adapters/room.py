@@ -2,15 +2,18 @@
 
 The reserve is a file beside the database whose blocks are really taken. Where the disk
 is full all the same, it is given up, and what data gives way with goes to evidence.
+What a disk says is free may be nobody's to take: a quota is seen by asking for blocks.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent.adapters.sqlite_connection import NO_SPACE
+from agent.adapters.sqlite_connection import BROKEN, NO_SPACE
 from agent.errors import Unavailable
 from agent.limits import RESERVE_BYTES
 from agent.store.room import Disk, Used, caps
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 RESERVE: Final = "reserve"  # the file's name
 MIB: Final = 1 << 20
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def free_bytes(folder: Path) -> int:
@@ -50,19 +54,34 @@ class Reserve:
         except OSError:
             return 0
 
-    def hold(self) -> None:
-        """Take all of it; where the disk has no room for it, nothing."""
+    def hold(self) -> bool:
+        """Take all of it, or nothing; False where the disk has no room for it."""
+        refused = self._asked(0, RESERVE_BYTES)
+        if refused:
+            self.give_up()
+        return refused not in FULL
+
+    def is_refused(self) -> bool:
+        """Tell whether the disk has not a MiB more for us; it is given back at once."""
+        refused = self._asked(RESERVE_BYTES, MIB)
+        with contextlib.suppress(OSError):
+            os.truncate(self._file, RESERVE_BYTES)
+        return refused in FULL
+
+    def _asked(self, start: int, size: int) -> int:
+        """Take blocks of the file; return the error's number, 0 for none."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             handle = os.open(self._file, flags, 0o600)
-        except OSError:
-            return
+        except OSError as error:
+            return error.errno or errno.EIO
         try:
-            os.posix_fallocate(handle, 0, RESERVE_BYTES)
-        except OSError:
-            self.give_up()
+            os.posix_fallocate(handle, start, size)
+        except OSError as error:
+            return error.errno or errno.EIO
         finally:
             os.close(handle)
+        return 0
 
     def give_up(self) -> bool:
         """Give it back to the disk; tell whether there was any."""
@@ -77,7 +96,9 @@ def opened_within(open_it: Callable[[], SqliteStore], reserve: Reserve) -> Sqlit
     try:
         return open_it()
     except Unavailable as error:
-        if NO_SPACE not in str(error) or not reserve.give_up():
+        # SQLite calls a disk broken where a quota is at its end
+        full = NO_SPACE in str(error) or (BROKEN in str(error) and reserve.is_refused())
+        if not full or not reserve.give_up():
             raise
     return open_it()
 
@@ -103,8 +124,13 @@ class Room:
         """Measure, and set the caps; return what had to go. Raises as ``commit``."""
         disk = self._measured()
         if not disk.reserve and disk.free > 2 * RESERVE_BYTES:
-            self._reserve.hold()
+            taken = self._reserve.hold()
             disk = self._measured()
+            if not taken:
+                disk = replace(disk, free=0)
+        return self._limited(disk)
+
+    def _limited(self, disk: Disk) -> tuple[Eviction, ...]:
         used = Used(*self._store.used_bytes)
         spool, retained = caps(self._configured, used, disk)
         self._tell(spool, disk)
@@ -112,8 +138,14 @@ class Room:
 
     def give_way(self) -> tuple[Eviction, ...]:
         """The disk is full: the reserve is given up, and data gives way."""
+        is_quota = self._is_roomy() and self._reserve.is_refused()
         self._reserve.give_up()
+        if is_quota:
+            return self._limited(replace(self._measured(), free=0))
         return self.look()
+
+    def _is_roomy(self) -> bool:
+        return self._free(self._store.folder) > 2 * RESERVE_BYTES
 
     def _measured(self) -> Disk:
         spare, wal = self._store.spare_bytes()

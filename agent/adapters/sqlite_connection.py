@@ -30,6 +30,7 @@ UNKNOWN: Final = (
     sqlite3.SQLITE_IOERR_DIR_FSYNC,
 )
 NO_SPACE: Final = "no space left on the device"
+BROKEN: Final = "the disk failed to read or write"
 REASONS: Final = {
     sqlite3.SQLITE_FULL: NO_SPACE,
     sqlite3.SQLITE_BUSY: "in use by another process",
@@ -38,7 +39,7 @@ REASONS: Final = {
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened or created",
     sqlite3.SQLITE_PERM: "no permission",
     sqlite3.SQLITE_NOMEM: "no memory",
-    sqlite3.SQLITE_IOERR: "the disk failed to read or write",
+    sqlite3.SQLITE_IOERR: BROKEN,
 }
 
 

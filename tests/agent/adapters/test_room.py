@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -120,6 +121,59 @@ def test_a_store_that_finds_the_disk_full_opens_with_the_reserve(
     with pytest.raises(Unavailable):
         opened_within(busy, reserve)
     assert reserve.held  # another process's
+
+
+def test_a_quota_is_a_full_disk_whatever_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reserve = filled(tmp_path), Reserve(tmp_path)
+    room = Room(store, CONFIGURED, reserve, Disk(1 << 40))
+    room.look()
+    assert reserve.held
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", refuse)
+        assert {one.cause for one in room.give_way()} == {"evicted"}
+        assert ranks(store) == [Rank.CONTROL]
+        assert not reserve.held
+        room.look()
+        assert "0 MiB free, so the spool may hold" in room.problem
+    room.look()
+    assert reserve.held
+    assert room.problem == ""
+
+
+def test_what_is_no_quota_costs_nothing(tmp_path: Path) -> None:
+    store, reserve = filled(tmp_path), Reserve(tmp_path)
+    room = Room(store, CONFIGURED, reserve, Disk(1 << 40))
+    room.look()
+    assert room.give_way() == ()  # a disk that failed for once
+    assert (len(ranks(store)), reserve.held) == (5, RESERVE_BYTES)
+
+
+def test_a_store_that_finds_a_quota_at_its_end_opens_with_the_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Reserve(tmp_path)
+    reserve.hold()
+
+    def open_it() -> SqliteStore:
+        if reserve.held:
+            raise Unavailable("store", "open: the disk failed to read or write")
+        return opened(tmp_path / "store.db")
+
+    with pytest.raises(Unavailable):
+        opened_within(open_it, reserve)
+    assert reserve.held == RESERVE_BYTES
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    opened_within(open_it, reserve).close()
 
 
 @contextlib.contextmanager
