@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import socket
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 import can
@@ -138,6 +139,38 @@ def test_a_driver_that_fails_is_unavailable_and_quotes_nothing() -> None:
         run(source, 1)
     source.close()
     assert "CANARY7" not in str(caught.value)
+
+
+class _Deaf(_Failing):
+    """A driver that waits for a frame, whatever it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame = threading.Event()
+        self.is_shut = False
+
+    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        assert timeout is not None
+        self.frame.wait()
+        return None, False
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.is_shut = True
+
+
+def test_a_driver_that_does_not_come_back_holds_up_no_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.adapters.pythoncan.CLOSE_S", 0.01)
+    bus = _Deaf()
+    source = PythonCanSource(bus, "usb0", pause_s=0)
+    source.close()
+    assert not bus.is_shut
+    bus.frame.set()
+    source._thread.join()
+    source.close()
+    assert bus.is_shut
 
 
 def test_unknown_interfaces_and_absent_devices_are_named() -> None:
