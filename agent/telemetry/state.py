@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from agent.records import StoreStatistics
 
 RATE_WINDOW_S: Final = 300.0
+RATE_MIN: Final = 1e-9  # bytes a second
+HOURS_MAX: Final = 1e6  # a century
 
 
 class Autonomy:
@@ -29,4 +31,6 @@ class Autonomy:
         if self._bytes <= 0 or self._seconds <= 0:
             return -1.0
         left = max(store.bytes_max - store.bytes_used, 0)
-        return left / (self._bytes / self._seconds) / 3600
+        # What is forgotten for days comes near zero, and no figure behind it is one.
+        rate = max(self._bytes / self._seconds, RATE_MIN)
+        return min(left / rate / 3600, HOURS_MAX)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agent.records import CounterRow, Outcome, StoreStatistics
 from agent.telemetry.counters import Counters, merged
 from agent.telemetry.prometheus import exposition
-from agent.telemetry.state import Autonomy
+from agent.telemetry.state import HOURS_MAX, Autonomy
 
 ROWS = st.builds(
     CounterRow,
@@ -67,3 +67,14 @@ def test_autonomy_is_what_is_left_over_the_rate() -> None:
     for _ in range(10):
         autonomy.made(100, 1.0)
     assert abs(autonomy.hours(STORE) - 9000 / 100 / 3600) < 1e-9
+
+
+def test_a_rate_that_is_almost_forgotten_gives_a_figure_all_the_same() -> None:
+    autonomy = Autonomy()
+    autonomy.made(1000, 1.0)
+    told = []
+    for _ in range(2000):  # passes that made nothing, while nothing else was said
+        autonomy.made(0, 150.0)
+        told.append(autonomy.hours(STORE))
+    assert max(told) == HOURS_MAX
+    assert told[-1] == -1.0
