@@ -69,6 +69,7 @@ class Renewing:
         self._asked_ns: int | None = None  # monotonic
         self._tried: tuple[object, int] | None = None  # what, and when, monotonic
         self._refused = ""  # the last answer, by which rule
+        self._missed = False  # an answer came, and the disk did not take it
         self._spoilt = False  # what we ask next must be another request
         self._seen: tuple[object, Certificate] | None = None
 
@@ -193,7 +194,8 @@ class Renewing:
         """Send the request, where we are online and it is time (again)."""
         desk = self._desk
         now_ns = desk.clock.monotonic_ns()
-        pause_ns = PAUSE_NS[0] if desk.publisher.enrol_refused else life.pause_ns
+        soon = self._missed or desk.publisher.enrol_refused
+        pause_ns = PAUSE_NS[0] if soon else life.pause_ns
         waits = self._asked_ns is not None and now_ns - self._asked_ns < pause_ns
         if waits or not desk.uplink.online:
             return
@@ -204,7 +206,7 @@ class Renewing:
         except (BadInput, Unavailable) as error:
             self._refused = str(error)
             return
-        self._asked_ns, self._spoilt = now_ns, False
+        self._asked_ns, self._missed, self._spoilt = now_ns, False, False
         desk.publisher.enrol(as_message(made))
 
     def _request(self, enrolments: Enrolments, now_ns: int, *, fresh: bool) -> bytes:
@@ -220,7 +222,7 @@ class Renewing:
         try:
             leaf = await asyncio.to_thread(self._installed, body, times)
         except Unavailable as error:
-            self._refused = str(error)
+            self._refused, self._missed = str(error), True
             return
         except (Refused, BadInput, WireError) as error:  # WireError: what is here
             self._refused = f"an answer was refused: {error}"

@@ -14,9 +14,10 @@ import pytest
 from agent.adapters.access import EnrolledAccess, FileAccess
 from agent.adapters.device_key import load_or_create
 from agent.adapters.enrolment import RENEWING, Enrolments
+from agent.adapters.enrolment_changes import Changes
 from agent.adapters.mqtt import MqttOptions
 from agent.adapters.renewing import AGAIN_NS, Renewing
-from agent.errors import BadInput
+from agent.errors import BadInput, Unavailable
 from agent.records import Incoming
 from fleet.enrol import authority
 from fleet.enrol.desk import Desk as Issuing
@@ -265,6 +266,25 @@ def test_a_damaged_enrolment_here_ends_nobody(tmp_path: Path) -> None:
     text = here.read_text(encoding="utf-8")
     here.write_text(text.replace('"MII', '"AAA', 1), encoding="utf-8")
     assert "an answer was refused" in scene.look(scene.answer())
+
+
+def test_an_answer_that_found_no_room_is_asked_for_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, age=75)
+    scene.connect()
+    scene.look()
+
+    def full(*_: object) -> None:
+        raise Unavailable("enrolment", "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Changes, "install", full)
+        assert "No space left" in scene.look(scene.answer())
+    scene.clock.ns += 61 * 10**9
+    scene.look()
+    assert len(scene.sent) == 2
+    assert scene.look(scene.answer()) == ""
 
 
 def test_an_enrolment_that_goes_while_we_look_ends_nobody(
