@@ -16,6 +16,7 @@ from agent.adapters.certificates import facts_of
 from agent.adapters.files import read_limited
 from agent.adapters.tls_keys import prepare, tpm_public
 from agent.errors import BadInput
+from protocols.pki import UNREADABLE
 
 PEM_BYTES_MAX: Final = 1024 * 1024  # a bundle of authorities
 CONNECT_S: Final = 5.0
@@ -82,17 +83,19 @@ def shake_hands(
     lax.verify_mode = ssl.CERT_NONE  # only to read what is shown; nothing is said
     if cert_file:
         lax.load_cert_chain(cert_file, key_file)
-    shown = _shown(place, lax)
-    told = facts_of(shown)
+    try:
+        told = facts_of(x509.load_der_x509_certificate(_shown(place, lax)))
+    except UNREADABLE:
+        return Handshake(-1, "its certificate cannot be read")
     names = tuple(name.partition(":")[2] for name in told.san)
     return Handshake(code, reason, names, told.not_after_ns, told.issuer)
 
 
-def _shown(place: tuple[str, int], context: ssl.SSLContext) -> x509.Certificate:
+def _shown(place: tuple[str, int], context: ssl.SSLContext) -> bytes:
     with (
         socket.create_connection(place, CONNECT_S) as raw,
         context.wrap_socket(raw, server_hostname=place[0]) as tls,
     ):
         der = tls.getpeercert(binary_form=True)
     assert der is not None  # a TLS server always shows one
-    return x509.load_der_x509_certificate(der)
+    return der

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.commands.doctor.host import Host, parse_listening, parse_units
 from agent.commands.doctor.pem import public_key_in, public_key_of, shake_hands
@@ -79,6 +83,28 @@ def test_a_peer_that_hangs_up_speaks_no_tls(tmp_path: Path) -> None:
         with subprocess.Popen(words, pass_fds=[server.fileno()]) as child:
             assert shake_hands(place, ca, "", "").code == -1
             child.wait()
+
+
+def test_a_broker_whose_certificate_nobody_reads_is_told(tmp_path: Path) -> None:
+    signed = certificate("broker")
+    cert, key = saved(tmp_path, "broker", signed)
+    whole = signed[0].public_bytes(Encoding.DER).hex()
+    odd = bytes.fromhex(whole.replace("a003020102", "a00302017f", 1))  # version 128
+    Path(cert).write_text(ssl.DER_cert_to_PEM_cert(odd), encoding="ascii")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in range(2):  # strictly, and only to read what is shown
+                with contextlib.suppress(OSError), server.accept()[0] as raw:
+                    context.wrap_socket(raw, server_side=True).close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        found = shake_hands(server.getsockname()[:2], cert, "", "")
+        thread.join()
+    assert (found.code, found.reason) == (-1, "its certificate cannot be read")
 
 
 BECOME = """
