@@ -137,6 +137,9 @@ class BrokerLink:
             )
         except aiomqtt.MqttError as error:
             raise Unavailable(WHAT, f"subscribe: {error}") from None
+        if len(codes) != len(filters):
+            said = f"the broker answers {len(codes)} topics of {len(filters)}"
+            raise Unavailable(WHAT, f"subscribe: {said}")
         for one, code in zip(filters, codes, strict=True):
             if isinstance(code, ReasonCode) and code.is_failure:
                 raise Unavailable(WHAT, f"{one}: {code}")

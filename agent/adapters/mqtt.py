@@ -209,6 +209,9 @@ class MqttLink:
             )
         except aiomqtt.MqttError as error:
             raise Unavailable(WHAT, f"subscribe: {error}") from None
+        if len(codes) != len(topics):
+            said = f"the broker answers {len(codes)} topics of {len(topics)}"
+            raise Unavailable(WHAT, f"subscribe: {said}")
         for topic, code in zip(topics, codes, strict=True):
             if isinstance(code, ReasonCode) and code.is_failure:
                 raise Refused("subscribe", f"{topic}: {code}")
