@@ -38,18 +38,27 @@ typer.main.get_command_from_info = cache(typer.main.get_command_from_info)
 
 # What takes longest begins first; none of it is left to the end.
 FIRST = (
-    "test_modbus_scenarios", "test_suggest", "test_suggest_labels", "test_opendbc",
+    "test_opendbc", "test_suggest", "test_suggest_labels", "test_modbus_scenarios",
+    "test_policy_fits", "test_codec_agrees", "test_policy_tools_page",
+    "test_rollout_simulated",
     "test_policies_tutorial", "test_built_package", "test_power_cut", "test_overload",
     "test_twins", "test_policy_feed", "test_network_faults", "test_broker_outage",
     "test_damage", "test_consent_daemon",
 )  # fmt: skip
-# What is built, simulated or parsed once for all tests of a file: these follow one
-# another in one worker.
-TOGETHER = (
-    "tests/systemd/packaging/", "tests/agent/inspection/test_modbus_scenarios.py",
-    "tests/fleet/test_policy_runs.py", "tests/promises/test_disk_cache.py",
-    "tests/protocols/can/test_opendbc.py",
-)  # fmt: skip
+# Tests of one name here follow one another in one worker: what is built, parsed or
+# simulated for the first is there for the others.
+TOGETHER = {
+    "tests/systemd/packaging/test_built_package.py": "package",
+    "tests/systemd/packaging/test_other_architecture.py": "arm64",
+    "tests/protocols/can/test_opendbc.py": "databases",
+    "tests/fleet/test_suggest.py": "databases",
+    "tests/policies/suggest/test_suggest_labels.py": "databases",
+    "tests/agent/inspection/test_modbus_scenarios.py": "networks",
+    "tests/firmware_sim/network/test_policy_fits.py": "networks",
+    "tests/firmware_sim/network/test_codec_agrees.py": "networks",
+    "tests/fleet/test_policy_runs.py": "captures",
+    "tests/promises/test_disk_cache.py": "disk",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,7 +81,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+            return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
     return Scheduler(config, log)
 

@@ -17,7 +17,6 @@ from agent.inspection.stage import Inspector
 from firmware_sim.network.attacks import lasts_ns
 from firmware_sim.network.model import NetworkScenario
 from firmware_sim.network.packets import pcap_bytes
-from firmware_sim.network.simulation import simulate
 from firmware_sim.scenario import load_scenario
 from firmware_sim.schema import nanoseconds, start_ns
 from policies.files import load
@@ -26,7 +25,7 @@ from protocols.capture.ethernet import SegmentParser
 from protocols.frames import empty_frames
 from protocols.modbus.pairs import concat_exchanges, decode_pairs
 from protocols.modbus.streams import Streams
-from tests.support.network_pairs import Truth, network_pairs
+from tests.support.network_pairs import Truth, network_pairs, simulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +104,7 @@ def tapped_pairs(name: str) -> tuple[Iterator[PairBatch], Truth]:
     """Return what a tap makes of the simulation's packets."""
     scenario = load_scenario(name)
     assert isinstance(scenario, NetworkScenario)
-    run = simulate(scenario, nanoseconds(scenario.duration))
+    run = simulated(name)
     base = start_ns(scenario.start)
     parser = SegmentParser()
     segments = parser.feed(pcap_bytes(run.tape.rows, base))

@@ -7,6 +7,7 @@ truth of every row and no capture: row i of the batch is ``Truth.rows[i]``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from protocols.modbus.peers import Peers
 
 if TYPE_CHECKING:
     from firmware_sim.network.asks import Transaction
+    from firmware_sim.network.simulation import Run
 
 TAIL = 260  # zeros behind the bytes
 NO_RULE = -1
@@ -36,12 +38,22 @@ class Truth:
     base_ns: int  # epoch ns of the scenario's start
 
 
+@lru_cache(3)  # tens of thousands of transactions each: seconds to make, and not small
+def simulated(name: str) -> Run:
+    """Return the whole run of a shipped scenario; nobody changes it."""
+    scenario = load_scenario(name)
+    assert isinstance(scenario, NetworkScenario)
+    return simulate(scenario, nanoseconds(scenario.duration))
+
+
 def network_pairs(name: str, seconds: float | None = None) -> tuple[PairBatch, Truth]:
     """Return all exchanges of a shipped scenario in one batch, in order of time."""
     scenario = load_scenario(name)
     assert isinstance(scenario, NetworkScenario)
-    until = nanoseconds(scenario.duration) if seconds is None else int(seconds * 1e9)
-    run = simulate(scenario, until)
+    if seconds is None:
+        run = simulated(name)
+    else:
+        run = simulate(scenario, int(seconds * 1e9))
     hosts = {plc.name: plc.address for plc in scenario.plcs}
     hosts |= {client.name: client.address for client in scenario.clients}
     truth = Truth(

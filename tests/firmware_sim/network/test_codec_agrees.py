@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from firmware_sim.network.model import NetworkScenario
-from firmware_sim.network.simulation import simulate
-from firmware_sim.scenario import load_scenario
-from firmware_sim.schema import nanoseconds
 from protocols.modbus.exchanges import Problem
 from protocols.modbus.pdu import parse_request
 from protocols.modbus.pdu_reply import parse_reply
+from tests.support.network_pairs import simulated
 
 # Framing and pairing see these; no PDU shows them.
 ELSEWHERE = (
@@ -20,9 +17,7 @@ ELSEWHERE = (
 
 @pytest.mark.slow
 def test_fields_and_problems_of_every_transaction() -> None:
-    scenario = load_scenario("plant-attacks")
-    assert isinstance(scenario, NetworkScenario)
-    run = simulate(scenario, nanoseconds(scenario.duration))
+    run = simulated("plant-attacks")
     seen = 0
     for row in run.transactions:
         if not row.has_request:

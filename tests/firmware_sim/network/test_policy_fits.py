@@ -13,18 +13,17 @@ import yaml
 
 from agent.firewall.judge import Judge
 from agent.firewall.memory import Memory
-from firmware_sim.network.model import NetworkScenario
-from firmware_sim.network.simulation import Run, simulate
-from firmware_sim.scenario import load_scenario
-from firmware_sim.schema import nanoseconds, start_ns
+from firmware_sim.schema import start_ns
 from policies.files import load_text
 from protocols.modbus.exchanges import Reason, Verdict
 from protocols.modbus.pairs import decode_pairs
 from tests.reference.slow_firewall import Rules, bound
-from tests.support.network_pairs import network_pairs
+from tests.support.network_pairs import network_pairs, simulated
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from firmware_sim.network.simulation import Run
 
 # Attacks each of whose requests some rule refuses, and those of which some are refused.
 ALL_REFUSED = {
@@ -64,16 +63,9 @@ def judged(root: Path, run: Run) -> list[tuple[bool, str]]:
     return verdicts
 
 
-def network(name: str) -> NetworkScenario:
-    scenario = load_scenario(name)
-    assert isinstance(scenario, NetworkScenario)
-    return scenario
-
-
 @pytest.mark.slow
 def test_nothing_of_a_clean_hour_is_refused(root: Path) -> None:
-    scenario = network("plant-network")
-    run = simulate(scenario, nanoseconds(scenario.duration))
+    run = simulated("plant-network")
     verdicts = judged(root, run)
     refused = [
         (row.source, row.plc, row.asked, why)
@@ -86,8 +78,7 @@ def test_nothing_of_a_clean_hour_is_refused(root: Path) -> None:
 
 @pytest.mark.slow
 def test_every_attack_that_the_rules_declare_is_refused(root: Path) -> None:
-    scenario = network("plant-attacks")
-    run = simulate(scenario, nanoseconds(scenario.duration))
+    run = simulated("plant-attacks")
     refused: Counter[str] = Counter()
     total: Counter[str] = Counter()
     reasons: dict[str, set[str]] = {}
@@ -112,8 +103,7 @@ def test_every_attack_that_the_rules_declare_is_refused(root: Path) -> None:
 @pytest.mark.parametrize("mode", ["enforce", "dry-run"])
 def test_the_agents_judge_says_the_same_of_every_row(root: Path, mode: str) -> None:
     pairs, truth = network_pairs("plant-attacks-short")
-    scenario = network("plant-attacks-short")
-    run = simulate(scenario, nanoseconds(scenario.duration))
+    run = simulated("plant-attacks-short")
     assert len(run.transactions) == len(truth.rows)
     text = (root / "policies" / "examples" / "sim-network.yaml").read_bytes()
     changed = text.replace(b"mode: enforce", f"mode: {mode}".encode())
