@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 dev: $(STAMP) ## make the virtual environment with everything in it
 
 # mypy has one core and the tests the other, until it is done; `few` has the shape in it
-check: lint imports ## all checks and the quick tests, with few examples of each property (2 minutes on two cores)
+check: lint imports ## all checks and the quick tests, with few examples of each property (1.5 minutes on two cores)
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target type few
 
 lint: $(STAMP)
@@ -43,7 +43,7 @@ few: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow"
 
-test: quick ## the whole test suite (13 minutes on two cores; 10 are wanted); what runs against a clock by itself
+test: quick ## the whole test suite (8 minutes on two cores); what runs against a clock by itself
 	$(BIN)/pytest -q -n auto --dist loadgroup --no-loadscope-reorder -m "slow and not alone"
 	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "slow and alone"
 
