@@ -166,6 +166,9 @@ class BrokerLink:
         """Disconnect; the session stays."""
         with contextlib.suppress(aiomqtt.MqttError):
             await self._client.__aexit__(None, None, None)
+        # aiomqtt leaves open, and reads, what ended by a packet that cannot be read.
+        if self._client.below.socket() is not None:
+            self._client.below.disconnect()
 
 
 async def connect(

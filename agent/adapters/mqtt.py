@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.adapters.files import check_regular
+from agent.adapters.mqtt_bounds import bound
 from agent.adapters.tls_keys import prepare
 from agent.config import is_loopback
 from agent.errors import BadInput, Refused, Unavailable
@@ -247,6 +248,9 @@ class MqttLink:
         """Disconnect with reason 0, which discards the last will."""
         with contextlib.suppress(aiomqtt.MqttError):  # it is gone either way
             await self._client.__aexit__(None, None, None)
+        # aiomqtt leaves open, and reads, what ended by a packet that cannot be read.
+        if self._client.below.socket() is not None:
+            self._client.below.disconnect()
 
 
 async def connect(options: MqttOptions) -> MqttLink:
@@ -258,6 +262,7 @@ async def connect(options: MqttOptions) -> MqttLink:
     """
     client = _client(options)
     client.attach()
+    bound(client.below, _incoming_max(options))
     try:
         await client.__aenter__()
     except (aiomqtt.MqttError, ValueError) as error:
@@ -278,7 +283,7 @@ def _client(options: MqttOptions) -> _Client:
     properties.SessionExpiryInterval = options.session_expiry_s
     properties.ReceiveMaximum = RECEIVE_MAX
     # the broker drops what is larger (3.1.2.11.4); topic and properties come on top
-    properties.MaximumPacketSize = options.message_bytes_max + 4096
+    properties.MaximumPacketSize = _incoming_max(options)
     client = _Client(
         options.host,
         options.port,
@@ -306,6 +311,10 @@ def _client(options: MqttOptions) -> _Client:
     )
     client.pending_calls_threshold = SEND_WINDOW
     return client
+
+
+def _incoming_max(options: MqttOptions) -> int:
+    return options.message_bytes_max + 4096
 
 
 def _tls(options: MqttOptions) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ from fleet import link
 if TYPE_CHECKING:
     from types import ModuleType
 
-CONNACK, SUBACK = 0x20, 0x90  # MQTT 5.0, 3.2 and 3.9
+CONNACK, PUBLISH, SUBACK = 0x20, 0x32, 0x90  # MQTT 5.0, 3.2, 3.3 (QoS 1) and 3.9
 SIDES = [
     pytest.param(mqtt, mqtt.MqttOptions, agent.errors, id="agent"),
     pytest.param(link, link.BrokerOptions, fleet.errors, id="fleet"),
@@ -24,6 +24,54 @@ SIDES = [
 
 def packet(kind: int, body: bytes) -> bytes:
     return bytes([kind, len(body)]) + body
+
+
+async def _broken(side: ModuleType, options: Any, told: bytes) -> tuple[str, bool]:
+    """Return why a link ends that is sent ``told``, and whether its socket is open."""
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(packet(CONNACK, bytes(3)))
+        asked = await reader.read(4096)
+        writer.write(packet(SUBACK, asked[2:4] + b"\0\1") + told)
+        await over.wait()  # it does not hang up
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    there = await side.connect(options("127.0.0.1", port, "gw"))
+    await there.subscribe(["x"])
+    why = ""
+    try:
+        async for _ in there.messages():
+            pass
+    except (agent.errors.Unavailable, fleet.errors.Unavailable) as error:
+        why = str(error)
+    await there.close()
+    for _ in range(1000):  # the goodbye is written in the loop's next turn
+        await asyncio.sleep(0)
+    over.set()
+    server.close()
+    return why, there._client.below.socket() is not None
+
+
+@pytest.mark.parametrize(("side", "options", "errors"), SIDES)
+def test_what_ended_by_a_packet_that_cannot_be_read_is_closed(
+    side: ModuleType, options: Any, errors: ModuleType
+) -> None:
+    del errors
+    topic = packet(PUBLISH, b"\0\3a/#" + b"\0\7" + b"\0" + b"body")
+    why, is_open = asyncio.run(_broken(side, options, topic))
+    assert why
+    assert not is_open
+
+
+def test_a_packet_larger_than_we_said_is_not_collected() -> None:
+    begun = bytes([PUBLISH, 0xFF, 0xFF, 0xFF, 0x7F]) + bytes(1000)
+    why, is_open = asyncio.run(_broken(mqtt, mqtt.MqttOptions, begun))
+    assert "began a packet of 268435455 bytes" in why
+    assert not is_open
 
 
 @pytest.mark.parametrize("codes", [b"", b"\x01\x01"], ids=["none", "two"])
