@@ -262,7 +262,7 @@ async def connect(options: MqttOptions) -> MqttLink:
     """
     client = _client(options)
     client.attach()
-    bound(client.below, _incoming_max(options))
+    bound(client.below)
     try:
         await client.__aenter__()
     except (aiomqtt.MqttError, ValueError) as error:
@@ -283,7 +283,7 @@ def _client(options: MqttOptions) -> _Client:
     properties.SessionExpiryInterval = options.session_expiry_s
     properties.ReceiveMaximum = RECEIVE_MAX
     # the broker drops what is larger (3.1.2.11.4); topic and properties come on top
-    properties.MaximumPacketSize = _incoming_max(options)
+    properties.MaximumPacketSize = options.message_bytes_max + 4096
     client = _Client(
         options.host,
         options.port,
@@ -311,10 +311,6 @@ def _client(options: MqttOptions) -> _Client:
     )
     client.pending_calls_threshold = SEND_WINDOW
     return client
-
-
-def _incoming_max(options: MqttOptions) -> int:
-    return options.message_bytes_max + 4096
 
 
 def _tls(options: MqttOptions) -> ssl.SSLContext | None:

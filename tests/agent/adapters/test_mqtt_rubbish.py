@@ -67,7 +67,7 @@ def test_what_ended_by_a_packet_that_cannot_be_read_is_closed(
     assert not is_open
 
 
-def test_a_packet_larger_than_we_said_is_not_collected() -> None:
+def test_a_packet_beyond_our_memory_is_not_collected() -> None:
     begun = bytes([PUBLISH, 0xFF, 0xFF, 0xFF, 0x7F]) + bytes(1000)
     why, is_open = asyncio.run(_broken(mqtt, mqtt.MqttOptions, begun))
     assert "began a packet of 268435455 bytes" in why
