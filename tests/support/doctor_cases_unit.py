@@ -178,6 +178,11 @@ def _says(**changes: object) -> Act:
     return lambda house: house.said.update(changes)
 
 
+def _file_there(house: House) -> None:
+    house.set("socket", '"policy.old"', "[metrics]")
+    (house.folder / "policy.old").write_text("mine", encoding="utf-8")
+
+
 def _moved(house: House) -> None:
     house.set("socket", '"run/status.sock"', "[metrics]")
 
@@ -196,6 +201,7 @@ STATUS = [
         lambda house: (house.sections.pop("[metrics]"), house.configure()),
     ),
     Case("status.folder", "absent", "bad", "no such folder", _moved),
+    Case("status.folder", "file", "bad", "is no socket", _file_there),
     Case(
         "status.answers",
         "stopped",

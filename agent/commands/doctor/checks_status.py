@@ -42,14 +42,17 @@ def _folder(context: Context) -> Iterable[Found]:
     socket = context.paths.config.metrics.socket
     if not socket:
         return
-    folder, user = Path(context.paths.of(socket)).parent, context.user
-    place = quoted(folder)
+    file, user = Path(context.paths.of(socket)), context.user
+    folder, place = file.parent, quoted(file.parent)
     if not folder.is_dir():
         fix = run(f"install -d -m 0750 -o {user.name} -g {user.group} {place}")
         yield bad(f"{folder}: no such folder for metrics.socket", fix)
     elif not os.access(folder, os.W_OK | os.X_OK):
         said = f"{folder}: {user.name} may not write in it"
         yield bad(said, run(f"chown {user.owner} {place}", f"chmod u+rwx {place}"))
+    elif file.is_symlink() or (file.exists() and not file.is_socket()):
+        fix = run(f"mv {quoted(file)} {quoted(file)}.old")
+        yield bad(f"{file}: is there, and is no socket", fix)
     else:
         yield good(str(folder))
 
@@ -170,9 +173,9 @@ CHECKS: Final = (
     ),
     Check(
         "status.folder",
-        "the folder of the status socket",
+        "the place of the status socket",
         "the agent does not start",
-        "`install -d` it for the agent's user",
+        "`install -d` the folder for the agent's user; `mv` what lies there",
         _folder,
         ("config.parse",),
     ),
