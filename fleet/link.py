@@ -20,6 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from fleet.errors import BadInput, Unavailable
+from fleet.link_bounds import bound, hang_up
 from protocols.signed import SIGNED_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class BrokerLink:
             async for message in self._client.messages:
                 yield message
         except aiomqtt.MqttError as error:
-            raise Unavailable(WHAT, str(error)) from None
+            raise Unavailable(WHAT, str(error.__cause__ or error)) from None
 
     async def subscribe(self, filters: Sequence[str], *, retained: bool = True) -> None:
         """Subscribe at QoS 1; Unavailable where the broker denies it.
@@ -166,9 +167,7 @@ class BrokerLink:
         """Disconnect; the session stays."""
         with contextlib.suppress(aiomqtt.MqttError):
             await self._client.__aexit__(None, None, None)
-        # aiomqtt leaves open, and reads, what ended by a packet that cannot be read.
-        if self._client.below.socket() is not None:
-            self._client.below.disconnect()
+        await hang_up(self._client.below)
 
 
 async def connect(
@@ -197,10 +196,11 @@ async def connect(
         tls_context=tls(options),
     )
     client.attach()
+    bound(client.below)
     try:
         await client.__aenter__()
     except (aiomqtt.MqttError, ValueError) as error:
-        client.below.disconnect()  # aiomqtt leaves a socket without CONNACK open
+        await hang_up(client.below)
         raise Unavailable(WHAT, f"{options.host}:{options.port}: {error}") from None
     return BrokerLink(client)
 

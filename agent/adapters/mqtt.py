@@ -25,7 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.adapters.files import check_regular
-from agent.adapters.mqtt_bounds import bound
+from agent.adapters.mqtt_bounds import bound, hang_up
 from agent.adapters.tls_keys import prepare
 from agent.config import is_loopback
 from agent.errors import BadInput, Refused, Unavailable
@@ -248,9 +248,7 @@ class MqttLink:
         """Disconnect with reason 0, which discards the last will."""
         with contextlib.suppress(aiomqtt.MqttError):  # it is gone either way
             await self._client.__aexit__(None, None, None)
-        # aiomqtt leaves open, and reads, what ended by a packet that cannot be read.
-        if self._client.below.socket() is not None:
-            self._client.below.disconnect()
+        await hang_up(self._client.below)
 
 
 async def connect(options: MqttOptions) -> MqttLink:
@@ -266,8 +264,7 @@ async def connect(options: MqttOptions) -> MqttLink:
     try:
         await client.__aenter__()
     except (aiomqtt.MqttError, ValueError) as error:
-        # aiomqtt leaves a socket that never got its CONNACK open.
-        client.below.disconnect()
+        await hang_up(client.below)
         raise Unavailable(WHAT, f"{options.host}:{options.port}: {error}") from None
     return MqttLink(client, options)
 

@@ -1,4 +1,4 @@
-"""Ends a connection whose broker begins a packet that our memory would not bear.
+"""Bounds on a broker that keeps no rule: what is collected of it, how it is left.
 
 Maximum Packet Size (MQTT 5.0, 3.1.2.11.4) binds the broker; paho collects up to 256 MiB
 for one that does not care, which is more than the whole daemon may have. What is larger
@@ -8,14 +8,21 @@ for that, the connection would be sent the same again, for ever.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 from typing import TYPE_CHECKING, Final
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 if TYPE_CHECKING:
     import paho.mqtt.client as paho
-    from paho.mqtt.enums import MQTTErrorCode
 
 
 COLLECTED_BYTES_MAX: Final = 16 * 1024 * 1024
+# The broker tells our last will: who is left so did not say goodbye.
+WITH_WILL: Final = "Disconnect with will message"
 
 
 class PacketTooLargeError(Exception):
@@ -23,19 +30,28 @@ class PacketTooLargeError(Exception):
 
 
 def bound(client: paho.Client) -> None:
-    """Let ``client`` collect no packet of more than COLLECTED_BYTES_MAX."""
-    read = client.loop_read
+    """Let ``client`` collect nothing of a packet of more than COLLECTED_BYTES_MAX."""
+    receive = client._sock_recv  # noqa: SLF001  # paho has no other place between a packet's length and its bytes
 
-    def bounded(max_packets: int = 1) -> MQTTErrorCode:
-        _check(client)
-        code = read(max_packets)
-        _check(client)
-        return code
+    def bounded(size: int) -> bytes:
+        if size > COLLECTED_BYTES_MAX:  # it asks for all that a packet still lacks
+            raise PacketTooLargeError(f"the broker began a packet of {size} bytes")
+        return receive(size)
 
-    client.loop_read = bounded  # type: ignore[method-assign]  # aiomqtt calls it by name
+    client._sock_recv = bounded  # type: ignore[assignment, method-assign]  # noqa: SLF001  # as above
 
 
-def _check(client: paho.Client) -> None:
-    told = client._in_packet["remaining_length"]  # noqa: SLF001  # paho tells it nowhere else before it has all of it
-    if told > COLLECTED_BYTES_MAX:
-        raise PacketTooLargeError(f"the broker began a packet of {told} bytes")
+async def hang_up(client: paho.Client) -> None:
+    """Close what aiomqtt leaves open: it would be read on, at every turn of the loop.
+
+    What the broker does not take at once is not waited for: it may never read again.
+    """
+    if client.socket() is None:
+        return
+    client.disconnect(ReasonCode(PacketTypes.DISCONNECT, WITH_WILL))
+    await asyncio.sleep(0)  # aiomqtt waits until it can be written only from then on
+    client.loop_write()  # closes behind it
+    if isinstance(left := client.socket(), socket.socket):
+        with contextlib.suppress(OSError):  # it is gone already
+            left.shutdown(socket.SHUT_RDWR)
+        client.loop_write()

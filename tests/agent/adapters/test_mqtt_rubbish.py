@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CONNACK, PUBLISH, SUBACK = 0x20, 0x32, 0x90  # MQTT 5.0, 3.2, 3.3 (QoS 1) and 3.9
+DISCONNECT: Final = 0xE0  # 3.14
+HUGE: Final = bytes([PUBLISH, 0xFF, 0xFF, 0xFF, 0x7F])
 SIDES = [
     pytest.param(mqtt, mqtt.MqttOptions, agent.errors, id="agent"),
     pytest.param(link, link.BrokerOptions, fleet.errors, id="fleet"),
@@ -67,11 +70,51 @@ def test_what_ended_by_a_packet_that_cannot_be_read_is_closed(
     assert not is_open
 
 
-def test_a_packet_beyond_our_memory_is_not_collected() -> None:
-    begun = bytes([PUBLISH, 0xFF, 0xFF, 0xFF, 0x7F]) + bytes(1000)
-    why, is_open = asyncio.run(_broken(mqtt, mqtt.MqttOptions, begun))
+@pytest.mark.parametrize(("side", "options", "errors"), SIDES)
+def test_a_packet_beyond_our_memory_is_not_collected(
+    side: ModuleType, options: Any, errors: ModuleType
+) -> None:
+    del errors
+    begun = HUGE + bytes(1000)
+    why, is_open = asyncio.run(_broken(side, options, begun))
     assert "began a packet of 268435455 bytes" in why
     assert not is_open
+
+
+@pytest.mark.parametrize(("side", "options", "errors"), SIDES)
+def test_a_broker_that_neither_keeps_rules_nor_reads_is_left_at_once_with_our_will(
+    side: ModuleType, options: Any, errors: ModuleType
+) -> None:
+    """It was read for as long as it kept still, at every turn of the loop."""
+    del errors
+
+    async def story(*, deaf: bool) -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            loop = asyncio.get_running_loop()
+            made = loop.create_task(
+                side.connect(options("127.0.0.1", server.getsockname()[1], "gw"))
+            )
+            broker, _ = await loop.sock_accept(server)
+            with broker:
+                await loop.sock_recv(broker, 4096)
+                await loop.sock_sendall(broker, packet(CONNACK, bytes(3)))
+                there = await made
+                below = there._client.below
+                if deaf:
+                    below.publish("x", bytes(16 * 1024 * 1024), qos=1)
+                await loop.sock_sendall(broker, HUGE + bytes(1000))
+                with pytest.raises(Exception, match="began a packet of 268435455"):
+                    async for _ in there.messages():
+                        pass
+                assert not below._in_packet["packet"]
+                await there.close()
+                assert below.socket() is None
+                await asyncio.sleep(0)
+                return b"" if deaf else await loop.sock_recv(broker, 4096)
+
+    assert asyncio.run(story(deaf=True)) == b""
+    assert asyncio.run(story(deaf=False)) == packet(DISCONNECT, b"\4")
 
 
 @pytest.mark.parametrize("codes", [b"", b"\x01\x01"], ids=["none", "two"])
