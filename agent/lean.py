@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import sys
+import urllib
 from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -41,6 +43,20 @@ class _Annotations(ModuleType):
         return list  # which takes [...]
 
 
+class _Proxies(ModuleType):
+    """No proxies; the whole module for who asks for more, as a bus's driver may."""
+
+    getproxies = dict
+
+    def __getattr__(self, name: str) -> object:
+        """Return what the whole module has of this name."""
+        if name.startswith("__"):  # Python's own questions
+            raise AttributeError(name)
+        if sys.modules.get(PROXIES) is self:
+            del sys.modules[PROXIES]
+        return getattr(importlib.import_module(PROXIES), name)
+
+
 def leave_out() -> None:
     """Stand in for these modules, except where they are loaded already."""
     for name in ABSENT:
@@ -49,9 +65,8 @@ def leave_out() -> None:
         sys.modules.setdefault(name, _Annotations(name))
     for name in DOCSTRINGS:
         sys.modules.setdefault(name, ModuleType(name))
-    proxies = ModuleType(PROXIES)
-    proxies.getproxies = dict  # type: ignore[attr-defined]  # there are none
-    sys.modules.setdefault(PROXIES, proxies)
+    if PROXIES not in sys.modules:
+        sys.modules[PROXIES] = urllib.request = _Proxies(PROXIES)  # type: ignore[attr-defined]  # who asks by either way finds it
 
 
 @contextlib.contextmanager
@@ -59,8 +74,9 @@ def plain_records() -> Iterator[None]:
     """Make dataclasses within in two thirds of the time: a start makes hundreds.
 
     Each method that the standard library gives one is source text, compiled. Here,
-    ``__eq__`` and ``__hash__`` are ones that all share and do the same, and there is no
-    ``__repr__``: in the daemon nobody reads one, and what is not printed does not leak.
+    ``__eq__`` and ``__hash__`` are ones that all share and do the same (as Python 3.11
+    does: one NaN in two records is equal), and there is no ``__repr__``: in the daemon
+    nobody reads one, and what is not printed does not leak.
     """
     whole = dataclasses.dataclass
     dataclasses.dataclass = _plain_dataclass(whole)
