@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from agent.records import Eviction
 
 RESERVE: Final = "reserve"  # the file's name
+PROBE: Final = "reserve.probe"  # has a name for a moment only
 MIB: Final = 1 << 20
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+RESTS_MAX: Final = 63  # looks: some five minutes
 
 
 def free_bytes(folder: Path) -> int:
@@ -56,32 +58,18 @@ class Reserve:
 
     def hold(self) -> bool:
         """Take all of it, or nothing; False where the disk has no room for it."""
-        refused = self._asked(0, RESERVE_BYTES)
+        refused = _asked(self._file, RESERVE_BYTES)
         if refused:
             self.give_up()
         return refused not in FULL
 
     def is_refused(self) -> bool:
-        """Tell whether the disk has not a MiB more for us; it is given back at once."""
-        refused = self._asked(RESERVE_BYTES, MIB)
-        with contextlib.suppress(OSError):
-            os.truncate(self._file, RESERVE_BYTES)
-        return refused in FULL
+        """Tell whether the disk has not a MiB more for us; it is given back at once.
 
-    def _asked(self, start: int, size: int) -> int:
-        """Take blocks of the file; return the error's number, 0 for none."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            handle = os.open(self._file, flags, 0o600)
-        except OSError as error:
-            return error.errno or errno.EIO
-        try:
-            os.posix_fallocate(handle, start, size)
-        except OSError as error:
-            return error.errno or errno.EIO
-        finally:
-            os.close(handle)
-        return 0
+        Also by a power cut: blocks of the reserve's own file would stay, and look like
+        all of it.
+        """
+        return _asked(self._file.with_name(PROBE), MIB, named=False) in FULL
 
     def give_up(self) -> bool:
         """Give it back to the disk; tell whether there was any."""
@@ -89,6 +77,24 @@ class Reserve:
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
         return there
+
+
+def _asked(file: Path, size: int, *, named: bool = True) -> int:
+    """Take blocks of a file; return the error's number, 0 for none."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        handle = os.open(file, flags, 0o600)
+    except OSError as error:
+        return error.errno or errno.EIO
+    try:
+        if not named:
+            file.unlink()
+        os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        return error.errno or errno.EIO
+    finally:
+        os.close(handle)
+    return 0
 
 
 def opened_within(open_it: Callable[[], SqliteStore], reserve: Reserve) -> SqliteStore:
@@ -119,16 +125,30 @@ class Room:
         self._configured = configured
         self._reserve = reserve
         self._free = free
+        self._rests = self._rests_left = 0  # looks that do not ask for the reserve
 
     def look(self) -> tuple[Eviction, ...]:
         """Measure, and set the caps; return what had to go. Raises as ``commit``."""
         disk = self._measured()
         if not disk.reserve and disk.free > 2 * RESERVE_BYTES:
-            taken = self._reserve.hold()
+            taken = self._is_taken()
             disk = self._measured()
             if not taken:
                 disk = replace(disk, free=0)
         return self._limited(disk)
+
+    def _is_taken(self) -> bool:
+        """Take the reserve; asked ever more seldom where it is refused: asking wears.
+
+        A quota that is too small for what is configured is at its end for good.
+        """
+        if self._rests_left:
+            self._rests_left -= 1
+            return False
+        taken = self._reserve.hold()
+        self._rests = 0 if taken else min(2 * self._rests + 1, RESTS_MAX)
+        self._rests_left = self._rests
+        return taken
 
     def _limited(self, disk: Disk) -> tuple[Eviction, ...]:
         used = Used(*self._store.used_bytes)

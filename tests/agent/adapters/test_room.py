@@ -141,9 +141,51 @@ def test_a_quota_is_a_full_disk_whatever_is_free(
         assert not reserve.held
         room.look()
         assert "0 MiB free, so the spool may hold" in room.problem
+    room.look()  # one look rests
+    assert "0 MiB free, so the spool may hold" in room.problem
     room.look()
     assert reserve.held
     assert room.problem == ""
+
+
+def test_a_quota_at_its_end_for_good_is_asked_ever_more_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was at every look, every five seconds: the reserve made, and removed."""
+    store, reserve = filled(tmp_path), Reserve(tmp_path)
+    room = Room(store, CONFIGURED, reserve, Disk(1 << 40))
+    asked = []
+
+    def refuse(*what: int) -> None:
+        asked.append(what)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    for _ in range(17_280):  # a day
+        room.look()
+        assert "0 MiB free, so the spool may hold" in room.problem
+    assert 200 < len(asked) < 300
+
+
+def test_to_ask_for_blocks_leaves_none_that_pass_for_the_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut while it asked left a MiB, which nothing made whole again."""
+    reserve = Reserve(tmp_path)
+    seen = []
+
+    def cut(handle: int, start: int, size: int) -> None:
+        seen.append((start, size, os.fstat(handle).st_nlink))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            reserve.is_refused()
+    assert [one[2] for one in seen] == [0]  # it has no name any more
+    assert not reserve.held
+    assert not reserve.is_refused()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_quota_costs_nothing(tmp_path: Path) -> None:
