@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.adapters.clock import SystemClock
 from agent.adapters.device_key import load_or_create
+from agent.adapters.ending import ended
 from agent.adapters.journal import Journal
 from agent.adapters.mqtt import MqttLink, MqttOptions, connect
 from agent.adapters.policy.inbox import PolicyInbox
@@ -35,7 +36,7 @@ from tests.support.receiver import Receiver
 from tests.support.store_cases import MIB, spool_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from agent.adapters.sqlite_store import SqliteStore
@@ -78,8 +79,17 @@ class Side:
         )
         self.collector = Receiver("test", "gw-1", signer.public_key(), [KEYS])
 
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have the uplink work; what aiomqtt loses of a cancellation is said again."""
+        task = asyncio.create_task(self.uplink.run())
+        try:
+            yield
+        finally:
+            await ended(task)
+
     async def until(self, seen: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not seen():  # noqa: ASYNC110  # of another thread and a broker
                 await asyncio.sleep(0.01)
 
@@ -112,18 +122,16 @@ def test_twenty_broken_links_change_nothing_in_the_spool(tmp_path: Path) -> None
             )
             before = side.store.statistics()
             inode = (tmp_path / "store.db").stat().st_ino
-            running = asyncio.create_task(side.uplink.run())
-            for _ in range(20):
+            async with side.running():
+                for _ in range(20):
+                    await side.until(lambda: side.uplink.online)
+                    broker.kill()
+                    await side.until(lambda: not side.uplink.online)
+                    broker.start()
                 await side.until(lambda: side.uplink.online)
-                broker.kill()
-                await side.until(lambda: not side.uplink.online)
-                broker.start()
-            await side.until(lambda: side.uplink.online)
-            assert side.uplink.counts["disconnected"] == 20
-            assert side.store.statistics() == before
-            assert (tmp_path / "store.db").stat().st_ino == inode
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+                assert side.uplink.counts["disconnected"] == 20
+                assert side.store.statistics() == before
+                assert (tmp_path / "store.db").stat().st_ino == inode
             side.store.close()
 
     asyncio.run(story())
@@ -136,20 +144,22 @@ def test_the_broker_says_offline_when_the_link_is_cut(tmp_path: Path) -> None:
             side = Side(tmp_path, broker)
             side.publisher.boots = 3
             side.collector.start(broker.port)
-            running = asyncio.create_task(side.uplink.run())
-            await side.until(lambda: side.collector.states)
-            link = side.uplink._link  # what a cut cable is to a broker
-            assert link is not None
-            link._client.below.socket().shutdown(2)  # type: ignore[attr-defined]  # white box
-            await side.until(lambda: False in {s.online for s in side.collector.states})
-            await side.until(lambda: side.collector.states[-1].online)
-            await side.publisher.leave()
-            await side.until(lambda: not side.collector.states[-1].online)
-            numbers = [state.number for state in side.collector.states]
-            assert numbers == sorted(set(numbers))  # a will never hides what is newer
-            assert numbers[0] >> 36 == 3
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            async with side.running():
+                await side.until(lambda: side.collector.states)
+                link = side.uplink._link  # what a cut cable is to a broker
+                assert link is not None
+                link._client.below.socket().shutdown(2)  # type: ignore[attr-defined]  # white box
+                await side.until(
+                    lambda: False in {s.online for s in side.collector.states}
+                )
+                await side.until(lambda: side.collector.states[-1].online)
+                await side.publisher.leave()
+                await side.until(lambda: not side.collector.states[-1].online)
+                numbers = [state.number for state in side.collector.states]
+                assert numbers == sorted(
+                    set(numbers)
+                )  # a will never hides what is newer
+                assert numbers[0] >> 36 == 3
             side.collector.stop()
             side.store.close()
 
@@ -180,14 +190,11 @@ def test_nobody_listening_is_asked_ever_more_seldom(tmp_path: Path) -> None:
         with Broker(tmp_path) as broker:
             side = Side(tmp_path, broker)
             side.store.commit(Commit((spool_record(1),), (), (b"\x81\xa1n\x00",)))
-            running = asyncio.create_task(side.uplink.run())
-            await side.until(lambda: side.uplink.counts["published_sent"] >= 2)
-            assert side.uplink.state in {State.DRAINING, State.IDLE}
-            assert side.uplink._pause_s >= 2.0
-            assert side.store.statistics().records == 1
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            async with side.running():
+                await side.until(lambda: side.uplink.counts["published_sent"] >= 2)
+                assert side.uplink.state in {State.DRAINING, State.IDLE}
+                assert side.uplink._pause_s >= 2.0
+                assert side.store.statistics().records == 1
             side.store.close()
 
     asyncio.run(story())
@@ -204,15 +211,13 @@ def test_a_receipt_that_was_lost_is_earned_again_on_the_same_connection(
             side.collector.mute = True
             side.store.commit(Commit((a_key(side),)))
             monkeypatch.setattr("agent.adapters.uplink.IDLE_S", 0.05)
-            running = asyncio.create_task(side.uplink.run())
-            await side.until(lambda: side.collector.counts["key"] >= 1)
-            side.collector.mute = False
-            monkeypatch.setattr("agent.adapters.uplink.RECEIPT_WAIT_NS", 10**8)
-            await side.until(lambda: side.store.statistics().records == 0)
-            assert side.uplink.counts["disconnected"] == 0
-            assert side.uplink.counts["receipts_overdue"] == 0
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            async with side.running():
+                await side.until(lambda: side.collector.counts["key"] >= 1)
+                side.collector.mute = False
+                monkeypatch.setattr("agent.adapters.uplink.RECEIPT_WAIT_NS", 10**8)
+                await side.until(lambda: side.store.statistics().records == 0)
+                assert side.uplink.counts["disconnected"] == 0
+                assert side.uplink.counts["receipts_overdue"] == 0
             side.collector.stop()
             side.store.close()
 
@@ -252,12 +257,12 @@ def test_a_broker_that_denies_policies_takes_data_all_the_same(tmp_path: Path) -
             side.uplink.mail = PolicyInbox("test", "gw-1")
             record = spool_record(1, kind="telemetry", confirm="puback")
             side.store.commit(Commit((record,)))
-            running = asyncio.create_task(side.uplink.run())
-            await side.until(lambda: side.uplink.online)
-            await side.until(lambda: "policy/bundle" in side.uplink.problem)
-            await side.until(lambda: any("published" in c for c in side.uplink.counts))
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            async with side.running():
+                await side.until(lambda: side.uplink.online)
+                await side.until(lambda: "policy/bundle" in side.uplink.problem)
+                await side.until(
+                    lambda: any("published" in c for c in side.uplink.counts)
+                )
             side.store.close()
 
     asyncio.run(story())
@@ -281,23 +286,21 @@ def test_policies_go_to_their_inbox_and_acks_come_in_order(tmp_path: Path) -> No
             bundle = b"b" * 1000
             client.publish("sg/1/test/policy/bundle", bundle, 1, retain=True)
             side.publisher.acknowledge(b"first")
-            running = asyncio.create_task(side.uplink.run())
-            for number in range(5):
-                side.publisher.acknowledge(b"%d" % number)
-            await side.until(lambda: len(heard) == 6)
-            assert heard == [b"first", b"0", b"1", b"2", b"3", b"4"]
-            await side.until(lambda: inbox._newest)
-            letter = inbox.newest("bundle")
-            assert letter is not None
-            assert letter.body == bundle
-            broker.kill()  # a new connection begins with the newest ack
-            await side.until(lambda: not side.uplink.online)
-            broker.start()
-            await side.until(lambda: side.uplink.online)
-            await side.until(lambda: heard[-1] == b"4" and len(heard) > 6)
-            client.loop_stop()
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            async with side.running():
+                for number in range(5):
+                    side.publisher.acknowledge(b"%d" % number)
+                await side.until(lambda: len(heard) == 6)
+                assert heard == [b"first", b"0", b"1", b"2", b"3", b"4"]
+                await side.until(lambda: inbox._newest)
+                letter = inbox.newest("bundle")
+                assert letter is not None
+                assert letter.body == bundle
+                broker.kill()  # a new connection begins with the newest ack
+                await side.until(lambda: not side.uplink.online)
+                broker.start()
+                await side.until(lambda: side.uplink.online)
+                await side.until(lambda: heard[-1] == b"4" and len(heard) > 6)
+                client.loop_stop()
             side.store.close()
 
     asyncio.run(story())
@@ -312,12 +315,12 @@ def test_who_pauses_the_uplink_does_not_wait_for_its_rest(tmp_path: Path) -> Non
             side = Side(tmp_path, broker)
             side.uplink._pause_s = 60.0
             side.store.commit(Commit((spool_record(1),)))
-            running = asyncio.create_task(side.uplink.run())
-            await side.until(lambda: any("published" in c for c in side.uplink.counts))
-            async with asyncio.timeout(30), side.uplink.paused():
-                pass
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            async with side.running():
+                await side.until(
+                    lambda: any("published" in c for c in side.uplink.counts)
+                )
+                async with asyncio.timeout(30), side.uplink.paused():
+                    pass
             side.store.close()
 
     asyncio.run(story())
