@@ -20,10 +20,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from fleet.errors import BadInput, Unavailable
-from fleet.link_bounds import bound, hang_up
+from fleet.link_bounds import bound, enter, hang_up
 from protocols.signed import SIGNED_BYTES_MAX
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Sequence
 
     import paho.mqtt.client as paho
@@ -79,6 +80,7 @@ class _Client(aiomqtt.Client):
         """Acknowledge by hand, and remember what the broker refuses."""
         self.refused = ""
         self._client.manual_ack_set(True)
+        self._disconnected.add_done_callback(_heard)
 
     @property
     def below(self) -> paho.Client:
@@ -198,11 +200,17 @@ async def connect(
     client.attach()
     bound(client.below)
     try:
-        await client.__aenter__()
+        await enter(client)
     except (aiomqtt.MqttError, ValueError) as error:
         await hang_up(client.below)
         raise Unavailable(WHAT, f"{options.host}:{options.port}: {error}") from None
     return BrokerLink(client)
+
+
+def _heard(lost: asyncio.Future[None]) -> None:
+    """Look at why it was lost: asyncio logs, with a traceback, what nobody looks at."""
+    if not lost.cancelled():
+        lost.exception()
 
 
 def tls(options: BrokerOptions) -> ssl.SSLContext | None:

@@ -12,6 +12,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Final
 
+import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -40,6 +41,18 @@ def bound(client: paho.Client) -> None:
     client._sock_recv = bounded  # type: ignore[assignment, method-assign]  # noqa: SLF001  # as above
 
 
+async def enter(client: aiomqtt.Client) -> None:
+    """Connect; MqttError says why not.
+
+    Also where the connection ended right behind its CONNACK, before aiomqtt looked:
+    that it forgets, and takes for connected what is not.
+    """
+    lost = client._disconnected  # noqa: SLF001  # it is another one afterwards
+    await client.__aenter__()
+    if lost.done():
+        raise aiomqtt.MqttError(str(lost.exception() or "the broker hung up"))
+
+
 async def hang_up(client: paho.Client) -> None:
     """Close what aiomqtt leaves open: it would be read on, at every turn of the loop.
 
@@ -47,6 +60,8 @@ async def hang_up(client: paho.Client) -> None:
     """
     if client.socket() is None:
         return
+    # What it reads from now on nobody would hear of.
+    asyncio.get_running_loop().remove_reader(client.socket())  # type: ignore[arg-type]  # a socket, or paho's wrapper of one
     client.disconnect(ReasonCode(PacketTypes.DISCONNECT, WITH_WILL))
     await asyncio.sleep(0)  # aiomqtt waits until it can be written only from then on
     client.loop_write()  # closes behind it

@@ -25,7 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.adapters.files import check_regular
-from agent.adapters.mqtt_bounds import bound, hang_up
+from agent.adapters.mqtt_bounds import bound, enter, hang_up
 from agent.adapters.tls_keys import prepare
 from agent.config import is_loopback
 from agent.errors import BadInput, Refused, Unavailable
@@ -262,7 +262,7 @@ async def connect(options: MqttOptions) -> MqttLink:
     client.attach()
     bound(client.below)
     try:
-        await client.__aenter__()
+        await enter(client)
     except (aiomqtt.MqttError, ValueError) as error:
         await hang_up(client.below)
         raise Unavailable(WHAT, f"{options.host}:{options.port}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -143,3 +144,45 @@ def test_an_answer_of_other_topics_than_were_asked_for(
             server.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        pytest.param(packet(DISCONNECT, b"\x97\0"), "Quota exceeded", id="goodbye"),
+        pytest.param(
+            packet(PUBLISH, b"\0\3a/#" + b"\0\7" + b"\0"), "topic", id="rubbish"
+        ),
+    ],
+)
+@pytest.mark.parametrize(("side", "options", "errors"), SIDES)
+def test_what_ends_right_behind_its_connack_was_never_connected(
+    side: ModuleType,
+    options: Any,
+    errors: ModuleType,
+    told: bytes,
+    why: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It was: a new certificate was proved by it, and rubbish cost ten seconds more."""
+
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(packet(CONNACK, bytes(3)) + told)
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    async def story() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(errors.Unavailable, match=why):
+            await side.connect(options("127.0.0.1", port, "gw"))
+        await gone.wait()
+        server.close()
+
+    asyncio.run(story())
+    gc.collect()
+    assert not caplog.records
