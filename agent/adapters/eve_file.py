@@ -67,6 +67,7 @@ class EveFile:
             return
         block = b"".join(lines)
         try:
+            self._look()
             if self._size and self._size + len(block) > self._max:
                 self._turn()
             written = os.write(self._handle, block)
@@ -83,13 +84,28 @@ class EveFile:
         os.close(self._handle)
 
     def _turn(self) -> None:
-        """Make the file the old one, and begin anew; also where somebody took it."""
+        """Make the file the old one, and begin anew."""
+        self._path.replace(self._path.with_name(self._path.name + OLD))
+        self._open_anew()
+
+    def _look(self) -> None:
+        """Go on in the file of our name: who rotates logs moves, removes or empties it.
+
+        What is written to one that was removed is gone, and nothing counts it.
+        """
+        ours = os.fstat(self._handle)
         with contextlib.suppress(FileNotFoundError):
-            self._path.replace(self._path.with_name(self._path.name + OLD))
+            if os.path.samestat(os.lstat(self._path), ours):
+                self._size = ours.st_size
+                return
+        self._open_anew()
+
+    def _open_anew(self) -> None:
         old, self._handle = self._handle, self._opened()
         os.close(old)
-        self._size = 0
+        self._size = os.fstat(self._handle).st_size
 
     def _opened(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self._path, flags, MODE)
+        # O_NONBLOCK: a pipe in its place must not hold us up
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(self._path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)

@@ -30,15 +30,39 @@ def test_lines_are_appended_and_the_file_turns(tmp_path: Path) -> None:
     assert file.lost == 0
 
 
-def test_it_turns_where_somebody_took_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bytes_max", [20, 1000])
+def test_it_goes_on_at_once_where_somebody_took_the_file(
+    tmp_path: Path, bytes_max: int
+) -> None:
+    """It went on in the one that was removed, up to its size: nobody had the lines."""
     place = tmp_path / "eve.json"
-    file = EveFile(place, 20)
+    file = EveFile(place, bytes_max)
     file.write([LINE, LINE])
     place.rename(tmp_path / "rotated")  # by another's hand
+    file.write([LINE])
+    assert place.read_bytes() == LINE
+    place.unlink()
+    place.write_bytes(b"")  # another's new one
+    file.write([LINE, LINE])
+    assert place.read_bytes() == LINE * 2
+    place.write_bytes(b"")  # emptied
     file.write([LINE])
     file.close()
     assert place.read_bytes() == LINE
     assert file.lost == 0
+    assert not (tmp_path / "eve.json.1").exists()
+
+
+def test_a_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
+    place = tmp_path / "eve.json"
+    file = EveFile(place, 1000)
+    place.unlink()
+    os.mkfifo(place)
+    file.write([LINE])
+    file.close()
+    assert file.lost == 1
+    with pytest.raises(BadInput, match=r"eve\.file"):
+        EveFile(place, 1000)
 
 
 def test_a_turn_that_found_no_room_is_done_again(
