@@ -69,6 +69,7 @@ class PythonCanSource:
         self.turns = 0  # chunks taken
         self._broken_run = 0  # messages in a row that the driver could not read
         self._failure = ""
+        self._is_shut = False
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -110,14 +111,20 @@ class PythonCanSource:
         """End the thread and shut the bus down; waits for the thread.
 
         Not for one that its driver does not let go of: the loop stands still meanwhile,
-        and a clean stop has more to do than this bus. It ends with the process.
+        and a clean stop has more to do than this bus. It shuts the bus down where it
+        comes back, else it ends with the process.
         """
         self._ended.set()
         self._notify()
         self._thread.join(CLOSE_S)
-        if self._thread.is_alive():
+        if not self._thread.is_alive():
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._is_shut:
             return
-        with contextlib.suppress(can.CanError, OSError):  # a device that is gone
+        self._is_shut = True
+        with contextlib.suppress(*OPEN_ERRORS):  # a device that is gone
             self._bus.shutdown()
 
     def is_due(self) -> bool:
@@ -150,6 +157,8 @@ class PythonCanSource:
             if not self._ended.is_set():
                 self._failure = f"driver failed ({why})"
                 self._notify()
+            else:
+                self._shut_down()
 
     def _received(self) -> can.Message | None:
         """Return the next message; one that the driver cannot read is lost, not fatal.
