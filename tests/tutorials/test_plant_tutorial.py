@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.broker import needs_mosquitto
+from tests.support.broker import free_port, needs_mosquitto
 from tests.support.tutorial import prints_what_it_shows
 
 if TYPE_CHECKING:
@@ -18,18 +18,15 @@ HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 PORTS = 3  # of the PLCs, of the proxies, of the broker
 
 
-def free_port() -> int:
+def free_ports() -> int:
     """Return the first of ``PORTS`` ports in a row that nobody has."""
     while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            first = stack.enter_context(socket.socket())
-            first.bind((HOSTS[0], 0))
-            base: int = first.getsockname()[1]
+        base = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for host in HOSTS:
                 for port in range(base, base + PORTS):
-                    if (host, port) != (HOSTS[0], base):
-                        other = stack.enter_context(socket.socket())
-                        other.bind((host, port))
+                    one = stack.enter_context(socket.socket())
+                    one.bind((host, port))
             return base
 
 
@@ -37,4 +34,4 @@ def free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.alone
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
-    prints_what_it_shows("plant.md", tmp_path, "PORT=15020\n", free_port())
+    prints_what_it_shows("plant.md", tmp_path, "PORT=15020\n", free_ports())

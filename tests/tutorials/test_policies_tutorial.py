@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.broker import needs_mosquitto
-from tests.support.gateway import free_udp_ports
+from tests.support.broker import free_port, needs_mosquitto
 from tests.support.tutorial import TUTORIALS, blocks, prints_what_it_shows
 
 if TYPE_CHECKING:
@@ -21,12 +20,14 @@ PORT_LINE = "PORT=18830\n"
 BUSES = 3
 
 
-def free_port() -> int:
+def free_ports() -> int:
     """Return a free TCP port before free UDP ports, one for each bus."""
     while True:
-        port = free_udp_ports(BUSES) - 1
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
+        port = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for number in range(1, BUSES + 1):
+                one = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                one.bind(("127.0.0.1", port + number))
             return port
 
 
@@ -34,7 +35,7 @@ def free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.alone
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
-    prints_what_it_shows(DOCUMENT, tmp_path, PORT_LINE, free_port())
+    prints_what_it_shows(DOCUMENT, tmp_path, PORT_LINE, free_ports())
 
 
 def test_secrets_are_in_no_command() -> None:
