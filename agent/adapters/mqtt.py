@@ -161,6 +161,7 @@ class MqttLink:
         self.window = min(SEND_WINDOW, _told(client.connack, "ReceiveMaximum", 65_535))
         self.packet_bytes_max = _told(client.connack, "MaximumPacketSize", 2**28 - 1)
         self.session_present = client.session_present
+        self._is_ill = False
         self.oversize = 0  # incoming messages dropped for their size; written here only
 
     async def publish(self, message: Outgoing) -> int:
@@ -193,7 +194,7 @@ class MqttLink:
                 return await answer
         except TimeoutError:
             reason = f"no answer to a publish in {ANSWER_TIMEOUT_S:.0f} s"
-            raise Unavailable(WHAT, reason) from None
+            raise self._ill(reason) from None
         finally:
             del self._client.answers[info.mid]
 
@@ -209,10 +210,10 @@ class MqttLink:
                 [(topic, SubscribeOptions(qos=1)) for topic in topics]
             )
         except aiomqtt.MqttError as error:
-            raise Unavailable(WHAT, f"subscribe: {error}") from None
+            raise self._ill(f"subscribe: {error}") from None
         if len(codes) != len(topics):
             said = f"the broker answers {len(codes)} topics of {len(topics)}"
-            raise Unavailable(WHAT, f"subscribe: {said}")
+            raise self._ill(f"subscribe: {said}")
         for topic, code in zip(topics, codes, strict=True):
             if isinstance(code, ReasonCode) and code.is_failure:
                 raise Refused("subscribe", f"{topic}: {code}")
@@ -245,10 +246,19 @@ class MqttLink:
         return self._client.reason
 
     async def close(self) -> None:
-        """Disconnect with reason 0, which discards the last will."""
-        with contextlib.suppress(aiomqtt.MqttError):  # it is gone either way
-            await self._client.__aexit__(None, None, None)
+        """Disconnect with reason 0, which discards the last will.
+
+        A broker that did not do its part is left without a goodbye: what is retained of
+        us says online, and we may not come to say more.
+        """
+        if not self._is_ill:
+            with contextlib.suppress(aiomqtt.MqttError):  # it is gone either way
+                await self._client.__aexit__(None, None, None)
         await hang_up(self._client.below)
+
+    def _ill(self, reason: str) -> Unavailable:
+        self._is_ill = True
+        return Unavailable(WHAT, reason)
 
 
 async def connect(options: MqttOptions) -> MqttLink:

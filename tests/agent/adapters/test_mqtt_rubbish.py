@@ -123,12 +123,14 @@ def test_a_broker_that_neither_keeps_rules_nor_reads_is_left_at_once_with_our_wi
 def test_an_answer_of_other_topics_than_were_asked_for(
     side: ModuleType, options: Any, errors: ModuleType, codes: bytes
 ) -> None:
+    left: asyncio.Queue[bytes] = asyncio.Queue()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(4096)
         writer.write(packet(CONNACK, bytes(3)))
         asked = await reader.read(4096)
         writer.write(packet(SUBACK, asked[2:4] + b"\0" + codes))
-        await reader.read()
+        left.put_nowait(await reader.read())
         writer.close()
 
     async def story() -> None:
@@ -141,7 +143,10 @@ def test_an_answer_of_other_topics_than_were_asked_for(
                 await there.subscribe(["x"])
         finally:
             await there.close()
+            goodbye = await left.get()
             server.close()
+        # with its will where it is the agent, whose retained state says online
+        assert goodbye == packet(DISCONNECT, b"\4" if side is mqtt else b"")
 
     asyncio.run(story())
 
