@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from agent.adapters.credentials import is_credential
 from agent.errors import BadInput
@@ -14,6 +16,9 @@ from agent.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+PATIENCE_S: Final = 5.0  # more than another's first start needs the folder for
+PAUSE_S: Final = 0.02
 
 
 def read_limited(path: Path, bytes_max: int, hint: str = "") -> bytes:
@@ -99,11 +104,24 @@ def make_once(path: Path, make: Callable[[], bytes]) -> None:
 
     Of two processes that come at once, one makes it and the other finds it: a second
     secret in its place would be another one than the first process has in memory.
+    OSError where that cannot be; whoever may read the folder can hold its lock, and
+    must not hold up a start.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        _lock(folder)
         if not os.path.lexists(path):
             write_durably(path, make())
     finally:
         os.close(folder)
+
+
+def _lock(handle: int) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                raise OSError(errno.EBUSY, "another process locks its folder") from None
+            time.sleep(PAUSE_S)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.adapters import files
+from agent.adapters.device_key import load_or_create
 from agent.adapters.files import read_limited, read_secret
-from agent.errors import BadInput
+from agent.errors import BadInput, Unavailable
 from fleet import files as fleet_files
 from fleet.errors import BadInput as FleetBadInput
 from fleet.keys import load as load_keys
@@ -62,3 +65,19 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> 
     path.chmod(mode)
     with pytest.raises(BadInput, match="others may read"):
         read_secret(path, 1)
+
+
+def test_who_holds_the_folders_lock_holds_up_no_start_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PATIENCE_S", 0.05)
+    place = tmp_path / "device.key"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable, match="another process locks its folder"):
+            load_or_create(place, "gw")
+        assert not place.exists()
+    finally:
+        os.close(folder)
+    assert load_or_create(place, "gw").device == "gw"
