@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 UNSIGNED_LOGS_MAX: Final = 4  # of a device: a new log comes with a damaged store only
 TAIL_MAX: Final = 1_000_000  # entries that no checkpoint covers
 RULE: Final = "evidence"
+REWRITTEN: Final = "a signed root does not fit: the log was rewritten"
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class Logs:
         log = self._log(device, page.log, signed)
         if page.start > log.tree.size:
             return 0  # a gap: the receipt tells the device where to go on
-        self._compare(device, page, log)
+        self._compare(device, page, log, signed)
         fresh = page.entries[log.tree.size - page.start :]
         if log.tree.size - log.signed.size + len(fresh) > TAIL_MAX and signed is None:
             raise Refused(RULE, f"more than {TAIL_MAX} entries without a signature")
@@ -123,7 +124,9 @@ class Logs:
             self._known[device, log_id] = log
         return log
 
-    def _compare(self, device: str, page: AuditPage, log: _Log) -> None:
+    def _compare(
+        self, device: str, page: AuditPage, log: _Log, signed: Checkpoint | None
+    ) -> None:
         """Hold what came again against what is here."""
         end = min(log.tree.size, page.start + len(page.entries))
         here = self._ledger.entries(device, page.log, page.start, end)
@@ -133,11 +136,36 @@ class Logs:
             if old == new:
                 continue
             if position < log.signed.size:
+                if signed is not None and self._signs_another(
+                    device, page, log, signed
+                ):
+                    self._keep_proof(device, page, signed)
+                    raise Refused(RULE, REWRITTEN)
                 raise Refused(RULE, "an entry under a signed root came differently")
             self._drop_tail(device, page.log, log)
             if page.start > log.tree.size:
                 raise Refused(RULE, "the unsigned end of the log came differently")
             return
+
+    def _signs_another(
+        self, device: str, page: AuditPage, log: _Log, signed: Checkpoint
+    ) -> bool:
+        """Tell whether the device signed another past than the one that is here.
+
+        Entries alone may be a forger's, beside a root that is the device's own.
+        """
+        if signed.size <= log.signed.size:
+            return self._root_at(device, page.log, log, signed.size) != signed.root
+        tree = Growth(0, {})
+        past = self._ledger.entries(device, page.log, 0, page.start)
+        shown = page.entries[: signed.size - page.start]
+        tree.append([leaf_hash(entry) for entry in (*past, *shown)])
+        return tree.size == signed.size and tree.root() == signed.root
+
+    def _keep_proof(self, device: str, page: AuditPage, signed: Checkpoint) -> None:
+        head = (signed.size, signed.root)
+        self._ledger.add_log(device, page.log)
+        self._ledger.add_checkpoint(device, page.log, head, page.checkpoint, b"")
 
     def _drop_tail(self, device: str, log_id: bytes, log: _Log) -> None:
         self._ledger.drop_entries(device, log_id, log.signed.size)
@@ -156,10 +184,9 @@ class Logs:
         else:
             root = self._root_at(device, page.log, log, signed.size)
         if root != signed.root:
-            self._ledger.add_log(device, page.log)
-            self._ledger.add_checkpoint(device, page.log, head, page.checkpoint, b"")
+            self._keep_proof(device, page, signed)
             self._drop_tail(device, page.log, log)
-            raise Refused(RULE, "a signed root does not fit: the log was rewritten")
+            raise Refused(RULE, REWRITTEN)
         both = page.checkpoint
         for keys in self._keys[:1]:
             public = keys.receipt.public_key().public_bytes_raw()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fleet.cosign import cosigned, cosigned_at
-from protocols.audit import AuditPage, encode_page
+from protocols.audit import AuditPage, encode_page, parse_page
 from protocols.receipts import open_receipt
 from protocols.tlog.checkpoint import CheckpointError, open_checkpoint
 from protocols.tlog.tree import EMPTY_ROOT
@@ -115,9 +116,39 @@ def test_a_rewritten_log_is_found_and_the_proof_kept(
     assert head(side)[0] == 5
     notes = side.ledger.checkpoints(DEVICE, LOG)
     assert [(size, bool(both)) for size, _, _, both in notes] == [(5, True), (7, False)]
-    side.take("audit", gateway.page(0))
+    side.take("audit", gateway.page(0, signed=False))
     reason = "an entry under a signed root came differently"
     assert ("evidence", reason) in side.findings()
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 7), (2, 7), (3, 5), (4, 5)])
+def test_a_signed_page_of_another_past_is_kept_as_the_proof(
+    side: Side, gateway: Gateway, start: int, end: int
+) -> None:
+    """As a cloned device sends it, which goes on from where it was copied."""
+    side.take("audit", gateway.page(0, 5))
+    gateway.entries[3:] = reversed(gateway.entries[3:])
+    side.take("audit", gateway.page(start, end))
+    reason = "a signed root does not fit: the log was rewritten"
+    assert ("evidence", reason) in side.findings()
+    assert head(side)[0] == 5
+    notes = side.ledger.checkpoints(DEVICE, LOG)
+    assert sorted((size, bool(both)) for size, _, _, both in notes) == sorted(
+        [(5, True), (end, False)]
+    )
+
+
+def test_forged_entries_beside_a_root_of_the_device_are_no_proof(
+    side: Side, gateway: Gateway
+) -> None:
+    side.take("audit", gateway.page(0, 5))
+    for end in (5, 7):  # a root that is known, and one that will be
+        page = parse_page(gateway.page(0, end))
+        forged = (*page.entries[:2], b"forged", *page.entries[3:])
+        side.take("audit", encode_page(replace(page, entries=forged)))
+    reason = "an entry under a signed root came differently"
+    assert ("evidence", reason) in side.findings()
+    assert [bool(both) for *_, both in side.ledger.checkpoints(DEVICE, LOG)] == [True]
 
 
 def test_a_fork_of_the_same_size_is_found(side: Side, gateway: Gateway) -> None:
