@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import os
 import shutil
-import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -38,7 +36,12 @@ from agent.adapters.enrolment import (
     Installed,
     Standing,
 )
-from agent.adapters.files import read_limited, sync_folder, write_durably
+from agent.adapters.files import (
+    lock_within,
+    read_limited,
+    sync_folder,
+    write_durably,
+)
 from agent.adapters.tls_keys import KEY_BYTES_MAX, csr_of, kind_of, make_key
 from agent.errors import BadInput, Unavailable
 from protocols.enrolment import (
@@ -62,7 +65,6 @@ if TYPE_CHECKING:
 
 LOCK: Final = "lock"
 PATIENCE_S: Final = 10.0  # a TPM takes seconds to make a key
-PAUSE_S: Final = 0.05
 
 
 @contextlib.contextmanager
@@ -80,23 +82,17 @@ def changing(enrolments: Enrolments) -> Iterator[Changes]:
     except OSError as error:
         raise _away(error) from None
     try:
-        _wait_for(handle)
+        _have(handle)
         yield folder
     finally:
         os.close(handle)
 
 
-def _wait_for(handle: int) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end_s:
-                raise Unavailable(FOLDER, "another process is changing it") from None
-            time.sleep(PAUSE_S)
-        else:
-            return
+def _have(handle: int) -> None:
+    try:
+        lock_within(handle, PATIENCE_S)
+    except TimeoutError:
+        raise Unavailable(FOLDER, "another process is changing it") from None
 
 
 def make_folder(folder: Path) -> None:

@@ -109,19 +109,24 @@ def make_once(path: Path, make: Callable[[], bytes]) -> None:
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _lock(folder)
+        lock_within(folder, PATIENCE_S)
         if not os.path.lexists(path):
             write_durably(path, make())
     finally:
         os.close(folder)
 
 
-def _lock(handle: int) -> None:
-    end_s = time.monotonic() + PATIENCE_S
+def lock_within(handle: int, patience_s: float) -> None:
+    """Have a file or folder for ourselves (flock); TimeoutError where another has it.
+
+    Never on the event loop: it waits.
+    """
+    end_s = time.monotonic() + patience_s
     while True:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end_s:
-                raise OSError(errno.EBUSY, "another process locks its folder") from None
+                said = "another process locks its folder"
+                raise TimeoutError(errno.ETIMEDOUT, said) from None
             time.sleep(PAUSE_S)

@@ -4,6 +4,9 @@ Maximum Packet Size (MQTT 5.0, 3.1.2.11.4) binds the broker; paho collects up to
 for one that does not care, which is more than the whole daemon may have. What is larger
 than we said and still bearable is collected and dropped (``MqttLink.messages``): ended
 for that, the connection would be sent the same again, for ever.
+
+fleet/link_bounds.py does the same: agent and fleet share no code, and `protocols`
+opens nothing. tests/test_bounds_agree.py holds them to each other.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from agent.adapters import enrolment_changes
+from agent.adapters import files
 from agent.adapters.enrolment import Enrolments
 from agent.adapters.enrolment_changes import Changes, changing
 from agent.main import run
@@ -34,7 +34,7 @@ def waits(seconds):
     time.sleep(seconds)
 
 
-enrolment_changes.time = SimpleNamespace(monotonic=time.monotonic, sleep=waits)
+files.time = SimpleNamespace(monotonic=time.monotonic, sleep=waits)
 step, *words = sys.argv[1:]
 if step:
     really = getattr(Changes, step)
