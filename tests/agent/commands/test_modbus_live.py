@@ -58,9 +58,11 @@ def test_a_minute_on_the_wire_is_a_map(
     found = json.loads(capfd.readouterr().out)
     (device,) = found["devices"]
     assert (device["address"], device["link"]) == ("127.0.0.1", "plc1")
-    (request,) = found["requests"]
+    # Who begins to listen between a request and its reply hears only the reply.
+    *half, request = sorted(found["requests"], key=lambda one: one["requests"])
+    assert [(one["address"], one["requests"]) for one in half] in ([], [(None, 1)])
     assert (request["function"], request["address"], request["count"]) == (3, 3, 4)
-    assert request["requests"] >= 1
+    assert request["requests"] > 1
 
 
 def test_an_interface_that_is_not_there_is_one_line(
